@@ -1,0 +1,60 @@
+"""Reading small CSV files that people and other tools wrote: any usual separator, with or without a byte order mark."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from apps.engine.errors import BadInput
+
+SEPARATORS = (",", ";", "\t")
+
+
+def read_rows(
+    source: str | os.PathLike[str] | bytes, *, name: str | None = None
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """([(line number from 1, stripped cells)], name shown to the user); empty lines are left out. Raises BadInput."""
+    if isinstance(source, bytes):
+        data, shown = source, name or "file"
+    else:
+        path = Path(source)
+        shown = name or path.name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BadInput(shown, f"the file cannot be read ({error.strerror or type(error).__name__})") from error
+    if not data.strip():
+        raise BadInput(shown, "the file is empty")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(shown, "this is not a CSV file in UTF-8") from error
+    if "\0" in text:
+        raise BadInput(shown, "this is not a CSV file (it holds binary data)")
+    first_line = text.lstrip().splitlines()[0]
+    separator = max(SEPARATORS, key=first_line.count)  # the first of them where none occurs
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                rows.append((reader.line_num, stripped))
+    except csv.Error as error:
+        raise BadInput(shown, f"line {reader.line_num} is not valid CSV ({error})") from error
+    return rows, shown
+
+
+def columns_of(header: list[str]) -> dict[str, int]:
+    """Column name in lower case -> position; a name that comes twice keeps its first place."""
+    places: dict[str, int] = {}
+    for position, cell in enumerate(header):
+        places.setdefault(cell.lower().replace(" ", "_"), position)
+    return places
+
+
+def cell(cells: list[str], position: int | None) -> str:
+    """The cell, or "" where the line is shorter or the file has no such column."""
+    return cells[position] if position is not None and position < len(cells) else ""

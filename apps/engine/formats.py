@@ -1,0 +1,331 @@
+"""Image and mask files -> arrays. PNG, JPEG, BMP and TIFF, recognized by content, not by extension.
+
+Every fault is a BadInput that names the file. The size is checked before anything is decoded, so a decompression bomb
+costs nothing. Orientation tags (EXIF, TIFF) are ignored for images and masks alike: rows and columns are those stored
+in the file, which is what the tools that make masks see. Alpha is dropped from images. 16-bit samples are scaled
+linearly (65535 -> 255), never stretched.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin
+
+from apps.engine import png
+from apps.engine.errors import BadInput
+
+MAX_PIXELS = 400_000_000
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+KNOWN_OTHERS = (
+    (b"GIF8", "GIF"),
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (b"\x89HDF", "HDF5"),
+    (b"\x93NUMPY", "NumPy"),
+)
+
+Source = str | os.PathLike[str] | bytes
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Samples as the file states them.
+
+    samples: (h, w), (h, w, 2) gray + alpha, (h, w, 3) or (h, w, 4), any dtype; bool for 1 bit.
+    maximum: the sample value that means white. palette: (k, 3) uint8 where samples are palette indices.
+    """
+
+    samples: npt.NDArray[np.generic]
+    maximum: int
+    palette: npt.NDArray[np.uint8] | None = None
+
+
+def read_image(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """The image as RGB, (h, w, 3) uint8, C-contiguous. source: a path, or the file's bytes. Raises BadInput."""
+    data, shown = _load(source, name)
+    raw = _decode(data, shown, max_pixels)
+    samples = raw.samples
+    if raw.palette is not None:
+        return _apply_palette(samples, raw.palette, shown)
+    if samples.ndim == 3 and samples.shape[2] in (2, 4):
+        samples = samples[:, :, :-1] if samples.shape[2] == 4 else samples[:, :, 0]
+    pixels = _to_8_bits(samples, raw.maximum, shown)
+    if pixels.ndim == 2:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+    return np.ascontiguousarray(pixels)
+
+
+def read_mask(
+    source: Source, *, name: str | None = None, colors: bool = False, max_pixels: int = MAX_PIXELS
+) -> npt.NDArray[np.generic]:
+    """The mask's values: (h, w) uint8, uint16 or uint32, or (h, w, 3) uint8 where the file holds colors.
+
+    A palette gives its indices, or its colors with colors=True. 1 bit gives 0 and 1. Three equal channels give one.
+    Fully transparent pixels are background (0). Float TIFF is accepted where every value is a whole number.
+    source: a path, or the file's bytes. Raises BadInput.
+    """
+    data, shown = _load(source, name)
+    raw = _decode(data, shown, max_pixels)
+    samples = raw.samples
+    if raw.palette is not None:
+        return _apply_palette(samples, raw.palette, shown) if colors else _whole_numbers(samples, shown)
+    if samples.ndim == 3:
+        samples = _without_alpha(samples)
+    if samples.ndim == 3:
+        if np.array_equal(samples[:, :, 0], samples[:, :, 1]) and np.array_equal(samples[:, :, 0], samples[:, :, 2]):
+            samples = samples[:, :, 0]
+        elif samples.dtype != np.uint8:
+            raise BadInput(shown, "a color mask must have 8 bits per channel; save it with one channel or as 8-bit RGB")
+        else:
+            return np.ascontiguousarray(samples)
+    return _whole_numbers(samples, shown)
+
+
+def read_size(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) from the header alone. Raises BadInput for what is no supported image or too large."""
+    data, shown = _load(source, name)
+    kind = _kind_of(data, shown)
+    with _readable_errors(kind, shown):
+        if kind == "PNG":
+            header = png.read_header(data, shown)
+            height, width = header.height, header.width
+        elif kind == "TIFF":
+            with tifffile.TiffFile(io.BytesIO(data)) as tif:
+                height, width = _tiff_size(tif, shown)
+        else:
+            image = _open_with_pillow(data, kind)
+            width, height = image.size
+    _check_size(height, width, shown, max_pixels)
+    return height, width
+
+
+def _load(source: Source, name: str | None) -> tuple[bytes, str]:
+    if isinstance(source, bytes):
+        data, shown = source, name or "file"
+    else:
+        path = Path(source)
+        shown = name or path.name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BadInput(shown, f"the file cannot be read ({error.strerror or type(error).__name__})") from error
+    if not data:
+        raise BadInput(shown, "the file is empty (0 bytes)")
+    return data, shown
+
+
+def _kind_of(data: bytes, name: str) -> str:
+    if data.startswith(png.SIGNATURE):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(TIFF_SIGNATURES):
+        return "TIFF"
+    if data.startswith(b"BM") and len(data) >= 26:
+        return "BMP"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        raise BadInput(name, "this is a WebP file; PNG, JPEG, BMP and TIFF are supported")
+    for signature, other in KNOWN_OTHERS:
+        if data.startswith(signature):
+            raise BadInput(name, f"this is a {other} file; PNG, JPEG, BMP and TIFF are supported")
+    if _looks_like_text(data[:1024]):
+        raise BadInput(name, "this is not an image but looks like text; PNG, JPEG, BMP and TIFF are supported")
+    raise BadInput(name, "this is not an image in a supported format (PNG, JPEG, BMP, TIFF), or its header is damaged")
+
+
+def _looks_like_text(start: bytes) -> bool:
+    text = start.decode("utf-8", errors="replace").replace("\ufffd", "", 1)  # a character may be cut at the end
+    return all(c.isprintable() or c in "\t\r\n\f" for c in text) and "\ufffd" not in text
+
+
+def _check_size(height: int, width: int, name: str, max_pixels: int) -> None:
+    if height < 1 or width < 1:
+        raise BadInput(name, f"the image has no pixels ({height} x {width})")
+    if height * width > max_pixels:
+        raise BadInput(
+            name, f"{height} rows x {width} columns are {height * width:,} pixels; at most {max_pixels:,} are accepted"
+        )
+
+
+@contextmanager
+def _readable_errors(kind: str, name: str) -> Iterator[None]:
+    """Whatever a decoder raises on a damaged file becomes a BadInput; decoders raise nearly every type there is."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except MemoryError as error:
+        raise BadInput(name, "there is not enough memory to decode this image") from error
+    except Exception as error:
+        text = str(error) or type(error).__name__
+        cause = f"the file is truncated ({text})" if "truncated" in text.lower() else f"the {kind} is damaged ({text})"
+        raise BadInput(name, cause) from error
+
+
+def _decode(data: bytes, name: str, max_pixels: int) -> Raw:
+    kind = _kind_of(data, name)
+    with _readable_errors(kind, name):
+        if kind == "PNG":
+            return _decode_png(data, name, max_pixels)
+        if kind == "TIFF":
+            return _decode_tiff(data, name, max_pixels)
+        return _decode_with_pillow(data, kind, name, max_pixels)
+
+
+def _decode_png(data: bytes, name: str, max_pixels: int) -> Raw:
+    header = png.read_header(data, name)
+    _check_size(header.height, header.width, name, max_pixels)
+    decoded = png.decode(data, name)
+    maximum = 65535 if decoded.samples.dtype == np.uint16 else 1 if decoded.samples.dtype == np.bool_ else 255
+    return Raw(decoded.samples, maximum, decoded.palette if header.color_type == png.PALETTE else None)
+
+
+def _open_with_pillow(data: bytes, kind: str) -> ImageFile.ImageFile:
+    # The plugin's class, not Image.open: that one refuses or warns about sizes by a limit of its own.
+    plugin = JpegImagePlugin.JpegImageFile if kind == "JPEG" else BmpImagePlugin.BmpImageFile
+    return plugin(io.BytesIO(data))
+
+
+def _decode_with_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Raw:
+    image: Image.Image = _open_with_pillow(data, kind)
+    _check_size(image.height, image.width, name, max_pixels)
+    image.load()
+    if image.mode in ("CMYK", "RGBX", "YCbCr"):
+        image = image.convert("RGB")
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        raise BadInput(name, f"{kind} files with pixels of type {image.mode} are not supported")
+    samples = np.array(image)
+    if image.mode == "P":
+        palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+        return Raw(samples, 255, palette)
+    return Raw(samples, 1 if image.mode == "1" else 255)
+
+
+def _tiff_size(tif: tifffile.TiffFile, name: str) -> tuple[int, int]:
+    n_pages = len(tif.pages)
+    if not n_pages:
+        raise BadInput(name, "the file is truncated or damaged: the TIFF holds no image")
+    if tif.is_imagej and tif.imagej_metadata:
+        n_pages = max(n_pages, int(tif.imagej_metadata.get("images", 1)))
+    if n_pages != 1:
+        raise BadInput(name, f"the TIFF has {n_pages} pages; save the one that is meant as a single-page file")
+    page = tif.pages.first
+    if page.imagedepth != 1:
+        raise BadInput(name, "the TIFF is a volume; save one plane as a single-page file")
+    return int(page.imagelength), int(page.imagewidth)
+
+
+def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
+    with tifffile.TiffFile(io.BytesIO(data)) as tif:
+        height, width = _tiff_size(tif, name)
+        _check_size(height, width, name, max_pixels)
+        page = tif.pages.first
+        if page.samplesperpixel > 4:
+            raise BadInput(name, f"the TIFF has {page.samplesperpixel} channels; gray, RGB and RGBA are supported")
+        if page.is_tiled and page.tilelength * page.tilewidth > max_pixels:
+            raise BadInput(name, f"the TIFF has tiles of {page.tilelength} x {page.tilewidth} pixels")
+        # tifffile fills what is missing with zeros, which would be background nobody drew.
+        ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        if not ends or max(ends) > len(data) or any(n == 0 for n in page.databytecounts):
+            raise BadInput(name, "the file is truncated: the TIFF's pixels reach beyond its end")
+        samples = np.asarray(page.asarray())
+        if page.planarconfig == 2 and page.samplesperpixel > 1:
+            samples = np.moveaxis(samples, 0, -1)
+        if samples.ndim == 3 and samples.shape[2] == 1:
+            samples = samples[:, :, 0]
+        if samples.shape[:2] != (height, width) or samples.ndim > 3:
+            raise BadInput(name, f"the TIFF's layout is not supported (shape {samples.shape})")
+        photometric = page.photometric.name if hasattr(page.photometric, "name") else str(page.photometric)
+        bits = int(page.bitspersample)
+        maximum = 1 if samples.dtype == np.bool_ else (1 << min(bits, 32)) - 1
+        if photometric == "PALETTE":
+            colormap = np.asarray(page.colormap)  # (3, k) uint16
+            # The high byte: some writers store a color v as 256 v, some as 257 v.
+            return Raw(samples, maximum, (colormap.T >> 8).astype(np.uint8))
+        if photometric == "MINISWHITE":
+            samples = ~samples if samples.dtype == np.bool_ else (maximum - samples).astype(samples.dtype)
+        elif photometric == "SEPARATED":
+            if samples.dtype != np.uint8 or samples.ndim != 3 or samples.shape[2] != 4:
+                raise BadInput(name, "CMYK TIFF is supported with 8 bits and 4 channels only")
+            samples = np.array(Image.fromarray(samples, "CMYK").convert("RGB"))
+        elif photometric not in ("MINISBLACK", "RGB", "YCBCR"):
+            raise BadInput(name, f"TIFF files with colors of type {photometric} are not supported")
+        if samples.ndim == 3 and samples.shape[2] not in (2, 3, 4):
+            raise BadInput(name, f"the TIFF has {samples.shape[2]} channels; gray, RGB and RGBA are supported")
+        if samples.dtype == np.uint8 and bits < 8:
+            samples, maximum = _scale(samples, maximum), 255
+        return Raw(samples, maximum)
+
+
+def _scale(samples: npt.NDArray[np.generic], maximum: int) -> npt.NDArray[np.uint8]:
+    """0..maximum -> 0..255, rounded to nearest. By a table: 16-bit images are as quick as 8-bit ones."""
+    steps = np.arange(maximum + 1, dtype=np.uint64)
+    table = ((steps * 255 + maximum // 2) // maximum).astype(np.uint8)
+    return np.asarray(np.take(table, samples.astype(np.intp, copy=False), mode="clip"), dtype=np.uint8)
+
+
+def _to_8_bits(samples: npt.NDArray[np.generic], maximum: int, name: str) -> npt.NDArray[np.uint8]:
+    if samples.dtype == np.bool_:
+        return np.where(samples, np.uint8(255), np.uint8(0))
+    if samples.dtype == np.uint8 and maximum == 255:
+        return np.ascontiguousarray(samples, dtype=np.uint8)
+    if samples.dtype == np.uint16:
+        return _scale(samples, maximum)
+    raise BadInput(
+        name, f"images of type {samples.dtype} are not supported; save the image with 8 or 16 bits per channel"
+    )
+
+
+def _apply_palette(
+    samples: npt.NDArray[np.generic], palette: npt.NDArray[np.uint8], name: str
+) -> npt.NDArray[np.uint8]:
+    indices = samples.astype(np.intp, copy=False)
+    if indices.size and int(indices.max()) >= len(palette):
+        raise BadInput(
+            name, f"a pixel has palette index {int(indices.max())}, but the palette has {len(palette)} colors"
+        )
+    return np.asarray(palette[indices], dtype=np.uint8)
+
+
+def _without_alpha(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    if samples.shape[2] not in (2, 4):
+        return samples
+    visible = samples[:, :, -1] != 0
+    kept = np.where(visible[:, :, None], samples[:, :, :-1], samples.dtype.type(0))
+    return kept[:, :, 0] if kept.shape[2] == 1 else kept
+
+
+def _whole_numbers(samples: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.generic]:
+    """The smallest of uint8, uint16 and uint32 that holds a mask's values; unsigned types up to 32 bits stay as they
+    are.
+    """
+    if samples.dtype == np.bool_:
+        return np.ascontiguousarray(samples).view(np.uint8)
+    if samples.dtype in (np.uint8, np.uint16, np.uint32):
+        return np.ascontiguousarray(samples)
+    numbers = np.asarray(samples)
+    if numbers.dtype.kind == "f":
+        if not np.isfinite(numbers).all():
+            raise BadInput(name, "the mask holds values that are not numbers (NaN or infinite)")
+        if not np.array_equal(numbers, np.rint(numbers)):
+            raise BadInput(name, "the mask holds fractions; mask values must be whole numbers")
+    elif numbers.dtype.kind not in "iu":
+        raise BadInput(name, f"masks of type {samples.dtype} are not supported")
+    low, high = int(numbers.min()), int(numbers.max())  # Python's own: a float32 cannot tell 2**32 - 1 from 2**32
+    if low < 0:
+        raise BadInput(name, f"the mask holds negative values (lowest {low})")
+    if high > 2**32 - 1:
+        raise BadInput(name, f"the mask holds values above 4,294,967,295 (highest {high})")
+    return numbers.astype(np.uint8 if high < 256 else np.uint16 if high < 65536 else np.uint32)

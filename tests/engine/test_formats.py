@@ -1,0 +1,311 @@
+"""Files in, arrays out: a supported format has the pixels another reader sees, a bad file says what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from apps.engine.errors import BadInput
+from apps.engine.formats import read_image, read_mask, read_size
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (37, 53, 3), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (37, 53), dtype=np.uint8)
+RGB16 = RNG.integers(0, 65536, (37, 53, 3), dtype=np.uint16)
+ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def tiff(array: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, metadata=None, **options)
+    return buffer.getvalue()
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def filtered(rows: np.ndarray, pixel_bytes: int, kinds: list[int]) -> bytes:
+    """Rows of bytes with the PNG filters `kinds` in turn, by the definitions in the standard."""
+    out = b""
+    above = np.zeros(rows.shape[1], np.int64)
+    for i, row in enumerate(rows.astype(np.int64)):
+        left = np.concatenate([np.zeros(pixel_bytes, np.int64), row[:-pixel_bytes]]) if len(row) else row
+        corner = np.concatenate([np.zeros(pixel_bytes, np.int64), above[:-pixel_bytes]]) if len(row) else row
+        kind = kinds[i % len(kinds)]
+        a, b, c = abs(above - corner), abs(left - corner), abs(left + above - 2 * corner)
+        paeth = np.where((a <= b) & (a <= c), left, np.where(b <= c, above, corner))
+        predicted = [0 * row, left, above, (left + above) // 2, paeth][kind]
+        out += bytes([kind]) + ((row - predicted) % 256).astype(np.uint8).tobytes()
+        above = row
+    return out
+
+
+def hand_made_png(samples: np.ndarray, color_type: int, bits: int, interlaced: bool, kinds: list[int]) -> bytes:
+    channels = 1 if samples.ndim == 2 else samples.shape[2]
+    raw = b""
+    for row, column, row_step, column_step in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        part = samples[row::row_step, column::column_step]
+        if part.size == 0:
+            continue
+        if bits == 16:
+            rows = part.astype(">u2").reshape(len(part), -1).view(np.uint8)
+        elif bits == 8:
+            rows = part.astype(np.uint8).reshape(len(part), -1)
+        else:
+            digits = (part[:, :, None] >> np.arange(bits - 1, -1, -1)) & 1
+            rows = np.packbits(digits.reshape(len(part), -1).astype(np.uint8), axis=1)
+        raw += filtered(rows, max(1, channels * bits // 8), kinds)
+    header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], bits, color_type, 0, 0, int(interlaced))
+    palette = (
+        chunk(b"PLTE", np.arange(768, dtype=np.uint8).tobytes()[: 3 * 2 ** min(bits, 8)]) if color_type == 3 else b""
+    )
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + palette
+        + chunk(b"IDAT", zlib.compress(raw))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(
+    ("color_type", "bits"),
+    [
+        (0, 1),
+        (0, 2),
+        (0, 4),
+        (0, 8),
+        (0, 16),
+        (2, 8),
+        (2, 16),
+        (3, 1),
+        (3, 2),
+        (3, 4),
+        (3, 8),
+        (4, 8),
+        (4, 16),
+        (6, 8),
+        (6, 16),
+    ],
+)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (19, 23)])
+def test_every_png_layout_and_filter_gives_the_samples_that_were_written(color_type, bits, interlaced, shape):
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color_type]
+    samples = RNG.integers(0, 2**bits, (*shape, channels) if channels > 1 else shape, dtype=np.uint16)
+    data = hand_made_png(samples, color_type, bits, interlaced, [4, 1, 0, 3, 2])
+    image = read_image(data, name="a.png")
+    assert image.shape == (*shape, 3)
+    assert image.dtype == np.uint8
+    if bits <= 8:
+        np.testing.assert_array_equal(image, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    else:
+        kept = samples if channels == 1 else samples[..., : 1 if channels == 2 else 3]
+        expected = np.rint(kept / 257).astype(np.uint8)
+        np.testing.assert_array_equal(image, np.broadcast_to(expected.reshape(*shape, -1), image.shape))
+    if color_type in (0, 3):
+        scale = {2: 85, 4: 17}.get(bits, 1) if color_type == 0 else 1
+        np.testing.assert_array_equal(read_mask(data, name="a.png"), samples * scale)
+    assert read_size(data) == shape
+
+
+IMAGES = {
+    "rgb.png": saved(Image.fromarray(RGB), "PNG"),
+    "rgba.png": saved(Image.fromarray(np.dstack([RGB, GRAY])), "PNG"),
+    "gray.png": saved(Image.fromarray(GRAY), "PNG"),
+    "palette.png": saved(Image.fromarray(RGB).quantize(17), "PNG"),
+    "bit.png": saved(Image.fromarray(GRAY > 99), "PNG"),
+    "rgb.jpg": saved(Image.fromarray(RGB), "JPEG", quality=90),
+    "progressive.jpg": saved(Image.fromarray(RGB), "JPEG", quality=90, progressive=True),
+    "gray.jpg": saved(Image.fromarray(GRAY), "JPEG", quality=90),
+    "cmyk.jpg": saved(Image.fromarray(RGB).convert("CMYK"), "JPEG", quality=95),
+    "rgb.bmp": saved(Image.fromarray(RGB), "BMP"),
+    "gray.bmp": saved(Image.fromarray(GRAY), "BMP"),
+    "palette.bmp": saved(Image.fromarray(RGB).quantize(17), "BMP"),
+    "bit.bmp": saved(Image.fromarray(GRAY > 99), "BMP"),
+    "rgb.tif": saved(Image.fromarray(RGB), "TIFF"),
+    "rgba.tif": saved(Image.fromarray(np.dstack([RGB, GRAY])), "TIFF"),
+    "lzw.tif": saved(Image.fromarray(RGB), "TIFF", compression="tiff_lzw"),
+    "deflate.tif": saved(Image.fromarray(RGB), "TIFF", compression="tiff_adobe_deflate"),
+    "palette.tif": saved(Image.fromarray(RGB).quantize(17), "TIFF"),
+    "bit.tif": saved(Image.fromarray(GRAY > 99), "TIFF", compression="group4"),
+    "gray.tif": saved(Image.fromarray(GRAY), "TIFF"),
+    "cmyk.tif": saved(Image.fromarray(RGB).convert("CMYK"), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_has_the_pixels_that_pillow_reads(name):
+    expected = np.asarray(Image.open(io.BytesIO(IMAGES[name])).convert("RGB"))
+    image = read_image(IMAGES[name], name=name)
+    np.testing.assert_array_equal(image, expected)
+    assert image.flags.c_contiguous
+    assert read_size(IMAGES[name], name=name) == (37, 53)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_tiff_tiles_planes_big_endian_and_bigtiff(planar):
+    shown = np.moveaxis(RGB, -1, 0) if planar == "separate" else RGB
+    for options in (
+        {"tile": (16, 16)},
+        {"byteorder": ">"},
+        {"bigtiff": True},
+        {"predictor": True, "compression": "zlib"},
+    ):
+        data = tiff(shown, photometric="rgb", planarconfig=planar, **options)
+        np.testing.assert_array_equal(read_image(data, name="a.tif"), RGB)
+
+
+def test_white_is_zero_tiff_is_turned_round():
+    np.testing.assert_array_equal(read_image(tiff(255 - GRAY, photometric="miniswhite"))[..., 0], GRAY)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut():
+    expected = np.rint(RGB16 / 257).astype(np.uint8)
+    done, png = cv2.imencode(".png", RGB16[:, :, ::-1])
+    assert done
+    np.testing.assert_array_equal(read_image(png.tobytes(), name="a.png"), expected)
+    np.testing.assert_array_equal(read_image(tiff(RGB16, photometric="rgb"), name="a.tif"), expected)
+    extremes = np.array([[0, 128, 129, 65535]], np.uint16)
+    assert read_image(imagecodecs.png_encode(extremes))[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+def test_orientation_tags_are_ignored_for_images_and_masks_alike():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(Image.fromarray(RGB), "JPEG", quality=90, exif=exif)
+    assert read_image(data).shape == (37, 53, 3)
+    assert read_size(data) == (37, 53)
+    assert read_mask(saved(Image.fromarray(GRAY), "TIFF", tiffinfo={274: 6})).shape == (37, 53)
+
+
+def test_the_extension_does_not_matter_where_the_content_is_an_image(tmp_path: Path):
+    path = tmp_path / "really_a_jpeg.png"
+    path.write_bytes(IMAGES["rgb.jpg"])
+    assert read_image(path).shape == (37, 53, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int32, np.float32, np.float64, np.int64])
+def test_a_mask_keeps_its_numbers_whatever_their_type(dtype):
+    top = {np.uint8: 255, np.uint16: 65535, np.float32: 2**24, np.int32: 2**31 - 1}.get(dtype, 2**32 - 1)
+    values = np.array([[0, 1, 2], [100, 200, top]]).astype(dtype)
+    mask = read_mask(tiff(values, photometric="minisblack"), name="m.tif")
+    assert mask.dtype in (np.uint8, np.uint16, np.uint32)
+    np.testing.assert_array_equal(mask, values.astype(np.uint32))
+
+
+def test_a_palette_mask_gives_indices_or_colors():
+    picture = Image.fromarray(np.array([[0, 1], [2, 7]], np.uint8), "P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, *[9] * 12, 1, 2, 3])
+    data = saved(picture, "PNG")
+    assert read_mask(data).tolist() == [[0, 1], [2, 7]]
+    assert read_mask(data, colors=True).tolist() == [[[0, 0, 0], [255, 0, 0]], [[0, 255, 0], [1, 2, 3]]]
+
+
+def test_equal_channels_are_one_and_transparent_pixels_are_background():
+    assert read_mask(saved(Image.fromarray(np.dstack([GRAY] * 3)), "PNG")).tolist() == GRAY.tolist()
+    alpha = np.where(GRAY > 99, 255, 0).astype(np.uint8)
+    mask = read_mask(saved(Image.fromarray(np.dstack([RGB, alpha])), "PNG"))
+    np.testing.assert_array_equal(mask, RGB * (alpha[..., None] > 0))
+
+
+LARGE = saved(Image.fromarray(RNG.integers(0, 256, (200, 200, 3), dtype=np.uint8)), "PNG")
+
+
+def broken(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+
+
+def bomb() -> bytes:
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"", "empty"),
+        (b"image,label_id,class_name\ntrain_1,1,a\n", "looks like text"),
+        (b"GIF89a" + b"\0" * 50, "GIF"),
+        (b"\x01\x02\x00\xff" * 50, "supported format"),
+        (LARGE[:20], "truncated"),
+        (LARGE[:-5], "truncated"),
+        (LARGE[: len(LARGE) // 2], "truncated"),
+        (broken(LARGE, 5000), "damaged"),
+        (broken(LARGE, 18), "damaged"),
+        (bomb(), "100000 rows x 100000 columns"),
+        (hand_made_png(np.zeros((2, 2), int), 3, 8, False, [0]).replace(b"PLTE", b"PLTX"), "damaged|palette"),
+        (IMAGES["rgb.jpg"][:-300], "truncated"),
+        (IMAGES["rgb.jpg"][:30], "truncated|damaged"),
+        (IMAGES["rgb.bmp"][:-300], "truncated|damaged"),
+        (IMAGES["rgb.tif"][:-300], "truncated|damaged"),
+        (IMAGES["deflate.tif"][:1000], "truncated|damaged"),
+        (IMAGES["rgb.tif"][:8], "truncated|damaged|pages"),
+        (tiff(np.zeros((3, 20, 30), np.uint8), photometric="minisblack"), "3 pages"),
+        (tiff(np.zeros((20, 30), np.float32), photometric="minisblack"), "float32"),
+        (tiff(np.zeros((20, 30), np.uint32), photometric="minisblack"), "uint32"),
+        (tiff(np.zeros((20, 30, 7), np.uint8), photometric="minisblack", planarconfig="contig"), "7 channels"),
+        (saved(Image.fromarray(RGB), "PNG", save_all=True, append_images=[Image.fromarray(255 - RGB)]), "animated"),
+    ],
+)
+def test_a_bad_image_says_its_name_and_the_cause(data, cause, tmp_path: Path):
+    path = tmp_path / "tile.png"
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match=cause) as caught:
+        read_image(path)
+    assert caught.value.file == "tile.png"
+    assert str(caught.value) == f"tile.png: {caught.value.cause}"
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rgb.png", "rgb.jpg", "rgb.bmp", "rgb.tif", "deflate.tif", "palette.png"])
+def test_no_cut_and_no_flipped_byte_escapes_as_anything_but_bad_input(name):
+    data = IMAGES[name]
+    for i in range(0, len(data), max(1, len(data) // 60)):
+        for damaged in (data[:i], broken(data, i)):
+            for read in (read_image, read_mask, read_size):
+                with contextlib.suppress(BadInput):  # a flipped byte may well leave a readable file
+                    read(damaged, name=name)
+
+
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        (np.array([[0.0, 1.5]], np.float32), "fractions"),
+        (np.array([[0.0, np.nan]], np.float32), "not numbers"),
+        (np.array([[0, -3]], np.int16), "negative"),
+        (np.array([[0, 2**33]], np.int64), "4,294,967,295"),
+        (np.array([[0, 2**32]], np.float32), "4,294,967,295"),
+    ],
+)
+def test_a_mask_of_other_numbers_is_refused(values, cause):
+    with pytest.raises(BadInput, match=cause):
+        read_mask(tiff(values, photometric="minisblack"), name="m.tif")
+
+
+def test_a_missing_file_and_a_too_large_one_are_named(tmp_path: Path):
+    with pytest.raises(BadInput, match=r"a\.png: the file cannot be read"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(BadInput, match="at most 1,000"):
+        read_image(IMAGES["rgb.tif"], name="a.tif", max_pixels=1000)
+    with pytest.raises(BadInput, match="at most 1,000"):
+        read_size(IMAGES["rgb.jpg"], name="a.jpg", max_pixels=1000)
