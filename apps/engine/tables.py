@@ -1,0 +1,148 @@
+"""The CSV files about labels: objects.csv goes out, classes.csv comes in (and objects.csv may come in again)."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from apps.engine import csvfiles
+from apps.engine.errors import BadInput
+
+
+class ObjectRow(NamedTuple):
+    """One line of objects.csv. label_id: the object's number in the instance mask. Empty text or None = nothing to
+    state.
+    """
+
+    image: str
+    ordinal: int
+    label_id: int
+    row: float
+    column: float
+    class_name: str
+    class_value: int | None
+    provenance: str
+    labeled_by: str
+    labeled_at: str
+    prediction: str
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Lines of a classes.csv that state a class, in the file's order.
+
+    label_id: (n,) int64, the source or instance id in the image's mask; or None, then row, column: (n,) float64.
+    n_without_class: lines whose class name is empty, left out of the rest.
+    """
+
+    name: str
+    image: list[str]
+    label_id: npt.NDArray[np.int64] | None
+    row: npt.NDArray[np.float64] | None
+    column: npt.NDArray[np.float64] | None
+    class_name: list[str]
+    line: list[int]
+    n_without_class: int
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+
+def write_objects_csv(path: Path, rows: Iterable[ObjectRow]) -> int:
+    """Write objects.csv and return the number of objects. Rows may be a generator: nothing is gathered in memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".partial")
+    n = 0
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(ObjectRow._fields)
+        for row in rows:
+            # nine digits bring a 32-bit float back exactly
+            writer.writerow(
+                row._replace(
+                    row=f"{row.row:.9g}",  # type: ignore[arg-type]
+                    column=f"{row.column:.9g}",  # type: ignore[arg-type]
+                    confidence="" if row.confidence is None else f"{row.confidence:.4f}",  # type: ignore[arg-type]
+                )
+            )
+            n += 1
+    os.replace(temporary, path)
+    return n
+
+
+def read_classes(source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> ClassTable:
+    """A table with the columns image, class_name and either label_id or row and column (label_id counts where both are
+    there).
+
+    The first line names the columns; others are ignored. Raises BadInput naming the file and the line.
+    """
+    rows, shown = csvfiles.read_rows(source, name=name)
+    columns = csvfiles.columns_of(rows[0][1])
+    by_id = "label_id" in columns
+    by_place = "row" in columns and "column" in columns
+    if "image" not in columns or "class_name" not in columns or not (by_id or by_place):
+        raise BadInput(
+            shown, "the first line must name the columns image,label_id,class_name or image,row,column,class_name"
+        )
+    images: list[str] = []
+    ids: list[int] = []
+    places: list[tuple[float, float]] = []
+    class_names: list[str] = []
+    lines: list[int] = []
+    n_without_class = 0
+    for line, cells in rows[1:]:
+        image = csvfiles.cell(cells, columns["image"])
+        class_name = csvfiles.cell(cells, columns["class_name"])
+        if not image:
+            raise BadInput(shown, f"line {line} names no image")
+        label_id = _label_id(csvfiles.cell(cells, columns["label_id"]), shown, line) if by_id else 0
+        place = (0.0, 0.0) if by_id else _place(cells, columns, shown, line)
+        if not class_name:
+            n_without_class += 1
+            continue
+        images.append(image)
+        class_names.append(class_name)
+        lines.append(line)
+        ids.append(label_id)
+        places.append(place)
+    points = np.array(places, np.float64).reshape(-1, 2)
+    return ClassTable(
+        name=shown,
+        image=images,
+        label_id=np.array(ids, np.int64) if by_id else None,
+        row=None if by_id else points[:, 0],
+        column=None if by_id else points[:, 1],
+        class_name=class_names,
+        line=lines,
+        n_without_class=n_without_class,
+    )
+
+
+def _label_id(text: str, name: str, line: int) -> int:
+    try:
+        label_id = int(text)
+    except ValueError:
+        raise BadInput(name, f"line {line}: label_id {text!r} is not a whole number") from None
+    if not 1 <= label_id <= 2**32 - 1:
+        raise BadInput(name, f"line {line}: label_id {label_id} is outside of 1 to 4,294,967,295")
+    return label_id
+
+
+def _place(cells: list[str], columns: dict[str, int], name: str, line: int) -> tuple[float, float]:
+    row, column = csvfiles.cell(cells, columns["row"]), csvfiles.cell(cells, columns["column"])
+    try:
+        place = float(row), float(column)
+    except ValueError:
+        place = math.nan, math.nan
+    if not all(map(math.isfinite, place)):
+        raise BadInput(name, f"line {line}: row {row!r} and column {column!r} are not two numbers")
+    return place
