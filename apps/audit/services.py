@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit.chain import chain_hash
+from apps.audit.models import AuditChain, AuditEvent
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+INSTALLATION = 0
+
+
+@transaction.atomic
+def record(
+    *,
+    actor: AbstractBaseUser | None,
+    action: str,
+    subject: str,
+    organization_id: int = INSTALLATION,
+    project_id: int | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Add one event to the organization's trail, in the transaction of what it tells about."""
+    AuditChain.objects.get_or_create(organization_id=organization_id)
+    chain = AuditChain.objects.select_for_update().get(organization_id=organization_id)
+    event = AuditEvent(
+        organization_id=organization_id,
+        project_id=project_id,
+        sequence=chain.sequence + 1,
+        at=timezone.now(),
+        actor_id=actor.pk if actor else None,
+        action=action,
+        subject=subject[:400],
+        detail=detail or {},
+        previous_hash=chain.hash,
+    )
+    event.hash = chain_hash(chain.hash, _header(event))
+    event.save(force_insert=True)
+    chain.sequence, chain.hash = event.sequence, event.hash
+    chain.save(update_fields=["sequence", "hash"])
+
+
+def _header(event: AuditEvent) -> dict[str, Any]:
+    return {
+        "organization": event.organization_id,
+        "project": event.project_id,
+        "sequence": event.sequence,
+        "at": event.at.isoformat(),
+        "actor": event.actor_id,
+        "action": event.action,
+        "subject": event.subject,
+        "detail": event.detail,
+    }
+
+
+@dataclass(frozen=True)
+class ChainFault:
+    sequence: int
+    what: str
+
+
+def verify_audit(organization_id: int) -> Iterator[ChainFault]:
+    """Walk an organization's trail from its start; yields each place where it does not hold together."""
+    previous_hash, expected = "", 1
+    for event in AuditEvent.objects.filter(organization_id=organization_id).order_by("sequence").iterator():
+        if event.sequence != expected:
+            yield ChainFault(expected, f"missing: the next event is {event.sequence}")
+        if event.previous_hash != previous_hash or event.hash != chain_hash(previous_hash, _header(event)):
+            yield ChainFault(event.sequence, "changed after it was written")
+        previous_hash, expected = event.hash, event.sequence + 1
+    chain = AuditChain.objects.filter(organization_id=organization_id).first()
+    if chain is not None and (chain.sequence, chain.hash) != (expected - 1, previous_hash):
+        yield ChainFault(chain.sequence, "the trail's end is missing")

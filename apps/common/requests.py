@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+if TYPE_CHECKING:
+    from django_htmx.middleware import HtmxDetails
+
+    from apps.accounts.models import User
+
+
+class AuthenticatedRequest(HttpRequest):
+    """A request that `login_required` has let through."""
+
+    user: User
+    htmx: HtmxDetails
+
+
+class ApiRequest(Request):
+    """A request that the API's default permission, IsAuthenticated, has let through."""
+
+    user: User

@@ -1,0 +1,231 @@
+"""The one settings file: the environment comes in here and nowhere else.
+
+`manage.py` starts the embedded PostgreSQL and sets DATABASE_URL where none is given, so this file only reads.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(os.environ.get("PATCHSORTER_DATA", BASE_DIR / "data")).resolve()
+
+
+def _flag(name: str, default: bool) -> bool:
+    return os.environ.get(name, str(default)).strip().lower() in {"1", "true", "yes", "on"}
+
+
+def _list(name: str) -> list[str]:
+    return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
+
+
+def _secret_key() -> str:
+    """The configured key, or one made on the first start and kept beside the data, readable by its owner alone."""
+    if key := os.environ.get("PATCHSORTER_SECRET_KEY"):
+        return key
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    path = DATA_DIR / "secret_key"
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+def _database(url: str) -> dict[str, object]:
+    """A Django database entry from postgresql://user:password@host:port/name?host=/socket/folder."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    options: dict[str, object] = {key: values[0] for key, values in query.items() if key not in {"host", "port"}}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.get("host", [unquote(parts.hostname or "")])[0],
+        "PORT": query.get("port", [str(parts.port or "")])[0],
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": options,
+    }
+
+
+DEBUG = _flag("PATCHSORTER_DEBUG", False)
+SECRET_KEY = _secret_key()
+HOST = os.environ.get("PATCHSORTER_HOST", "127.0.0.1")
+PORT = int(os.environ.get("PATCHSORTER_PORT", "8000"))
+ALLOWED_HOSTS = _list("PATCHSORTER_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]", HOST]
+CSRF_TRUSTED_ORIGINS = _list("PATCHSORTER_TRUSTED_ORIGINS")
+HTTPS = _flag("PATCHSORTER_HTTPS", False)
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "allauth",
+    "allauth.account",
+    "channels",
+    "channels_postgres",
+    "django_cotton",
+    "django_htmx",
+    "django_q",
+    "django_vite",
+    "drf_spectacular",
+    "rest_framework",
+    "apps.common",
+    "apps.audit",
+    "apps.accounts",
+    "apps.projects",
+    "apps.images",
+    "apps.objects",
+    "apps.labels",
+    "apps.models",
+    "apps.workspace",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "apps.accounts.middleware.PasswordChangeRequired",
+]
+
+ROOT_URLCONF = "patchsorter_site.urls"
+ASGI_APPLICATION = "patchsorter_site.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Two roles of one database: the web and the workers may add to the label history but not change it; migrations own it.
+DATABASES = {
+    "default": _database(os.environ["DATABASE_URL"]),
+    "owner": _database(os.environ.get("DATABASE_OWNER_URL", os.environ["DATABASE_URL"])),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "apps.accounts.adapters.InvitationOnlyAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key"}
+SESSION_COOKIE_AGE = 12 * 60 * 60
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [path for path in [BASE_DIR / "frontend" / "dist"] if path.exists()]
+MEDIA_ROOT = DATA_DIR / "media"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+DJANGO_VITE = {"default": {"manifest_path": BASE_DIR / "frontend" / "dist" / "manifest.json"}}
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024 * 1024  # ordinals of a whole lasso: 4 bytes each
+FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+FILE_UPLOAD_TEMP_DIR = None
+
+# Server folders from which `import_images` may read; unset: whatever the operator at the shell can read.
+IMPORT_ROOTS = [Path(root).resolve() for root in _list("PATCHSORTER_IMPORT_ROOTS")]
+UPLOAD_MAX_BYTES = int(os.environ.get("PATCHSORTER_UPLOAD_MAX_BYTES", 2 * 1024**3))
+
+# allauth counts sign-in attempts in the cache: one web process keeps them itself, several share them through Redis.
+REDIS_URL = os.environ.get("REDIS_URL")
+if REDIS_URL:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+    CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+    }
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_postgres.core.PostgresChannelLayer", "CONFIG": DATABASES["default"]}
+    }
+
+# `retry` must outlast every job: the ORM broker hands a task out again once it has passed, whether or not the task
+# still runs. Lost work is found by the lease on our own Job row, not by the queue.
+_MONTH_S = 30 * 24 * 60 * 60
+_CLUSTER = {
+    "timeout": _MONTH_S,
+    "retry": 2 * _MONTH_S,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "recycle": 10**6,  # workers stay warm: a new one pays seconds for imports
+    "orm": "default",
+    "workers": 1,
+}
+Q_CLUSTER = {
+    **_CLUSTER,
+    "name": "cpu",
+    "save_limit": 100,
+    "catch_up": False,
+    "poll": 0.5,
+    "ALT_CLUSTERS": {
+        "cpu": _CLUSTER,
+        "gpu": {**_CLUSTER, "daemonize_workers": False},
+    },
+}
+JOB_LEASE_SECONDS = int(os.environ.get("PATCHSORTER_JOB_LEASE_SECONDS", 30))
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {"TITLE": "PatchSorter", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    # It warns for every event that nobody happens to listen to.
+    "loggers": {"channels_postgres": {"level": "ERROR"}},
+}
