@@ -1,0 +1,264 @@
+"""Background jobs: the only file that talks to django-q.
+
+django-q delivers at least once and knows nothing of a worker that died, so it only launches. The Job row decides: a
+worker claims it with one conditional UPDATE, holds a lease that a thread renews, and may write results only while the
+attempt is its own. `requeue_lost_jobs` takes up what a dead worker left.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Literal
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from apps.accounts.models import User
+from apps.audit.services import record
+from apps.engine.errors import EngineError, Stopped
+from apps.projects.events import JobEvent, send_event, send_event_on_commit
+from apps.projects.models import Job, Project
+
+logger = logging.getLogger(__name__)
+
+Queue = Literal["cpu", "gpu"]
+MAX_ATTEMPTS = 3
+REPORT_INTERVAL_S = 0.5
+QUEUED_GRACE = timedelta(seconds=60)
+LOG_LIMIT = 100_000  # characters
+
+
+def start_job(
+    *, project: Project, kind: str, task: str, queue: Queue, requested_by: User | None, params: dict[str, Any]
+) -> Job:
+    """Create the job and hand it to the queue once the surrounding transaction commits.
+
+    `task` is the dotted path of a function that takes the job's id. Raises IntegrityError where the project allows
+    one active job of this kind and has it.
+    """
+    with transaction.atomic():
+        job = create_job(project=project, kind=kind, task=task, queue=queue, requested_by=requested_by, params=params)
+        transaction.on_commit(lambda: _enqueue(job))
+    return job
+
+
+def create_job(
+    *, project: Project, kind: str, task: str, queue: Queue, requested_by: User | None, params: dict[str, Any]
+) -> Job:
+    """Enter the job without queuing it, for a command that runs it itself at once."""
+    with transaction.atomic():
+        job = Job.objects.create(
+            project=project,
+            kind=kind,
+            task=task,
+            queue=queue,
+            requested_by=requested_by,
+            params=params,
+            lease_expires_at=timezone.now() + QUEUED_GRACE,
+        )
+        record(
+            actor=requested_by,
+            action=f"job.{kind}.start",
+            subject=f"{kind} job {job.pk}",
+            organization_id=project.organization_id,
+            project_id=project.pk,
+            detail=params,
+        )
+        send_event_on_commit(project.pk, JobEvent(type="job.progress", job=job_state(job)))
+    return job
+
+
+def _enqueue(job: Job) -> None:
+    async_task(job.task, job.pk, q_options={"cluster": job.queue, "task_name": f"job-{job.pk}"})
+
+
+def cancel_job(*, job: Job, cancelled_by: User) -> None:
+    """Ask a job to stop. One that no worker has taken yet ends here; a running one ends within a batch."""
+    with transaction.atomic():
+        job = Job.objects.select_for_update().get(pk=job.pk)
+        if not job.is_active:
+            return
+        job.cancel_requested = True
+        if job.state == Job.State.QUEUED:
+            job.state, job.finished_at = Job.State.CANCELLED, timezone.now()
+        job.save(update_fields=["cancel_requested", "state", "finished_at"])
+        record(
+            actor=cancelled_by,
+            action=f"job.{job.kind}.cancel",
+            subject=f"{job.kind} job {job.pk}",
+            organization_id=job.project.organization_id,
+            project_id=job.project_id,
+        )
+        kind: Literal["job.finished", "job.progress"] = "job.progress" if job.is_active else "job.finished"
+        send_event_on_commit(job.project_id, JobEvent(type=kind, job=job_state(job)))
+
+
+class Report:
+    """How a pipeline tells what it is doing and learns that it should stop. Stages carry their share of the bar."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._stop = threading.Event()
+        self._span = (0.0, 1.0)
+        self._last_write = 0.0
+        self._log: list[str] = []
+
+    def should_stop(self) -> bool:
+        return self._stop.is_set()
+
+    def stage(self, name: str, *, start: float, end: float) -> None:
+        """Enter a stage that fills the bar from `start` to `end` (fractions of 1)."""
+        self._span = (start, end)
+        self.progress(name, 0.0, "", force=True)
+        self.log(name)
+
+    def progress(self, stage: str, fraction: float, message: str = "", *, force: bool = False) -> None:
+        """Matches the engine's ProgressCallback. Raises Stopped once the job is cancelled or no longer ours."""
+        if self._stop.is_set():
+            raise Stopped("the job was cancelled")
+        now = time.monotonic()
+        if not force and now - self._last_write < REPORT_INTERVAL_S:
+            return
+        self._last_write = now
+        start, end = self._span
+        self.job.stage, self.job.message = stage[:40], message[:400]
+        self.job.progress = start + (end - start) * min(max(fraction, 0.0), 1.0)
+        self._own_row().update(stage=self.job.stage, message=self.job.message, progress=self.job.progress)
+        send_event(self.job.project_id, JobEvent(type="job.progress", job=job_state(self.job)))
+
+    def log(self, line: str) -> None:
+        self._log.append(f"{timezone.now():%H:%M:%S} {line}")
+        self._own_row().update(log="\n".join(self._log)[-LOG_LIMIT:])
+
+    def confirm_ownership(self) -> None:
+        """Lock the job's row inside the transaction that publishes its result; raises Stopped if it was lost."""
+        if not self._own_row().select_for_update().exists():
+            raise Stopped("another worker has taken this job up")
+
+    def _own_row(self) -> Any:
+        return Job.objects.filter(pk=self.job.pk, attempt=self.job.attempt, state=Job.State.RUNNING)
+
+    def keep_alive(self, finished: threading.Event) -> None:
+        """Renew the lease until `finished`; runs in its own thread with its own database connection."""
+        try:
+            while not finished.wait(settings.JOB_LEASE_SECONDS / 6):
+                try:
+                    renewed = self._own_row().update(lease_expires_at=_lease_end())
+                    cancelled = Job.objects.filter(pk=self.job.pk, cancel_requested=True).exists()
+                except Exception:  # the database may be restarting; the lease tells if it stays away too long
+                    logger.exception("job %s: the lease could not be renewed", self.job.pk)
+                    connection.close()
+                    continue
+                if cancelled or not renewed:
+                    self._stop.set()
+        finally:
+            connection.close()
+
+
+def _lease_end() -> Any:
+    return timezone.now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)
+
+
+def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
+    """Claim the job and do it; a job that is finished, cancelled or in another worker's hands is left alone.
+
+    `work` returns the job's result. Whatever it raises ends the job as failed with a message for the user.
+    """
+    claimed = Job.objects.filter(pk=job_id, state=Job.State.QUEUED).update(
+        state=Job.State.RUNNING,
+        attempt=F("attempt") + 1,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        started_at=timezone.now(),
+        lease_expires_at=_lease_end(),
+    )
+    if not claimed:
+        return
+    job = Job.objects.select_related("project", "requested_by").get(pk=job_id)
+    report = Report(job)
+    finished = threading.Event()
+    heartbeat = threading.Thread(target=report.keep_alive, args=[finished], daemon=True)
+    heartbeat.start()
+    try:
+        job.result = work(job, report)
+        job.state, job.progress, job.message = Job.State.FINISHED, 1.0, ""
+    except Stopped:
+        job.state = Job.State.CANCELLED
+    except EngineError as error:
+        job.state, job.error = Job.State.FAILED, str(error)
+    except Exception as error:
+        logger.exception("job %s failed", job_id)
+        job.state, job.error = Job.State.FAILED, f"{type(error).__name__}: {error}"
+        report.log(traceback.format_exc())
+    finally:
+        finished.set()
+        heartbeat.join()
+    job.finished_at = timezone.now()
+    ended = Job.objects.filter(pk=job_id, attempt=job.attempt, state=Job.State.RUNNING).update(
+        state=job.state,
+        progress=job.progress,
+        message=job.message,
+        error=job.error,
+        result=job.result,
+        finished_at=job.finished_at,
+        lease_expires_at=None,
+    )
+    if ended:
+        send_event(job.project_id, JobEvent(type="job.finished", job=job_state(job)))
+
+
+def requeue_lost_jobs() -> int:
+    """Take up jobs whose worker died and jobs that never reached the queue; returns how many.
+
+    A second delivery does no harm (see `run_job`), so a queued job is sent again when it has waited long, at growing
+    intervals. A job that killed its worker MAX_ATTEMPTS times fails with that as its error.
+    """
+    now = timezone.now()
+    taken = 0
+    with transaction.atomic():
+        lost = Job.objects.select_for_update(skip_locked=True).filter(
+            state__in=[Job.State.RUNNING, Job.State.QUEUED], lease_expires_at__lt=now
+        )
+        for job in lost:
+            taken += 1
+            if job.state == Job.State.RUNNING and (job.attempt >= MAX_ATTEMPTS or job.cancel_requested):
+                died = f"its worker died {job.attempt} times, the last was {job.worker} (out of memory?)"
+                job.state = Job.State.CANCELLED if job.cancel_requested else Job.State.FAILED
+                job.error, job.finished_at, job.lease_expires_at = died, now, None
+                send_event_on_commit(job.project_id, JobEvent(type="job.finished", job=job_state(job)))
+            else:
+                if job.state == Job.State.RUNNING:
+                    job.message = f"taken up again: {job.worker} stopped answering"
+                job.state = Job.State.QUEUED
+                job.lease_expires_at = now + max(QUEUED_GRACE, now - job.created_at)
+                transaction.on_commit(lambda job=job: _enqueue(job))  # type: ignore[misc]
+                send_event_on_commit(job.project_id, JobEvent(type="job.progress", job=job_state(job)))
+            job.save(update_fields=["state", "error", "message", "finished_at", "lease_expires_at"])
+    return taken
+
+
+def job_state(job: Job) -> dict[str, Any]:
+    """The job as browsers are told of it."""
+    return {
+        "id": job.pk,
+        "kind": job.kind,
+        "state": job.state,
+        "stage": job.stage,
+        "progress": round(job.progress, 4),
+        "message": job.message,
+        "error": job.error,
+        "created_at": job.created_at.isoformat(),
+        "started_at": job.started_at.isoformat() if job.started_at else None,
+        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+        "requested_by": str(job.requested_by) if job.requested_by else None,
+        "cancel_requested": job.cancel_requested,
+    }

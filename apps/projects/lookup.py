@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from apps.projects.models import Project
+
+
+class ProjectNotFound(ValueError):
+    """No project, or more than one, is meant; the message says which."""
+
+
+def find_project(spec: str) -> Project:
+    """The project that a command names: by id, by `organization/name`, or by a name that only one project has.
+
+    For the operator at the server's shell, who is asked for no permission; requests go through access.py.
+    """
+    projects = Project.objects.select_related("organization")
+    organization, slash, name = spec.partition("/")
+    found = list(projects.filter(name=spec))
+    if not found and slash:
+        found = list(projects.filter(organization__name=organization, name=name))
+    if not found and spec.isdecimal():
+        found = list(projects.filter(pk=int(spec)))
+    if not found:
+        raise ProjectNotFound(f"there is no project {spec!r}")
+    if len(found) > 1:
+        named = ", ".join(f"{project.organization}/{project.name}" for project in found)
+        raise ProjectNotFound(f"{spec!r} names {len(found)} projects ({named}): say organization/name or the id")
+    return found[0]

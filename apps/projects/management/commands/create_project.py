@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from apps.accounts.models import Organization
+from apps.common.commands import JsonCommand
+from apps.projects.services import create_project
+
+
+class Command(JsonCommand):
+    help = "Create a project; the organization too, where it is missing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name")
+        parser.add_argument("--organization", required=True)
+        parser.add_argument("--classes", required=True, help="class names, separated by commas")
+        parser.add_argument("--patch-size", type=int, default=64, help="px, even, 16 to 512 (default 64)")
+        parser.add_argument(
+            "--encoder-size", type=int, help="px that the network sees (default: the patch size, at most 64)"
+        )
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        organization, _ = Organization.objects.get_or_create(name=options["organization"].strip())
+        classes = [name.strip() for name in options["classes"].split(",") if name.strip()]
+        project = create_project(
+            organization=organization,
+            name=options["name"],
+            classes=classes,
+            patch_size_px=options["patch_size"],
+            encoder_size_px=options["encoder_size"] or min(options["patch_size"], 64),
+            created_by=None,
+        )
+        return {
+            "project": project.pk,
+            "name": project.name,
+            "organization": organization.name,
+            "classes": {label_class.name: label_class.value for label_class in project.label_classes.all()},
+            "patch_size_px": project.patch_size_px,
+            "encoder_size_px": project.encoder_size_px,
+        }

@@ -1,0 +1,57 @@
+"""Who may do what: the one table of roles and permissions. Pure; `access.py` applies it to a user and a project."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from django.db.models import TextChoices
+
+
+class ProjectRole(TextChoices):
+    MANAGER = "manager"
+    LEAD = "lead"
+    REVIEWER = "reviewer"
+    RATER = "rater"
+    VIEWER = "viewer"
+
+
+class Permission(StrEnum):
+    VIEW = "project.view"
+    LABEL = "label.write"
+    UPLOAD = "data.upload"
+    TRAIN = "train.start"
+    EXPORT = "export.labels"
+    EDIT_PROJECT = "project.edit"
+    MANAGE_MEMBERS = "members.manage"
+    VIEW_AUDIT = "audit.view"
+
+
+EVERYTHING = frozenset(Permission)
+PERMISSIONS_BY_PROJECT_ROLE: dict[str, frozenset[Permission]] = {
+    ProjectRole.MANAGER: EVERYTHING,
+    ProjectRole.LEAD: frozenset(
+        {Permission.VIEW, Permission.LABEL, Permission.UPLOAD, Permission.TRAIN, Permission.EXPORT}
+    ),
+    ProjectRole.REVIEWER: frozenset({Permission.VIEW, Permission.LABEL}),
+    ProjectRole.RATER: frozenset({Permission.VIEW, Permission.LABEL}),
+    ProjectRole.VIEWER: frozenset({Permission.VIEW}),
+}
+# Owners and admins run every project of their organization; to label in one they join it with a role, so that
+# every rater of a project is listed among its members.
+PERMISSIONS_BY_ORGANIZATION_ROLE: dict[str, frozenset[Permission]] = {
+    "owner": EVERYTHING - {Permission.LABEL},
+    "admin": EVERYTHING - {Permission.LABEL},
+    "auditor": frozenset({Permission.VIEW, Permission.VIEW_AUDIT}),
+    "member": frozenset(),
+}
+
+
+def effective_permissions(
+    *, organization_role: str | None, project_role: str | None, grants: list[str], denials: list[str]
+) -> frozenset[Permission]:
+    """Union of both roles and the single grants, less the single denials; unknown names in either have no effect."""
+    allowed = PERMISSIONS_BY_ORGANIZATION_ROLE.get(organization_role or "", frozenset())
+    if project_role:
+        allowed |= PERMISSIONS_BY_PROJECT_ROLE.get(project_role, frozenset())
+        allowed |= {permission for permission in Permission if permission in grants}
+    return allowed - {permission for permission in Permission if permission in denials}

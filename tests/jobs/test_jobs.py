@@ -1,0 +1,236 @@
+"""Background jobs: claimed once, cancelled within a step, taken up again when their worker dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from apps.engine.errors import BadInput
+from apps.projects import jobs
+from apps.projects.jobs import Report, cancel_job, requeue_lost_jobs, run_job
+from apps.projects.models import Job
+from tests.conftest import World
+
+# A job's lease is kept by a thread with its own connection, which sees only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def job(world: World) -> Job:
+    return jobs.start_job(
+        project=world.project,
+        kind="export",
+        task="apps.workspace.tasks.export_labels",
+        queue="cpu",
+        requested_by=world.manager,
+        params={},
+    )
+
+
+def work_that_ends(job: Job, report: Report) -> dict[str, Any]:
+    report.stage("working", start=0.0, end=1.0)
+    return {"answer": 42}
+
+
+def work_that_must_not_run(job: Job, report: Report) -> dict[str, Any]:
+    raise AssertionError("the job was run again")
+
+
+def state(job: Job) -> str:
+    job.refresh_from_db()
+    return job.state
+
+
+def expire_lease(job: Job) -> None:
+    Job.objects.filter(pk=job.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_starting_a_job_queues_it_once_committed(job):
+    assert OrmQ.objects.filter(key="cpu").count() == 1
+    assert state(job) == "queued"
+
+
+def test_a_job_runs_and_keeps_its_result(job):
+    run_job(job.pk, work_that_ends)
+    assert state(job) == "finished"
+    assert (job.result, job.progress, job.attempt) == ({"answer": 42}, 1.0, 1)
+
+
+def test_a_job_that_is_delivered_twice_runs_once(job):
+    run_job(job.pk, work_that_ends)
+    run_job(job.pk, work_that_must_not_run)
+    assert state(job) == "finished"
+
+
+def test_a_job_delivered_to_two_workers_at_once_runs_once(job):
+    runs: list[int] = []
+
+    def work(job: Job, report: Report) -> dict[str, Any]:
+        runs.append(1)
+        time.sleep(0.2)
+        return {}
+
+    def worker() -> None:
+        run_job(job.pk, work)
+        connection.close()
+
+    threads = [threading.Thread(target=worker) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert runs == [1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (BadInput("a.png", "the file is truncated"), "a.png: the file is truncated"),
+        (KeyError("x"), "KeyError: 'x'"),
+    ],
+)
+def test_a_fault_fails_the_job_with_its_cause(job, fault, said):
+    def work(job: Job, report: Report) -> dict[str, Any]:
+        raise fault
+
+    run_job(job.pk, work)
+    assert state(job) == "failed"
+    assert job.error == said
+
+
+def test_a_queued_job_is_cancelled_at_once_and_never_runs(world, job):
+    cancel_job(job=job, cancelled_by=world.manager)
+    assert state(job) == "cancelled"
+    run_job(job.pk, work_that_ends)
+    assert state(job) == "cancelled"
+
+
+def test_a_running_job_is_cancelled_at_its_next_report(world, job, settings):
+    settings.JOB_LEASE_SECONDS = 1
+
+    def work(job: Job, report: Report) -> dict[str, Any]:
+        cancel_job(job=job, cancelled_by=world.manager)
+        for step in range(100):
+            time.sleep(0.05)
+            report.progress("working", step / 100)
+        raise AssertionError("was not cancelled within five seconds")
+
+    run_job(job.pk, work)
+    assert state(job) == "cancelled"
+
+
+def test_a_long_job_keeps_its_lease(job, settings):
+    settings.JOB_LEASE_SECONDS = 1
+
+    def work(job: Job, report: Report) -> dict[str, Any]:
+        time.sleep(1.5)
+        return {"taken_up": requeue_lost_jobs()}
+
+    run_job(job.pk, work)
+    assert state(job) == "finished"
+    assert job.result == {"taken_up": 0}
+
+
+def test_a_worker_that_lost_its_job_stops_and_publishes_nothing(job, settings):
+    settings.JOB_LEASE_SECONDS = 1
+    published: list[int] = []
+
+    def slow(job: Job, report: Report) -> dict[str, Any]:
+        expire_lease(job)
+        requeue_lost_jobs()
+        run_job(job.pk, work_that_ends)  # another worker takes it up and ends it
+        with transaction.atomic():
+            report.confirm_ownership()
+            published.append(1)
+        return {"answer": "from the slow worker"}
+
+    run_job(job.pk, slow)
+    assert state(job) == "finished"
+    assert (job.result, job.attempt, published) == ({"answer": 42}, 2, [])
+
+
+def test_a_queued_job_that_never_reached_the_queue_is_sent_again(job):
+    OrmQ.objects.all().delete()
+    expire_lease(job)
+    assert requeue_lost_jobs() == 1
+    assert OrmQ.objects.count() == 1
+    assert requeue_lost_jobs() == 0, "it is given time before it is sent a third time"
+
+
+def test_a_job_that_kills_every_worker_fails_visibly(job):
+    for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
+        Job.objects.filter(pk=job.pk).update(state="running", attempt=attempt, worker="box:1")
+        expire_lease(job)
+        requeue_lost_jobs()
+    assert state(job) == "failed"
+    assert "died 3 times" in job.error
+
+
+WORKER = """
+import django, sys, time
+django.setup()
+from apps.projects.jobs import run_job
+def hang(job, report):
+    print("claimed", flush=True)
+    time.sleep(60)
+    return {"answer": "from the dead"}
+run_job(int(sys.argv[1]), hang)
+"""
+
+
+@pytest.fixture
+def worker_process() -> Callable[[Job], subprocess.Popen[str]]:
+    """A worker in a process of its own, on the test's database, that has claimed the job and is at work."""
+    database = settings.DATABASES["default"]
+    url = f"postgresql://{database['USER']}@/{connection.settings_dict['NAME']}?host={quote(str(database['HOST']), safe='')}"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "DJANGO_SETTINGS_MODULE": "patchsorter_site.settings",
+        "PATCHSORTER_DATA": str(settings.MEDIA_ROOT),
+        "PATCHSORTER_JOB_LEASE_SECONDS": "2",
+    }
+
+    def start(job: Job) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(job.pk)],
+            env=environment,
+            cwd=Path(__file__).resolve().parents[2],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None and process.stdout.readline() == "claimed\n"
+        return process
+
+    return start
+
+
+def test_a_job_whose_worker_is_killed_is_taken_up_again_and_done_once(job, worker_process):
+    process = worker_process(job)
+    time.sleep(3)
+    assert requeue_lost_jobs() == 0, "a living worker keeps its job beyond one lease"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 10
+    while not requeue_lost_jobs():
+        assert time.monotonic() < deadline, "the dead worker's job was not noticed"
+        time.sleep(0.1)
+    assert state(job) == "queued"
+    run_job(job.pk, work_that_ends)
+    assert state(job) == "finished"
+    assert (job.attempt, job.result) == (2, {"answer": 42})
