@@ -1,0 +1,55 @@
+"""What the API's views share: ordinals and buffers in, buffers out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from django.http import HttpResponse
+from numpy.typing import NDArray
+from rest_framework.exceptions import ValidationError
+
+from apps.common.requests import ApiRequest
+
+MAX_ORDINALS = 16_000_000
+
+
+def read_ordinals(request: ApiRequest) -> NDArray[np.uint32]:
+    """Ordinals (n,) from a multipart part `ordinals` (uint32 LE), or from a list in a JSON body."""
+    part = request.FILES.get("ordinals")
+    if part is not None:
+        content = part.read()
+        if len(content) % 4:
+            raise ValidationError({"detail": "ordinals: expected 4 bytes for each object (uint32, little-endian)"})
+        ordinals = np.frombuffer(content, "<u4").astype(np.uint32)
+    else:
+        listed = request.data.get("ordinals") if isinstance(request.data, dict) else None
+        if not isinstance(listed, list) or not all(type(item) is int and 0 <= item < 2**31 for item in listed):
+            raise ValidationError({"detail": "ordinals: expected a list of object numbers, or a binary part"})
+        ordinals = np.array(listed, np.uint32)
+    if not 0 < len(ordinals) <= MAX_ORDINALS or ordinals.max() >= 2**31:
+        raise ValidationError({"detail": f"ordinals: expected 1 to {MAX_ORDINALS:,} object numbers"})
+    return ordinals
+
+
+def read_payload(request: ApiRequest, part: str) -> dict[str, Any]:
+    """The JSON object in the multipart field `part`, or the whole body where that is JSON."""
+    payload: Any = request.data
+    if isinstance(payload, dict) and part in payload:
+        try:
+            payload = json.loads(payload[part])
+        except (TypeError, ValueError) as error:
+            raise ValidationError({"detail": f"{part}: not valid JSON"}) from error
+    if not isinstance(payload, dict):
+        raise ValidationError({"detail": f"{part}: expected a JSON object"})
+    return dict(payload)
+
+
+def buffer_response(gzipped: bytes, *, etag: str, immutable: bool = False) -> HttpResponse:
+    """A compressed binary buffer; private, because it belongs to one tenant."""
+    response = HttpResponse(gzipped, content_type="application/octet-stream")
+    response["Content-Encoding"] = "gzip"
+    response["ETag"] = f'"{etag}"'
+    response["Cache-Control"] = "private, max-age=31536000, immutable" if immutable else "private, no-cache"
+    return response

@@ -1,0 +1,9 @@
+from django.urls import path
+
+from apps.objects import api
+
+urlpatterns = [
+    path("projects/<int:project_id>/patches/atlas", api.Atlas.as_view(), name="atlas"),
+    path("projects/<int:project_id>/patches/<int:ordinal>.jpg", api.Patch.as_view(), name="patch"),
+    path("projects/<int:project_id>/objects/images", api.ObjectImages.as_view(), name="object_images"),
+]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from apps.common.commands import JsonCommand
+from apps.engine.masks import LabelValues, MaskKind, read_label_values
+from apps.objects.folders import read_folder
+from apps.objects.pipelines import import_sources
+from apps.projects.lookup import find_project
+
+
+class Command(JsonCommand):
+    help = "Import a server folder: images/ and masks/ with equal names, or files with the suffix _mask."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("project")
+        parser.add_argument("folder", type=Path)
+        parser.add_argument("--mask-kind", choices=[kind.value for kind in MaskKind], default=MaskKind.INDEXED.value)
+        parser.add_argument("--label-values", type=Path, help="CSV for labeled masks: value or color, class_name")
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        project = find_project(options["project"])
+        kind = MaskKind(options["mask_kind"])
+        if kind == MaskKind.LABELED and not options["label_values"]:
+            raise CommandError("labeled masks need --label-values: a CSV with value or color, and class_name")
+        label_values = read_label_values(options["label_values"]) if options["label_values"] else LabelValues()
+        content = read_folder(options["folder"])
+        if content.errors:
+            raise CommandError("; ".join(content.errors))
+
+        def show(stage: str, fraction: float, message: str) -> None:
+            print(f"{stage} {fraction:4.0%} {message}", file=sys.stderr)
+
+        result = import_sources(
+            project=project,
+            sources=content.sources,
+            mask_kind=kind,
+            label_values=label_values,
+            imported_by=None,
+            on_progress=show,
+        )
+        if result.errors and not result.images:
+            raise CommandError("; ".join(f"{error['file']}: {error['cause']}" for error in result.errors))
+        project.refresh_from_db()
+        return {
+            "project": project.pk,
+            "images": len(result.images),
+            "objects": result.n_objects,
+            "objects_in_project": project.n_objects,
+            "unpaired": content.unpaired,
+            "notes": {image["name"]: image["notes"] for image in result.images if image["notes"]},
+            "already_imported": result.already_imported,
+            "errors": result.errors,
+        }

@@ -1,0 +1,207 @@
+"""Files -> objects. Each image is one unit: it is imported wholly or not at all, and one that fails stops no other."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from apps.accounts.models import User
+from apps.engine.components import FoundObjects
+from apps.engine.errors import BadInput
+from apps.engine.formats import read_image, read_mask
+from apps.engine.masks import (
+    LabelValues,
+    MaskKind,
+    check_same_size,
+    find_objects,
+    objects_from_points,
+    objects_from_tiling,
+    read_points,
+    wants_colors,
+)
+from apps.engine.pixels import delete_image, write_image
+from apps.images.models import Image, Upload, UploadedFile
+from apps.objects.services import add_image
+from apps.projects.files import folder
+from apps.projects.jobs import Report
+from apps.projects.models import Job, Project
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file to import and the name it goes by."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """One image with what says where its objects are; with neither mask nor points it is tiled."""
+
+    image: SourceFile
+    mask: SourceFile | None = None
+    points: SourceFile | None = None
+
+
+@dataclass
+class ImportResult:
+    images: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, str]] = field(default_factory=list)
+    already_imported: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def n_objects(self) -> int:
+        return sum(image["n_objects"] for image in self.images)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"images": self.images, "errors": self.errors, "already_imported": self.already_imported}
+
+
+def import_job(job: Job, report: Report) -> dict[str, Any]:
+    """Import the files of an upload, then clear it away. Taken up again after a crash, it skips what is in already."""
+    upload = Upload.objects.get(pk=job.params["upload"], project=job.project)
+    files = {file.pk: file for file in upload.files.all()}
+
+    def source(file_id: int | None) -> SourceFile | None:
+        return _source_of(files[file_id]) if file_id else None
+
+    sources = []
+    for pair in job.params["pairs"]:
+        image = source(pair["image_file_id"])
+        if image is not None:
+            sources.append(ImageSource(image, source(pair.get("mask_file_id")), source(pair.get("points_file_id"))))
+    report.stage("reading images", start=0.0, end=1.0)
+    result = import_sources(
+        project=job.project,
+        sources=sources,
+        mask_kind=MaskKind(job.params["mask_kind"]),
+        label_values=label_values_from_json(job.params["label_values"]),
+        imported_by=job.requested_by,
+        on_progress=report.progress,
+    )
+    for error in result.errors:
+        report.log(f"{error['file']}: {error['cause']}")
+    shutil.rmtree(folder(job.project, "uploads", upload.pk), ignore_errors=True)
+    return result.as_json()
+
+
+def _source_of(file: UploadedFile) -> SourceFile:
+    return SourceFile(Path(settings.MEDIA_ROOT) / file.path, file.name)
+
+
+def label_values_from_json(rows: Sequence[dict[str, Any]]) -> LabelValues:
+    """The table of a labeled mask from rows {value | color "#rrggbb", class_name}."""
+    return LabelValues(
+        by_value={int(row["value"]): row["class_name"] for row in rows if row.get("value") not in (None, "")},
+        by_color={int(row["color"].lstrip("#"), 16): row["class_name"] for row in rows if row.get("color")},
+    )
+
+
+def import_sources(
+    *,
+    project: Project,
+    sources: Sequence[ImageSource],
+    mask_kind: MaskKind,
+    label_values: LabelValues,
+    imported_by: User | None,
+    on_progress: Callable[[str, float, str], None],
+) -> ImportResult:
+    """Import images one by one; faults of single files are collected in the result, and the rest goes on."""
+    result = ImportResult()
+    for position, source in enumerate(sources):
+        on_progress(
+            "reading images", position / len(sources), f"{source.image.name} ({position + 1} of {len(sources)})"
+        )
+        try:
+            checksum = checksum_of(source.image)
+            before = Image.objects.filter(project=project, checksum=checksum).first()
+            if before is not None:
+                result.already_imported.append({"name": source.image.name, "as": before.name})
+                continue
+            image = _import_one(project, source, mask_kind, label_values, checksum, imported_by)
+        except BadInput as error:
+            result.errors.append({"file": error.file, "cause": error.cause})
+        else:
+            result.images.append({"name": image.name, "n_objects": image.n_objects, "notes": image.notes})
+    return result
+
+
+def checksum_of(source: SourceFile) -> str:
+    """SHA-256 of the file, as hex."""
+    try:
+        with source.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(source.name, f"can not be read: {error.strerror}") from error
+
+
+def _import_one(
+    project: Project,
+    source: ImageSource,
+    mask_kind: MaskKind,
+    label_values: LabelValues,
+    checksum: str,
+    imported_by: User | None,
+) -> Image:
+    pixels = read_image(source.image.path, name=source.image.name)
+    found = _find(source, pixels.shape, mask_kind, label_values, project.patch_size_px)
+    key = f"{Path(source.image.name).stem[:40]}-{uuid.uuid4().hex[:12]}"
+    store = folder(project, "pixels")
+    kept = [_keep(source.image, folder(project, "images"), key)]
+    if source.mask:
+        kept.append(_keep(source.mask, folder(project, "masks"), key))
+    try:
+        write_image(store, key, pixels, found)
+        return add_image(
+            image=Image(
+                project=project,
+                name=source.image.name,
+                height=pixels.shape[0],
+                width=pixels.shape[1],
+                checksum=checksum,
+                mask_kind=mask_kind if source.mask else ("points" if source.points else MaskKind.NONE),
+                mask_checksum=checksum_of(source.mask) if source.mask else "",
+                store_key=key,
+                notes=found.notes,
+                created_by=imported_by,
+            ),
+            found=found,
+            imported_by=imported_by,
+        )
+    except BaseException:
+        delete_image(store, key)
+        for path in kept:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _find(
+    source: ImageSource, shape: tuple[int, ...], kind: MaskKind, label_values: LabelValues, patch_size_px: int
+) -> FoundObjects:
+    found = None
+    if source.mask is not None and kind != MaskKind.NONE:
+        mask = read_mask(source.mask.path, name=source.mask.name, colors=wants_colors(kind, label_values))
+        check_same_size(shape, mask.shape, image_name=source.image.name, mask_name=source.mask.name)
+        found = find_objects(mask, kind, name=source.mask.name, label_values=label_values)
+    if source.points is not None:
+        return objects_from_points(read_points(source.points.path, name=source.points.name), shape[:2], found)
+    if found is not None:
+        return found
+    if kind != MaskKind.NONE:
+        raise BadInput(source.image.name, f"there is no mask for this image, and the mask kind is {kind}")
+    return objects_from_tiling(shape[:2], patch_size_px)
+
+
+def _keep(source: SourceFile, folder: Path, key: str) -> Path:
+    """The original file, as it came, for the record."""
+    kept = folder / f"{key}{Path(source.name).suffix.lower()}"
+    shutil.copyfile(source.path, kept)
+    return kept

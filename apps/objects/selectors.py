@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from django.shortcuts import get_object_or_404
+from numpy.typing import NDArray
+
+from apps.engine.pixels import PatchReader, StoredImage
+from apps.images.models import Image
+from apps.objects.models import HistoObject
+from apps.projects.files import project_folder
+from apps.projects.models import Project
+
+
+def patch_reader(project: Project) -> PatchReader:
+    """A reader over all the project's objects, at its patch size. Kept between requests."""
+    return _reader(project.pk, project_folder(project) / "pixels", project.n_objects, project.patch_size_px)
+
+
+@lru_cache(maxsize=16)
+def _reader(project_id: int, folder: Path, n_objects: int, patch_size_px: int) -> PatchReader:
+    # n_objects is part of the key: an import that ends later makes another reader, the old one stays right for its own.
+    images = Image.objects.filter(project_id=project_id, first_ordinal__lt=n_objects).order_by("first_ordinal")
+    return PatchReader([stored_image(image, folder) for image in images], patch_size_px)
+
+
+def stored_image(image: Image, folder: Path) -> StoredImage:
+    return StoredImage(image.first_ordinal, image.n_objects, folder, image.store_key)
+
+
+def image_id_by_ordinal(project: Project) -> NDArray[np.uint32]:
+    """The image id of every object, uint32 (n_objects,)."""
+    images = Image.objects.filter(project=project).order_by("first_ordinal").values_list("pk", "n_objects")
+    ids, counts = zip(*images, strict=True) if images else ((), ())
+    return np.repeat(np.array(ids, np.uint32), np.array(counts, np.int64))
+
+
+def get_object(project: Project, ordinal: int) -> HistoObject:
+    return get_object_or_404(HistoObject.objects.select_related("image"), project=project, ordinal=ordinal)
+
+
+def outline_in_image(histo_object: HistoObject) -> list[list[int]]:
+    """The outline's corners as [row, column] in image pixels."""
+    corners = np.frombuffer(histo_object.outline, "<u2").reshape(-1, 2).astype(np.int64)
+    listed: list[list[int]] = (corners + np.array([histo_object.box_top, histo_object.box_left])).tolist()
+    return listed

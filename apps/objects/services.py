@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.audit.services import record
+from apps.engine.components import FoundObjects
+from apps.engine.errors import BadInput
+from apps.images.models import Image, Upload
+from apps.objects.signals import objects_imported
+from apps.projects.events import ObjectsAdded, send_event_on_commit
+from apps.projects.jobs import start_job
+from apps.projects.models import Job, Project
+
+
+class UploadAlreadyImported(ValueError):
+    """The same upload was sent to be imported a second time."""
+
+
+@transaction.atomic
+def start_import(
+    *,
+    upload: Upload,
+    mask_kind: str,
+    label_values: list[dict[str, Any]],
+    pairs: list[dict[str, int | None]],
+    requested_by: User,
+) -> Job:
+    """Queue the import of an upload's files. Each of `pairs` names rows of the upload: image_file_id, mask_file_id,
+    points_file_id. Raises UploadAlreadyImported on the second call for one upload."""
+    taken = Upload.objects.filter(pk=upload.pk, imported_at=None).update(imported_at=timezone.now())
+    if not taken:
+        raise UploadAlreadyImported("these files are being imported already")
+    return start_job(
+        project=upload.project,
+        kind="import",
+        task="apps.objects.tasks.import_images",
+        queue="cpu",
+        requested_by=requested_by,
+        params={"upload": upload.pk, "mask_kind": mask_kind, "label_values": label_values, "pairs": pairs},
+    )
+
+
+_COLUMNS = (
+    'project_id, image_id, ordinal, "row", "column", box_top, box_left, box_bottom, box_right, area, outline, source_id'
+)
+
+
+@transaction.atomic
+def add_image(*, image: Image, found: FoundObjects, imported_by: User | None) -> Image:
+    """Enter an image and its objects: all of it or nothing. `image` is unsaved and names its files in the pixel store.
+
+    Raises BadInput if the project has this image, or another one of this name.
+    """
+    project = Project.objects.select_for_update().get(pk=image.project_id)
+    if Image.objects.filter(project=project, checksum=image.checksum).exists():
+        raise BadInput(image.name, "the same file is in the project already")
+    if Image.objects.filter(project=project, name=image.name).exists():
+        raise BadInput(image.name, "the project has another image of this name; rename the file")
+    image.first_ordinal, image.n_objects = project.n_objects, len(found)
+    image.save(force_insert=True)
+    _copy_objects(image, found)
+    project.n_objects += len(found)
+    project.save(update_fields=["n_objects"])
+    record(
+        actor=imported_by,
+        action="image.import",
+        subject=image.name,
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        detail={"objects": len(found), "checksum": image.checksum, "mask_kind": image.mask_kind},
+    )
+    objects_imported.send(sender=Image, image=image, class_names=found.source_class, imported_by=imported_by)
+    send_event_on_commit(project.pk, ObjectsAdded(type="objects.added", n_objects=project.n_objects))
+    return image
+
+
+def _copy_objects(image: Image, found: FoundObjects) -> None:
+    numbers = np.arange(image.first_ordinal, image.first_ordinal + len(found))
+    rows = zip(
+        numbers.tolist(),
+        found.row.tolist(),
+        found.column.tolist(),
+        found.box.tolist(),
+        found.area.tolist(),
+        found.outlines,
+        found.source_id.tolist(),
+        strict=True,
+    )
+    project_id, image_id = image.project_id, image.pk
+    lines = "".join(
+        f"{project_id}\t{image_id}\t{ordinal}\t{row!r}\t{column!r}\t{top}\t{left}\t{bottom}\t{right}\t{area}"
+        f"\t\\\\x{outline.hex()}\t{source_id}\n"
+        for ordinal, row, column, (top, left, bottom, right), area, outline, source_id in rows
+    )
+    with connection.cursor() as cursor, cursor.copy(f"COPY objects_histoobject ({_COLUMNS}) FROM STDIN") as copy:
+        copy.write(lines)
