@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from django.http import HttpResponse, HttpResponseNotModified
+from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import ValidationError
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.accounts.models import User
+from apps.common.api import buffer_response, read_ordinals, read_payload
+from apps.common.requests import ApiRequest
+from apps.common.wire import encode_changes, encode_labels, gzipped
+from apps.labels import selectors, services
+from apps.labels.models import LabelAction, LabelSet
+from apps.labels.services import Gesture, LabelError, NothingToUndo
+from apps.projects.access import get_project_for_user
+from apps.projects.permissions import Permission
+
+
+def get_label_set_for_user(user: User, label_set_id: int, *, needs: Permission = Permission.VIEW) -> LabelSet:
+    """The label set, if the user may do `needs` in its project and is not blinded to it; else 404 or 403."""
+    label_set = get_object_or_404(LabelSet.objects.select_related("project"), pk=label_set_id)
+    project = get_project_for_user(user, label_set.project_id, needs=needs)
+    return get_object_or_404(selectors.label_sets_visible_to(user, project).select_related("project"), pk=label_set_id)
+
+
+class LabelClasses(APIView):
+    """The class of every object in a label set, as one buffer (PSL1)."""
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: ApiRequest, label_set_id: int) -> HttpResponse:
+        label_set = get_label_set_for_user(request.user, label_set_id)
+        n_objects = label_set.project.n_objects
+        etag = f"labels-{label_set.pk}-{label_set.revision}-{n_objects}"
+        if request.headers.get("If-None-Match") == f'"{etag}"':
+            return HttpResponseNotModified()
+        values = selectors.class_values(label_set, n_objects)
+        return buffer_response(gzipped(encode_labels(values, label_set.revision), level=1), etag=etag)
+
+
+class LabelChanges(APIView):
+    """The labels that changed after a revision (PSC1)."""
+
+    class Input(serializers.Serializer[Any]):
+        since = serializers.IntegerField(min_value=0)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("since", int)],
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: ApiRequest, label_set_id: int) -> HttpResponse:
+        label_set = get_label_set_for_user(request.user, label_set_id)
+        serializer = self.Input(data=request.query_params)
+        serializer.is_valid(raise_exception=True)
+        # The revision first: what is committed in between arrives twice rather than never.
+        revision = label_set.revision
+        ordinals, values = selectors.changes_since(label_set, serializer.validated_data["since"])
+        return buffer_response(gzipped(encode_changes(ordinals, values, revision), level=1), etag=f"{revision}")
+
+
+class SelectionField(serializers.JSONField):
+    """The context of a gesture, kept with the action: what was lassoed, filtered, shown."""
+
+    MAX_VERTICES = 20_000
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("expected an object")
+        if len(data.get("polygon") or []) > self.MAX_VERTICES:
+            raise serializers.ValidationError(f"a lasso of more than {self.MAX_VERTICES} corners")
+        return _rounded(data)
+
+
+def _rounded(value: Any) -> Any:
+    """Floats at six decimals: what the database gives back is then what the action's hash was made of."""
+    if isinstance(value, float):
+        if not math.isfinite(value) or abs(value) > 1e9:
+            raise serializers.ValidationError("a number out of range")
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {str(key): _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return value
+
+
+class LabelActions(APIView):
+    """Label objects, or take their labels away: one gesture, whatever its size."""
+
+    class Input(serializers.Serializer[Any]):
+        kind = serializers.ChoiceField(["label", "remove"])
+        class_value = serializers.IntegerField(required=False, allow_null=True)
+        provenance = serializers.ChoiceField(["single", "bulk"])
+        selection = SelectionField(default=dict)
+        client_key = serializers.UUIDField(required=False)
+        reason = serializers.CharField(required=False, max_length=400)
+
+    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, label_set_id: int) -> Response:
+        label_set = get_label_set_for_user(request.user, label_set_id, needs=Permission.LABEL)
+        serializer = self.Input(data=read_payload(request, "action"))
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        label_class = None
+        if asked["kind"] == "label":
+            label_class = label_set.project.label_classes.filter(value=asked.get("class_value")).first()
+            if label_class is None:
+                raise ValidationError({"detail": f"the project has no class {asked.get('class_value')}"})
+        gesture = Gesture(
+            provenance=asked["provenance"],
+            selection=asked["selection"],
+            client_key=asked.get("client_key"),
+            reason=asked.get("reason", ""),
+        )
+        try:
+            action = services.label_objects(
+                label_set=label_set,
+                label_class=label_class,
+                ordinals=read_ordinals(request),
+                actor=request.user,
+                gesture=gesture,
+            )
+        except LabelError as error:
+            raise ValidationError({"detail": str(error)}) from error
+        return Response(_after(action, label_set, request.user), status.HTTP_201_CREATED)
+
+
+class Undo(APIView):
+    """Take back one's last gesture on a label set."""
+
+    revert = staticmethod(services.undo)
+
+    class Input(serializers.Serializer[Any]):
+        client_key = serializers.UUIDField(required=False)
+
+    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, label_set_id: int) -> Response:
+        label_set = get_label_set_for_user(request.user, label_set_id, needs=Permission.LABEL)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        try:
+            action = self.revert(
+                label_set=label_set, actor=request.user, client_key=serializer.validated_data.get("client_key")
+            )
+        except NothingToUndo as error:
+            return Response({"detail": str(error)}, status.HTTP_409_CONFLICT)
+        return Response(_after(action, label_set, request.user), status.HTTP_201_CREATED)
+
+
+class Redo(Undo):
+    """Take back one's last undo."""
+
+    revert = staticmethod(services.redo)
+
+
+def _after(action: LabelAction, label_set: LabelSet, user: User) -> dict[str, Any]:
+    return {
+        "action_id": action.pk,
+        "sequence": action.sequence,
+        "revision": label_set.revision,
+        "n": action.n_asked,
+        "n_changed": action.n,
+        "n_skipped": action.n_asked - action.n if action.undoes_id else 0,
+        "counts": selectors.counts_by_class(label_set, label_set.project.n_objects),
+        "undo": selectors.describe_action(selectors.last_undoable(label_set, user)),
+        "redo": selectors.describe_action(selectors.last_redoable(label_set, user)),
+        "session": selectors.session_state(selectors.current_session(label_set, user)),
+    }

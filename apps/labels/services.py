@@ -1,0 +1,279 @@
+"""Writing labels. One gesture is one action is one transaction, with the same few statements whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.db import connection, transaction
+from django.utils import timezone
+from numpy.typing import NDArray
+
+from apps.accounts.models import User
+from apps.audit.chain import chain_hash
+from apps.labels import statements
+from apps.labels.events import LabelsChanged
+from apps.labels.models import LabelAction, LabelChain, LabelingSession, LabelSet
+from apps.labels.selectors import last_redoable, last_undoable
+from apps.labels.statements import Changed
+from apps.projects.events import send_event_on_commit
+from apps.projects.models import LabelClass, Project
+
+SESSION_PAUSE = timedelta(minutes=15)  # a longer pause begins a new labeling session
+ACTIVE_GAP = timedelta(seconds=60)  # a longer gap between gestures is not counted as work beyond this
+
+
+class LabelError(ValueError):
+    """A gesture that can not be done; the message is for the user."""
+
+
+class NothingToUndo(LabelError):
+    """There is no gesture of this user left to undo or redo."""
+
+
+@dataclass(frozen=True)
+class Gesture:
+    """What a caller states about an action; who and when are the server's to say."""
+
+    provenance: str
+    selection: dict[str, Any]
+    client_key: UUID | None = None
+    reason: str = ""
+
+
+@transaction.atomic
+def create_label_sets(project: Project) -> LabelSet:
+    """What every new project gets: the head of its action chain and the shared label set."""
+    LabelChain.objects.create(project=project)
+    return LabelSet.objects.create(project=project, kind=LabelSet.Kind.SHARED, name="shared")
+
+
+def get_or_create_label_set(*, project: Project, name: str, kind: str) -> LabelSet:
+    return LabelSet.objects.get_or_create(project=project, name=name, defaults={"kind": kind})[0]
+
+
+def label_objects(
+    *, label_set: LabelSet, label_class: LabelClass | None, ordinals: NDArray[np.uint32], actor: User, gesture: Gesture
+) -> LabelAction:
+    """Give many objects one class, or with None take their labels away.
+
+    `ordinals` (n,) may hold repeats. Raises LabelError for an ordinal the project does not have, for a class of another
+    project and for no ordinals at all. A repeated `client_key` returns the action it made the first time.
+    """
+    if label_class is not None and label_class.project_id != label_set.project_id:
+        raise LabelError("this class belongs to another project")
+    unique = _checked(ordinals, label_set.project)
+    value = label_class.value if label_class else 0
+    return _act(
+        label_set=label_set,
+        actor=actor,
+        kind=LabelAction.Kind.LABEL if label_class else LabelAction.Kind.REMOVE,
+        gesture=gesture,
+        label_class=label_class,
+        n_asked=len(unique),
+        change=lambda action_id: statements.assign(
+            label_set_id=label_set.pk,
+            action_id=action_id,
+            ordinals=unique,
+            values=np.full(len(unique), value, np.uint8),
+        ),
+    )
+
+
+def import_label_values(
+    *, label_set: LabelSet, ordinals: NDArray[np.uint32], values: NDArray[np.uint8], actor: User | None, reason: str
+) -> LabelAction:
+    """State a class value (n,) for each ordinal (n,), as a file says. One action for the whole file."""
+    unique, first = np.unique(ordinals, return_index=True)
+    _checked(unique, label_set.project)
+    return _act(
+        label_set=label_set,
+        actor=actor,
+        kind=LabelAction.Kind.IMPORT,
+        gesture=Gesture(provenance=LabelAction.Provenance.IMPORT, selection={}, reason=reason),
+        label_class=None,
+        n_asked=len(unique),
+        change=lambda action_id: statements.assign(
+            label_set_id=label_set.pk, action_id=action_id, ordinals=unique, values=values[first]
+        ),
+    )
+
+
+def undo(*, label_set: LabelSet, actor: User, client_key: UUID | None = None) -> LabelAction:
+    """Take back the actor's last gesture on this set, by a new action. Objects labeled anew since keep their label."""
+    return _revert(label_set, actor, LabelAction.Kind.UNDO, last_undoable, "nothing to undo", client_key)
+
+
+def redo(*, label_set: LabelSet, actor: User, client_key: UUID | None = None) -> LabelAction:
+    """Take back the actor's last undo."""
+    return _revert(label_set, actor, LabelAction.Kind.REDO, last_redoable, "nothing to redo", client_key)
+
+
+def _revert(
+    label_set: LabelSet,
+    actor: User,
+    kind: LabelAction.Kind,
+    find: Callable[[LabelSet, User], LabelAction | None],
+    otherwise: str,
+    client_key: UUID | None,
+) -> LabelAction:
+    with transaction.atomic():
+        _lock_chain(label_set.project_id)  # two quick presses of Z undo two gestures, not one twice
+        if sent_before := _sent_before(label_set, client_key):
+            return sent_before
+        target = find(label_set, actor)
+        if target is None:
+            raise NothingToUndo(otherwise)
+        return _act(
+            label_set=label_set,
+            actor=actor,
+            kind=kind,
+            gesture=Gesture(provenance=target.provenance, selection={}, client_key=client_key),
+            label_class=target.label_class,
+            n_asked=target.n,
+            undoes=target,
+            change=lambda action_id: statements.revert(
+                label_set_id=label_set.pk, action_id=action_id, reverted_id=target.pk
+            ),
+        )
+
+
+def _checked(ordinals: NDArray[np.uint32], project: Project) -> NDArray[np.uint32]:
+    unique = np.unique(ordinals)
+    if not len(unique):
+        raise LabelError("no objects were given")
+    if unique[-1] >= project.n_objects:
+        raise LabelError(f"object {unique[-1]} is not in this project, which has {project.n_objects} objects")
+    return unique
+
+
+@transaction.atomic
+def _act(
+    *,
+    label_set: LabelSet,
+    actor: User | None,
+    kind: LabelAction.Kind,
+    gesture: Gesture,
+    label_class: LabelClass | None,
+    n_asked: int,
+    change: Callable[[int], Changed],
+    undoes: LabelAction | None = None,
+) -> LabelAction:
+    """Lock the chain, change the labels, write the action and move the chain's head."""
+    sequence, previous_hash, action_id = _lock_chain(label_set.project_id)
+    if sent_before := _sent_before(label_set, gesture.client_key):
+        return sent_before
+    changed = change(action_id)
+    now = timezone.now()
+    action = LabelAction(
+        id=action_id,
+        project_id=label_set.project_id,
+        sequence=sequence + 1,
+        label_set=label_set,
+        session=_take_session(label_set, actor, kind, changed.n, now),
+        actor=actor,
+        kind=kind,
+        provenance=gesture.provenance,
+        label_class=label_class,
+        undoes=undoes,
+        client_key=gesture.client_key,
+        n_asked=n_asked,
+        n=changed.n,
+        selection=gesture.selection,
+        reason=gesture.reason,
+        at=now,
+        previous_hash=previous_hash,
+        payload_hash=changed.payload_hash,
+    )
+    action.hash = chain_hash(previous_hash, action_header(action))
+    action.save(force_insert=True)
+    LabelChain.objects.filter(pk=label_set.project_id).update(sequence=action.sequence, hash=action.hash)
+    _update_label_set(label_set, action, changed)
+    send_event_on_commit(
+        label_set.project_id,
+        LabelsChanged(
+            type="labels.changed",
+            label_set=label_set.pk,
+            revision=action.sequence,
+            n=action.n,
+            actor=str(actor) if actor else None,
+        ),
+    )
+    return action
+
+
+def _sent_before(label_set: LabelSet, client_key: UUID | None) -> LabelAction | None:
+    """The action that the same request made the first time, if this is a repetition; asked under the chain's lock."""
+    if client_key is None:
+        return None
+    label_set.refresh_from_db(fields=["counts", "revision"])
+    return LabelAction.objects.filter(label_set=label_set, client_key=client_key).first()
+
+
+def _lock_chain(project_id: int) -> tuple[int, str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sequence, hash, nextval(pg_get_serial_sequence('labels_labelaction', 'id'))"
+            " FROM labels_labelchain WHERE project_id = %s FOR UPDATE",
+            [project_id],
+        )
+        row: tuple[int, str, int] = cursor.fetchone()
+    return row
+
+
+def _update_label_set(label_set: LabelSet, action: LabelAction, changed: Changed) -> None:
+    label_set.refresh_from_db(fields=["counts"])
+    counts = {int(value): n for value, n in label_set.counts.items()}
+    for old_value, new_value, n in changed.moves:
+        counts[old_value] = counts.get(old_value, 0) - n
+        counts[new_value] = counts.get(new_value, 0) + n
+    label_set.counts = {str(value): n for value, n in sorted(counts.items()) if value and n}
+    label_set.revision = action.sequence
+    label_set.save(update_fields=["counts", "revision"])
+
+
+def _take_session(
+    label_set: LabelSet, actor: User | None, kind: LabelAction.Kind, n: int, now: datetime
+) -> LabelingSession | None:
+    """The actor's running session, brought up to date with this gesture; imports are no one's labeling."""
+    if actor is None or kind == LabelAction.Kind.IMPORT:
+        return None
+    session = label_set.sessions.filter(rater=actor).order_by("-last_action_at").first()
+    labeled = n if kind == LabelAction.Kind.LABEL else 0
+    if session is None or now - session.last_action_at > SESSION_PAUSE:
+        return LabelingSession.objects.create(
+            label_set=label_set, rater=actor, started_at=now, last_action_at=now, labels=labeled
+        )
+    session.active_seconds += min(now - session.last_action_at, ACTIVE_GAP).total_seconds()
+    session.last_action_at = now
+    session.labels += labeled
+    session.timed_labels += labeled
+    session.save(update_fields=["active_seconds", "last_action_at", "labels", "timed_labels"])
+    return session
+
+
+def action_header(action: LabelAction) -> dict[str, Any]:
+    """What an action's hash covers, besides the hash before it."""
+    return {
+        "id": action.pk,
+        "project": action.project_id,
+        "sequence": action.sequence,
+        "label_set": action.label_set_id,
+        "session": action.session_id,
+        "actor": action.actor_id,
+        "kind": str(action.kind),
+        "provenance": str(action.provenance),
+        "label_class": action.label_class_id,
+        "undoes": action.undoes_id,
+        "client_key": str(action.client_key) if action.client_key else None,
+        "n_asked": action.n_asked,
+        "n": action.n,
+        "selection": action.selection,
+        "reason": action.reason,
+        "at": action.at.isoformat(),
+        "payload": action.payload_hash,
+    }

@@ -1,0 +1,225 @@
+"""Labeling through the service: one gesture is one action, whatever its size."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from apps.labels import selectors, services
+from apps.labels.chain import rebuild_labels, verify_labels
+from apps.labels.models import LabelEvent, LabelSet
+from apps.labels.services import Gesture, LabelError, NothingToUndo
+from apps.projects.models import Project
+from tests.conftest import World
+
+pytestmark = pytest.mark.django_db
+SEEN = Gesture(provenance="bulk", selection={"source": "lasso", "polygon": [[0.25, 1.5], [2.0, 3.0]]})
+
+
+@pytest.fixture
+def label_set(world: World) -> LabelSet:
+    Project.objects.filter(pk=world.project.pk).update(n_objects=40_000)
+    world.project.refresh_from_db()
+    return selectors.shared_label_set(world.project)
+
+
+def label(world: World, label_set: LabelSet, value: int, ordinals: list[int] | range, user=None, gesture=SEEN):
+    label_class = world.project.label_classes.get(value=value) if value else None
+    return services.label_objects(
+        label_set=label_set,
+        label_class=label_class,
+        ordinals=np.array(ordinals, np.uint32),
+        actor=user or world.rater,
+        gesture=gesture,
+    )
+
+
+def values(label_set: LabelSet) -> np.ndarray:
+    return selectors.class_values(label_set, label_set.project.n_objects)
+
+
+def test_a_gesture_labels_its_objects_and_no_others(world, label_set):
+    action = label(world, label_set, 2, [5, 6, 39_999])
+    assert np.flatnonzero(values(label_set)).tolist() == [5, 6, 39_999]
+    assert set(values(label_set)[[5, 6, 39_999]]) == {2}
+    assert (action.n, action.actor, action.sequence) == (3, world.rater, 1)
+    assert label_set.counts == {"2": 3}
+
+
+def test_the_selection_is_kept_with_the_action(world, label_set):
+    assert label(world, label_set, 1, [1]).selection["polygon"] == [[0.25, 1.5], [2.0, 3.0]]
+
+
+@pytest.mark.parametrize("n", [3, 3_000, 30_000])
+def test_the_number_of_statements_does_not_depend_on_the_number_of_objects(world, label_set, n):
+    label(world, label_set, 1, [0])  # from the second gesture on, the session is there
+    label_class = world.project.label_classes.get(value=2)
+    with CaptureQueriesContext(connection) as queries:
+        services.label_objects(
+            label_set=label_set,
+            label_class=label_class,
+            ordinals=np.arange(n, dtype=np.uint32),
+            actor=world.rater,
+            gesture=SEEN,
+        )
+    statements = [query["sql"] for query in queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
+    assert len(statements) == 8, "\n".join(statements)
+
+
+def test_the_bulk_statement_finds_old_labels_by_the_whole_key(world, label_set):
+    label(world, label_set, 1, range(30_000))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE labels_label")
+        cursor.execute(
+            "EXPLAIN SELECT * FROM unnest(%s::int4[]) AS asked (ordinal) LEFT JOIN labels_label label"
+            " ON label.label_set_id = %s AND label.ordinal = asked.ordinal",
+            ["{1,2,3}", label_set.pk],
+        )
+        plan = " ".join(line for (line,) in cursor.fetchall())
+    assert "Index Cond: ((label_set_id =" in plan and "AND (ordinal =" in plan
+
+
+def test_giving_the_class_an_object_has_already_changes_nothing(world, label_set):
+    label(world, label_set, 1, [1, 2])
+    again = label(world, label_set, 1, [1, 2, 3])
+    assert (again.n_asked, again.n) == (3, 1)
+    assert LabelEvent.objects.filter(action=again).values_list("ordinal", flat=True).get() == 3
+
+
+def test_removing_labels(world, label_set):
+    label(world, label_set, 1, [1, 2])
+    label(world, label_set, 0, [2])
+    assert np.flatnonzero(values(label_set)).tolist() == [1]
+    assert label_set.counts == {"1": 1}
+
+
+def test_repeated_ordinals_count_once(world, label_set):
+    assert label(world, label_set, 1, [7, 7, 7]).n == 1
+
+
+def test_an_object_that_is_not_in_the_project_is_refused_and_nothing_is_labeled(world, label_set):
+    with pytest.raises(LabelError, match="object 40000 is not in this project"):
+        label(world, label_set, 1, [1, 40_000])
+    assert not values(label_set).any()
+
+
+def test_no_objects_are_refused(world, label_set):
+    with pytest.raises(LabelError, match="no objects"):
+        label(world, label_set, 1, [])
+
+
+def test_the_same_request_sent_twice_is_one_action(world, label_set):
+    gesture = Gesture(provenance="bulk", selection={}, client_key=uuid.uuid4())
+    first = label(world, label_set, 1, [1, 2], gesture=gesture)
+    label(world, label_set, 2, [1])
+    assert label(world, label_set, 1, [1, 2], gesture=gesture) == first
+    assert values(label_set)[[1, 2]].tolist() == [2, 1]
+
+
+def test_undo_gives_back_what_was_there_before(world, label_set):
+    label(world, label_set, 1, [1, 2], user=world.manager)
+    label(world, label_set, 2, [2, 3])
+    undone = services.undo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[[1, 2, 3]].tolist() == [1, 1, 0]
+    assert undone.n == 2
+    _, sources = selectors.labels_with_sources(label_set, 4)
+    assert label_set.actions.get(pk=sources[2]).actor == world.manager, "the restored label is its first author's"
+
+
+def test_undo_takes_back_ones_own_gestures_only_the_last_first(world, label_set):
+    label(world, label_set, 1, [1])
+    label(world, label_set, 2, [2])
+    label(world, label_set, 1, [3], user=world.manager)
+    services.undo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[[1, 2, 3]].tolist() == [1, 0, 1]
+    services.undo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[[1, 2, 3]].tolist() == [0, 0, 1]
+    with pytest.raises(NothingToUndo):
+        services.undo(label_set=label_set, actor=world.rater)
+
+
+def test_undo_leaves_alone_what_somebody_labeled_since(world, label_set):
+    label(world, label_set, 1, [1, 2])
+    label(world, label_set, 2, [2], user=world.manager)
+    undone = services.undo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[[1, 2]].tolist() == [0, 2]
+    assert (undone.n_asked, undone.n) == (2, 1)
+
+
+def test_redo_and_undo_again(world, label_set):
+    label(world, label_set, 1, [1])
+    label(world, label_set, 2, [1])
+    services.undo(label_set=label_set, actor=world.rater)
+    services.undo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[1] == 0
+    services.redo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[1] == 1
+    services.redo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[1] == 2
+    services.undo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[1] == 1
+
+
+def test_a_new_gesture_ends_what_could_be_redone(world, label_set):
+    label(world, label_set, 1, [1])
+    services.undo(label_set=label_set, actor=world.rater)
+    label(world, label_set, 2, [9])
+    with pytest.raises(NothingToUndo):
+        services.redo(label_set=label_set, actor=world.rater)
+
+
+def test_an_undo_whose_answer_was_lost_is_not_done_twice(world, label_set):
+    label(world, label_set, 1, [1])
+    label(world, label_set, 1, [2])
+    key = uuid.uuid4()
+    first = services.undo(label_set=label_set, actor=world.rater, client_key=key)
+    assert services.undo(label_set=label_set, actor=world.rater, client_key=key) == first
+    assert values(label_set)[[1, 2]].tolist() == [1, 0]
+
+
+def test_changes_since_a_revision_are_each_object_once_with_its_class_now(world, label_set):
+    label(world, label_set, 1, [1, 2, 3])
+    revision = label_set.revision
+    label(world, label_set, 2, [2])
+    label(world, label_set, 0, [2, 3])
+    ordinals, changed = selectors.changes_since(label_set, revision)
+    assert dict(zip(ordinals.tolist(), changed.tolist(), strict=True)) == {2: 0, 3: 0}
+
+
+def test_shared_labels_stand_before_imported_ones(world, label_set):
+    imported = services.get_or_create_label_set(project=world.project, name="expert", kind="imported")
+    services.import_label_values(
+        label_set=imported,
+        ordinals=np.array([1, 2], np.uint32),
+        values=np.array([1, 1], np.uint8),
+        actor=None,
+        reason="classes.csv",
+    )
+    label(world, label_set, 2, [2])
+    stated, _ = selectors.stated_labels(world.project)
+    assert stated[[0, 1, 2]].tolist() == [0, 1, 2]
+
+
+def test_labels_per_second_are_measured_by_the_server(world, label_set):
+    label(world, label_set, 1, [1])
+    label(world, label_set, 1, range(2, 12))
+    state = selectors.session_state(selectors.current_session(label_set, world.rater))
+    assert state is not None and state["labels"] == 11 and state["labels_per_second"] > 0
+
+
+def test_the_history_is_whole_and_the_labels_can_be_rebuilt_from_it(world, label_set):
+    label(world, label_set, 1, range(100))
+    label(world, label_set, 2, range(50, 60))
+    services.undo(label_set=label_set, actor=world.rater)
+    assert list(verify_labels(world.project)) == []
+    before = values(label_set)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE labels_label SET value = 2 WHERE ordinal = 3")
+    assert [fault.what for fault in verify_labels(world.project)] == ["1 labels of shared differ from the history"]
+    rebuild_labels(label_set)
+    assert list(verify_labels(world.project)) == []
+    assert (values(label_set) == before).all()
