@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class DeepLearningModelsConfig(AppConfig):
+    name = "apps.models"
+    label = "dl_models"
+    verbose_name = "Deep learning models"

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.db import IntegrityError
+
+from apps.common.commands import JsonCommand
+from apps.models.services import IterationRefused, check_can_iterate
+from apps.models.tasks import run_iteration
+from apps.projects.jobs import create_job
+from apps.projects.lookup import find_project
+from apps.projects.models import Job
+
+
+class Command(JsonCommand):
+    help = "Train, embed and draw a new map, here and now; prints the seconds per stage and the measured quality."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("project")
+        parser.add_argument("--approach", help="default: the project's")
+        parser.add_argument("--epochs", type=int)
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        project = find_project(options["project"])
+        check_can_iterate(project, options["epochs"])
+        try:
+            # Not queued: the job runs in this process, and the pages show it like any other.
+            job = create_job(
+                project=project,
+                kind="iteration",
+                task="apps.models.tasks.run_iteration",
+                queue="gpu",
+                requested_by=None,
+                params={"epochs": options["epochs"], "approach": options["approach"], "train": True},
+            )
+        except IntegrityError as error:
+            raise IterationRefused("an iteration of this project is already under way") from error
+        print(f"job {job.pk} of {project}", file=sys.stderr)
+        run_iteration(job.pk)
+        job.refresh_from_db()
+        if job.state != Job.State.FINISHED:
+            raise CommandError(job.error or f"the iteration was {job.state}")
+        return {"project": project.pk, "job": job.pk, **job.result}

@@ -1,0 +1,241 @@
+"""One turn of the slow loop: train, embed, predict, map; published as a model version with its embedding."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from numpy.typing import NDArray
+
+from apps.common.wire import encode_plot, gzipped
+from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.embed import embed_patches
+from apps.engine.nn.train import TrainResult, train_model
+from apps.engine.predict import draw_held_out, fit_head
+from apps.engine.reduce import reduce_to_plot
+from apps.labels.selectors import stated_labels
+from apps.models.events import EmbeddingReady
+from apps.models.models import Embedding, ModelVersion, TrainingRun
+from apps.models.selectors import coordinates, latest_embedding, latest_model_version, model_folder
+from apps.objects.selectors import patch_reader
+from apps.projects.events import send_event_on_commit
+from apps.projects.files import folder, write_array, write_bytes, write_json
+from apps.projects.jobs import Report
+from apps.projects.models import Job, Project
+
+SEED = 0
+# Objects seen over a whole training. A first one learns from nothing; later ones start from weights that know the
+# project's objects and have only its new labels to learn.
+FIRST_TRAINING_OBJECTS, LATER_TRAINING_OBJECTS = 60_000, 15_000
+FEWEST_EPOCHS, MOST_FIRST_EPOCHS, MOST_LATER_EPOCHS = 2, 30, 8
+
+
+def default_epochs(n_objects: int, *, first: bool) -> int:
+    """Epochs that give a useful map soon: many over few objects, few over many."""
+    budget, most = (FIRST_TRAINING_OBJECTS, MOST_FIRST_EPOCHS) if first else (LATER_TRAINING_OBJECTS, MOST_LATER_EPOCHS)
+    return int(np.clip(round(budget / max(n_objects, 1)), FEWEST_EPOCHS, most))
+
+
+@dataclass
+class _Outcome:
+    """What an iteration made, in its work folder, before it is published."""
+
+    config: TrainConfig
+    trained: TrainResult | None
+    parent: ModelVersion | None
+    n: int
+    n_labeled: int
+    dimension: int
+    has_predictions: bool
+    quality: dict[str, Any]
+    seconds: dict[str, float]
+
+
+def run_iteration(job: Job, report: Report) -> dict[str, Any]:
+    """Train on the project's objects and labels as they are now, and publish the new map."""
+    project = Project.objects.get(pk=job.project_id)
+    work = folder(project, "work", f"job-{job.pk}-{job.attempt}")
+    try:
+        outcome = _compute(project, job.params, work, report)
+        report.stage("publishing", start=0.99, end=1.0)
+        embedding = _publish(project, job, report, outcome, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return {
+        "objects": outcome.n,
+        "labeled": outcome.n_labeled,
+        "model_version": embedding.model_version.number,
+        "embedding": embedding.number,
+        "epochs": outcome.trained.epochs if outcome.trained else 0,
+        "seconds": {stage: round(seconds, 2) for stage, seconds in outcome.seconds.items()},
+        "accuracy": outcome.quality.get("accuracy"),
+        "balanced_accuracy": outcome.quality.get("balanced_accuracy"),
+        "quality": outcome.quality,
+    }
+
+
+def _compute(project: Project, params: dict[str, Any], work: Path, report: Report) -> _Outcome:
+    patches = patch_reader(project)
+    values, _ = stated_labels(project)
+    n = len(patches)
+    # The network must not see the labels that its quality is measured on.
+    held_out = draw_held_out(values, seed=SEED)
+    parent = latest_model_version(project)
+    train = params.get("train", True) or parent is None
+    config = TrainConfig(
+        approach=params.get("approach") or project.approach,
+        encoder_size_px=project.encoder_size_px,
+        epochs=params.get("epochs") or default_epochs(n, first=parent is None),
+        seed=SEED,
+    )
+    usable_parent = parent if parent and _same_architecture(parent, config) else None
+    clock = _Clock()
+
+    trained: TrainResult | None = None
+    if train:
+        report.stage("training", start=0.0, end=0.7)
+        trained = train_model(
+            config,
+            patches,
+            class_values=np.where(held_out, 0, values).astype(np.uint8),
+            start_from=model_folder(usable_parent) if usable_parent else None,
+            checkpoint=work / "model",
+            on_progress=report.progress,
+            should_stop=report.should_stop,
+        )
+        clock.lap("train")
+    checkpoint = work / "model" if train else model_folder(parent)  # type: ignore[arg-type]
+
+    report.stage("embedding", start=0.7, end=0.85)
+    vectors = embed_patches(checkpoint, patches, on_progress=report.progress, should_stop=report.should_stop)
+    clock.lap("embed")
+
+    report.stage("predicting", start=0.85, end=0.87)
+    head = fit_head(vectors, values, seed=SEED, held_out=held_out)
+    classes, confidence = head.predict(vectors) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
+    clock.lap("predict")
+
+    report.stage("drawing the map", start=0.87, end=0.99)
+    points = reduce_to_plot(
+        vectors,
+        previous=_previous_coordinates(project, n),
+        seed=SEED,
+        on_progress=report.progress,
+        should_stop=report.should_stop,
+    )
+    clock.lap("map")
+
+    quality = head.quality.to_json() if head else {}
+    _write_embedding(work / "embedding", vectors, points, classes, confidence, quality)
+    return _Outcome(
+        config=config,
+        trained=trained,
+        parent=parent,
+        n=n,
+        n_labeled=int((values > 0).sum()),
+        dimension=vectors.shape[1],
+        has_predictions=head is not None,
+        quality=quality,
+        seconds=clock.seconds,
+    )
+
+
+def _same_architecture(version: ModelVersion, config: TrainConfig) -> bool:
+    """Whether weights of an earlier version can be gone on from; a project whose approach or encoder size was changed
+    begins anew."""
+    return all(
+        version.settings.get(name) == getattr(config, name) for name in ("approach", "backbone", "encoder_size_px")
+    )
+
+
+def _previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | None:
+    embedding = latest_embedding(project)
+    if embedding is None:
+        return None
+    previous = np.full((n, 2), np.nan, np.float32)
+    previous[: embedding.n] = coordinates(embedding)
+    return previous
+
+
+def _write_embedding(
+    target: Path,
+    vectors: NDArray[np.float16],
+    points: NDArray[np.float32],
+    classes: NDArray[np.uint8],
+    confidence: NDArray[np.float32],
+    quality: dict[str, Any],
+) -> None:
+    target.mkdir()
+    steps = np.rint(confidence * 255).astype(np.uint8)
+    write_array(target / "vectors.npy", vectors)
+    write_array(target / "coordinates.npy", points)
+    write_array(target / "classes.npy", classes)
+    write_array(target / "confidence.npy", steps)
+    write_bytes(target / "plot.bin.gz", gzipped(encode_plot(points, classes, steps)))
+    write_json(target / "quality.json", quality)
+
+
+@transaction.atomic
+def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work: Path) -> Embedding:
+    """Move the files to their final names and enter the rows that name them; only if the job is still ours."""
+    report.confirm_ownership()
+    version = outcome.parent
+    if outcome.trained is not None:
+        version = ModelVersion.objects.create(
+            project=project,
+            number=(outcome.parent.number + 1) if outcome.parent else 1,
+            parent=outcome.parent,
+            approach=outcome.config.approach,
+            settings=outcome.config.to_json(),
+            quality=outcome.quality,
+        )
+        _move_in(work / "model", model_folder(version))
+        TrainingRun.objects.create(
+            job=job,
+            model_version=version,
+            settings=outcome.config.to_json(),
+            n_objects=outcome.n,
+            n_labeled=outcome.n_labeled,
+            losses=outcome.trained.losses,
+            seconds=outcome.trained.seconds,
+        )
+    assert version is not None
+    last = latest_embedding(project)
+    embedding = Embedding.objects.create(
+        project=project,
+        number=(last.number + 1) if last else 1,
+        model_version=version,
+        job=job,
+        n=outcome.n,
+        dimension=outcome.dimension,
+        has_predictions=outcome.has_predictions,
+        quality=outcome.quality,
+    )
+    _move_in(work / "embedding", folder(project, "embeddings") / str(embedding.number))
+    send_event_on_commit(project.pk, EmbeddingReady(type="embedding.ready", number=embedding.number, n=embedding.n))
+    return embedding
+
+
+def _move_in(source: Path, target: Path) -> None:
+    """Rename a finished folder to its final name; what lies there has no row and was left by a crash just here."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    source.rename(target)
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._start
+        self._start = now

@@ -1,0 +1,6 @@
+from apps.models import pipelines
+from apps.projects.jobs import run_job
+
+
+def run_iteration(job_id: int) -> None:
+    run_job(job_id, pipelines.run_iteration)
