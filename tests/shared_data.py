@@ -1,4 +1,4 @@
-"""The shared example data, which is not part of the repository."""
+"""Real images with real labels, which are not part of the repository: tests that use them are skipped without them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(os.environ.get("PATCHSORTER_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
+ROOT = Path(os.environ.get("PATCHSORTER_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 EXAMPLES = ROOT / "patchsorter_examples"
 
 needs_examples = pytest.mark.skipif(

@@ -1,0 +1,164 @@
+"""What the labeling page asks for that needs labels, objects and models together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.http import FileResponse, Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import ValidationError
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.accounts.models import User
+from apps.audit.services import record
+from apps.common.api import read_ordinals
+from apps.common.requests import ApiRequest
+from apps.labels.selectors import label_sets_visible_to
+from apps.models.services import IterationRefused, start_iteration
+from apps.projects.access import get_project_for_user
+from apps.projects.jobs import cancel_job, job_state
+from apps.projects.models import Job
+from apps.projects.permissions import Permission
+from apps.workspace import selectors
+from apps.workspace.services import start_export
+
+NEEDS_BY_JOB_KIND = {"iteration": Permission.TRAIN, "export": Permission.EXPORT, "import": Permission.UPLOAD}
+
+
+class State(APIView):
+    """Everything small that the labeling page shows; asked for at the start and after a lost connection."""
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id)
+        return Response(selectors.workspace_state(project, request.user))
+
+
+class ObjectDetail(APIView):
+    """One object: where it is, what the model says, what people said."""
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, project_id: int, ordinal: int) -> Response:
+        project = get_project_for_user(request.user, project_id)
+        return Response(selectors.object_detail(project, ordinal, request.user))
+
+
+class Order(APIView):
+    """The given objects in another order, as uint32 ordinals."""
+
+    class Input(serializers.Serializer[Any]):
+        order = serializers.ChoiceField(["similarity", "confidence", "uncertain", "image"])
+
+    @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
+        project = get_project_for_user(request.user, project_id)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        ordinals = read_ordinals(request)
+        if ordinals.max() >= project.n_objects:
+            raise ValidationError({"detail": f"the project has {project.n_objects} objects"})
+        ordered = selectors.ordered(project, ordinals.astype(np.int64), serializer.validated_data["order"])
+        return HttpResponse(ordered.astype("<u4").tobytes(), content_type="application/octet-stream")
+
+
+class Jobs(APIView):
+    """A project's jobs, newest first; POST starts training and a new map."""
+
+    class Input(serializers.Serializer[Any]):
+        kind = serializers.ChoiceField(["iteration"])
+        params = serializers.DictField(required=False)
+
+    class IterationParams(serializers.Serializer[Any]):
+        epochs = serializers.IntegerField(required=False, allow_null=True)
+        train = serializers.BooleanField(default=True)
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id)
+        return Response([job_state(job) for job in project.jobs.select_related("requested_by")[:100]])
+
+    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id, needs=Permission.TRAIN)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        params = self.IterationParams(data=serializer.validated_data.get("params") or {})
+        params.is_valid(raise_exception=True)
+        try:
+            job = start_iteration(
+                project=project,
+                requested_by=request.user,
+                epochs=params.validated_data.get("epochs"),
+                train=params.validated_data["train"],
+            )
+        except IterationRefused as error:
+            raise ValidationError({"detail": str(error)}) from error
+        return Response(job_state(job), status.HTTP_201_CREATED)
+
+
+def get_job_for_user(user: User, job_id: int, *, to_change: bool = False) -> Job:
+    """The job, if the user may see its project; with `to_change`, if the user may start such a job."""
+    job = get_object_or_404(Job.objects.select_related("project", "requested_by"), pk=job_id)
+    needs = NEEDS_BY_JOB_KIND.get(job.kind, Permission.EDIT_PROJECT) if to_change else Permission.VIEW
+    get_project_for_user(user, job.project_id, needs=needs)
+    return job
+
+
+class JobDetail(APIView):
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, job_id: int) -> Response:
+        job = get_job_for_user(request.user, job_id)
+        return Response({**job_state(job), "log": job.log, "result": job.result})
+
+
+class CancelJob(APIView):
+    @extend_schema(request=None, responses={200: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, job_id: int) -> Response:
+        job = get_job_for_user(request.user, job_id, to_change=True)
+        cancel_job(job=job, cancelled_by=request.user)
+        job.refresh_from_db()
+        return Response(job_state(job))
+
+
+class Exports(APIView):
+    """Write a label set as masks and tables, in the background."""
+
+    class Input(serializers.Serializer[Any]):
+        label_set = serializers.IntegerField(required=False, allow_null=True)
+
+    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id, needs=Permission.EXPORT)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        visible = label_sets_visible_to(request.user, project)
+        asked = serializer.validated_data.get("label_set")
+        label_set = get_object_or_404(visible, pk=asked) if asked else None
+        job = start_export(project=project, label_set=label_set, requested_by=request.user)
+        return Response(job_state(job), status.HTTP_201_CREATED)
+
+
+class ExportDownload(APIView):
+    """The finished export as one zip."""
+
+    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
+    def get(self, request: ApiRequest, job_id: int) -> FileResponse:
+        job = get_object_or_404(Job.objects.select_related("project"), pk=job_id, kind="export")
+        project = get_project_for_user(request.user, job.project_id, needs=Permission.EXPORT)
+        path: Path = selectors.export_archive(job)
+        if job.state != Job.State.FINISHED or not path.exists():
+            raise Http404("this export is not there")
+        record(
+            actor=request.user,
+            action="export.download",
+            subject=path.name,
+            organization_id=project.organization_id,
+            project_id=project.pk,
+        )
+        return FileResponse(path.open("rb"), as_attachment=True, filename=path.name)

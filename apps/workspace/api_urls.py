@@ -1,0 +1,14 @@
+from django.urls import path
+
+from apps.workspace import api
+
+urlpatterns = [
+    path("projects/<int:project_id>/state", api.State.as_view(), name="state"),
+    path("projects/<int:project_id>/objects/<int:ordinal>", api.ObjectDetail.as_view(), name="object_detail"),
+    path("projects/<int:project_id>/objects/order", api.Order.as_view(), name="object_order"),
+    path("projects/<int:project_id>/jobs", api.Jobs.as_view(), name="api_jobs"),
+    path("jobs/<int:job_id>", api.JobDetail.as_view(), name="api_job"),
+    path("jobs/<int:job_id>/cancel", api.CancelJob.as_view(), name="api_cancel_job"),
+    path("projects/<int:project_id>/exports", api.Exports.as_view(), name="api_exports"),
+    path("exports/<int:job_id>/download", api.ExportDownload.as_view(), name="export_download"),
+]

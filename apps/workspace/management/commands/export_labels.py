@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from apps.common.commands import JsonCommand
+from apps.projects.lookup import find_project
+from apps.workspace.pipelines import export_labels
+
+
+class Command(JsonCommand):
+    help = "Export labels: class_masks/, color_masks/, instance_masks/, legend.csv and objects.csv."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("project")
+        parser.add_argument("folder", type=Path)
+        parser.add_argument("--label-set", help="only this label set (default: shared labels before imported ones)")
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        project = find_project(options["project"])
+        label_set = None
+        if options["label_set"]:
+            label_set = project.label_sets.filter(name=options["label_set"]).first()
+            if label_set is None:
+                names = ", ".join(project.label_sets.values_list("name", flat=True))
+                raise CommandError(f"the project has no label set {options['label_set']!r}; it has {names}")
+        result = export_labels(
+            project=project,
+            label_set=label_set,
+            target=options["folder"],
+            on_progress=lambda stage, fraction, message: print(f"{stage} {message}", file=sys.stderr),
+        )
+        return {"project": project.pk, "folder": str(options["folder"]), **result}

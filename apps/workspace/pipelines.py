@@ -1,0 +1,155 @@
+"""Labels -> masks and tables that other programs read."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.engine.pixels import StoredImage, read_raster
+from apps.engine.render import (
+    LegendRow,
+    write_class_mask,
+    write_color_mask,
+    write_instance_mask,
+    write_legend,
+)
+from apps.engine.tables import ObjectRow, write_objects_csv
+from apps.images.models import Image
+from apps.labels.models import LabelAction, LabelSet
+from apps.labels.selectors import labels_with_sources, stated_labels
+from apps.models.selectors import Predictions, latest_embedding, predictions
+from apps.objects.models import HistoObject
+from apps.objects.selectors import stored_image
+from apps.projects.files import folder, project_folder
+from apps.projects.jobs import Report
+from apps.projects.models import Job, LabelClass, Project
+from apps.workspace.selectors import export_archive
+
+
+def export_job(job: Job, report: Report) -> dict[str, Any]:
+    """Write an export and pack it into the zip that the page offers."""
+    project = Project.objects.get(pk=job.project_id)
+    label_set = LabelSet.objects.get(pk=job.params["label_set"]) if job.params.get("label_set") else None
+    archive = export_archive(job)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder(project, "work")) as work:
+        report.stage("writing masks", start=0.0, end=0.9)
+        result = export_labels(project=project, label_set=label_set, target=Path(work), on_progress=report.progress)
+        report.stage("packing", start=0.9, end=1.0)
+        packed = archive.with_suffix(".part")
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as file:  # PNG does not get smaller
+            for path in sorted(Path(work).rglob("*")):
+                if path.is_file():
+                    file.write(path, path.relative_to(work))
+        packed.replace(archive)
+    return {**result, "archive": archive.name}
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Everything an export says about the project's objects, by ordinal."""
+
+    classes: dict[int, LabelClass]
+    values: NDArray[np.uint8]
+    sources: NDArray[np.int64]
+    actions: dict[int, LabelAction]
+    predictions: Predictions
+
+
+def export_labels(
+    *, project: Project, label_set: LabelSet | None, target: Path, on_progress: Callable[[str, float, str], None]
+) -> dict[str, Any]:
+    """Write class_masks/, color_masks/, instance_masks/, legend.csv and objects.csv into the folder `target`.
+
+    `label_set` None: everything stated about the project's objects (see `stated_labels`). Files of these names in
+    `target` are replaced when all of them are written; a fault before that leaves the folder as it was.
+    """
+    values, sources = labels_with_sources(label_set, project.n_objects) if label_set else stated_labels(project)
+    content = _Content(
+        classes={label_class.value: label_class for label_class in project.label_classes.all()},
+        values=values,
+        sources=sources,
+        actions=LabelAction.objects.select_related("actor").in_bulk(np.unique(sources[sources > 0]).tolist()),
+        predictions=predictions(latest_embedding(project), project.n_objects),
+    )
+    images = list(project.images.all())
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as work:
+        stems = _stems(images)
+        for position, image in enumerate(images):
+            on_progress("writing masks", position / len(images), image.name)
+            _write_masks(project, image, stems[image.pk], content, Path(work))
+        write_objects_csv(Path(work) / "objects.csv", _object_rows(project, images, content))
+        legend = [LegendRow(item.value, item.name, item.color) for item in content.classes.values()]
+        write_legend(Path(work) / "legend.csv", legend)
+        for path in sorted(Path(work).rglob("*")):
+            if path.is_file():
+                final = target / path.relative_to(work)
+                final.parent.mkdir(exist_ok=True)
+                shutil.move(path, final)
+    return {"images": len(images), "objects": project.n_objects, "labeled": int((content.values > 0).sum())}
+
+
+def _stems(images: list[Image]) -> dict[int, str]:
+    """File stems by image id; images that differ only in their extension keep it in the name."""
+    often = Counter(PurePath(image.name).stem for image in images)
+    return {
+        image.pk: PurePath(image.name).stem if often[PurePath(image.name).stem] == 1 else image.name.replace(".", "_")
+        for image in images
+    }
+
+
+def _stored(project: Project, image: Image) -> StoredImage:
+    return stored_image(image, project_folder(project) / "pixels")
+
+
+def _write_masks(project: Project, image: Image, stem: str, content: _Content, work: Path) -> None:
+    raster = read_raster(_stored(project, image))
+    own = slice(image.first_ordinal, image.first_ordinal + image.n_objects)
+    colors = {value: label_class.color for value, label_class in content.classes.items()}
+    write_class_mask(work / "class_masks" / f"{stem}.png", raster, content.values[own])
+    write_color_mask(work / "color_masks" / f"{stem}.png", raster, content.values[own], colors)
+    write_instance_mask(work / "instance_masks", stem, raster, _source_ids(project, image))
+
+
+def _source_ids(project: Project, image: Image) -> NDArray[np.int64]:
+    return np.array([histo_object.source_id for histo_object in _objects(project, image)], np.int64)
+
+
+def _objects(project: Project, image: Image) -> list[HistoObject]:
+    in_image = HistoObject.objects.filter(
+        project=project, ordinal__gte=image.first_ordinal, ordinal__lt=image.first_ordinal + image.n_objects
+    )
+    return list(in_image.only("ordinal", "row", "column", "source_id").order_by("ordinal"))
+
+
+def _object_rows(project: Project, images: list[Image], content: _Content) -> Iterator[ObjectRow]:
+    for image in images:
+        for histo_object in _objects(project, image):
+            ordinal = histo_object.ordinal
+            label_class = content.classes.get(int(content.values[ordinal]))
+            action = content.actions.get(int(content.sources[ordinal]))
+            predicted = content.classes.get(int(content.predictions.classes[ordinal]))
+            yield ObjectRow(
+                image=image.name,
+                ordinal=ordinal,
+                label_id=histo_object.source_id,
+                row=histo_object.row,
+                column=histo_object.column,
+                class_name=label_class.name if label_class else "",
+                class_value=label_class.value if label_class else None,
+                provenance=action.provenance if action else "",
+                labeled_by=(action.actor.email if action.actor else "import") if action else "",
+                labeled_at=action.at.isoformat() if action else "",
+                prediction=predicted.name if predicted else "",
+                confidence=int(content.predictions.confidence[ordinal]) / 255 if predicted else None,
+            )

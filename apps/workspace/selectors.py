@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.accounts.models import User
+from apps.labels.models import Label, LabelAction, LabelSet
+from apps.labels.selectors import (
+    counts_by_class,
+    current_session,
+    describe_action,
+    label_sets_visible_to,
+    last_redoable,
+    last_undoable,
+    session_state,
+)
+from apps.models.models import Embedding
+from apps.models.selectors import latest_embedding, predictions, vectors
+from apps.objects.selectors import get_object, image_id_by_ordinal, outline_in_image
+from apps.projects.access import permissions_of
+from apps.projects.files import project_folder
+from apps.projects.jobs import job_state
+from apps.projects.models import Job, Project
+
+RECENT_JOBS = 5
+
+
+def workspace_state(project: Project, user: User) -> dict[str, Any]:
+    """Everything small that the labeling page shows."""
+    label_sets = list(label_sets_visible_to(user, project))
+    label_set = next(item for item in label_sets if item.kind == LabelSet.Kind.SHARED)
+    embedding = latest_embedding(project)
+    jobs = list(project.jobs.select_related("requested_by")[:RECENT_JOBS])
+    active = project.jobs.filter(state__in=["queued", "running"]).exclude(pk__in=[job.pk for job in jobs])
+    return {
+        "project": {
+            "id": project.pk,
+            "name": project.name,
+            "n_objects": project.n_objects,
+            "patch_size_px": project.patch_size_px,
+        },
+        "classes": [
+            {"value": label_class.value, "name": label_class.name, "color": label_class.color, "key": label_class.key}
+            for label_class in project.label_classes.all()
+        ],
+        "label_set": _label_set_state(label_set),
+        "label_sets": [_label_set_state(item) for item in label_sets],
+        "embedding": _embedding_state(embedding) if embedding else None,
+        "jobs": [job_state(job) for job in [*active, *jobs]],
+        "counts": counts_by_class(label_set, project.n_objects),
+        "session": session_state(current_session(label_set, user)),
+        "permissions": sorted(permissions_of(user, project)),
+        "undo": describe_action(last_undoable(label_set, user)),
+        "redo": describe_action(last_redoable(label_set, user)),
+    }
+
+
+def _label_set_state(label_set: LabelSet) -> dict[str, Any]:
+    return {"id": label_set.pk, "name": label_set.name, "kind": label_set.kind, "revision": label_set.revision}
+
+
+def _embedding_state(embedding: Embedding) -> dict[str, Any]:
+    return {
+        "number": embedding.number,
+        "n": embedding.n,
+        "model_version": embedding.model_version.number,
+        "has_predictions": embedding.has_predictions,
+        "quality": embedding.quality or None,
+        "created_at": embedding.created_at.isoformat(),
+    }
+
+
+def object_detail(project: Project, ordinal: int, user: User) -> dict[str, Any]:
+    """One object with its prediction and the label it has in the shared set."""
+    histo_object = get_object(project, ordinal)
+    predicted = predictions(latest_embedding(project), project.n_objects)
+    label_set = label_sets_visible_to(user, project).get(kind=LabelSet.Kind.SHARED)
+    label = Label.objects.filter(label_set=label_set, ordinal=ordinal, value__gt=0).first()
+    source = LabelAction.objects.select_related("actor").get(pk=label.source) if label and label.source else None
+    return {
+        "ordinal": ordinal,
+        "image": {"id": histo_object.image_id, "name": histo_object.image.name},
+        "row": histo_object.row,
+        "column": histo_object.column,
+        "box": [histo_object.box_top, histo_object.box_left, histo_object.box_bottom, histo_object.box_right],
+        "area": histo_object.area,
+        "outline": outline_in_image(histo_object),
+        "prediction": int(predicted.classes[ordinal]) or None,
+        "confidence": round(int(predicted.confidence[ordinal]) / 255, 3),
+        "label": {
+            "class_value": label.value,
+            "by": str(source.actor) if source.actor else None,
+            "at": source.at.isoformat(),
+            "provenance": source.provenance,
+        }
+        if label and source
+        else None,
+    }
+
+
+def ordered(project: Project, ordinals: NDArray[np.int64], order: str) -> NDArray[np.int64]:
+    """The ordinals (n,) in the order asked for; ties, and objects that have no prediction or vector yet, stay in the
+    order of the images."""
+    ordinals = np.sort(ordinals)
+    embedding = latest_embedding(project)
+    if order == "image" or embedding is None:
+        image_ids = image_id_by_ordinal(project)[ordinals]
+        return ordinals[np.argsort(image_ids, kind="stable")]
+    if order == "similarity":
+        return _by_similarity(embedding, ordinals)
+    confidence = predictions(embedding, project.n_objects).confidence[ordinals].astype(np.int16)
+    return ordinals[np.argsort(confidence if order == "uncertain" else -confidence, kind="stable")]
+
+
+SIMILARITY_ANCHORS = 24
+
+
+def _by_similarity(embedding: Embedding, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Like beside like: the selection is cut into groups around far-apart anchors (farthest-point sampling, Gonzalez
+    1985), groups follow their anchors' similarity and objects their distance from the anchor. Linear in the selection."""
+    known, unknown = ordinals[ordinals < embedding.n], ordinals[ordinals >= embedding.n]
+    if len(known) < 3:
+        return ordinals
+    features = np.asarray(vectors(embedding)[known], np.float32)
+    center = features.mean(axis=0)
+    anchors = [int(np.argmax(features @ center))]
+    similarity = [features @ features[anchors[0]]]
+    nearest = similarity[0].copy()
+    while len(anchors) < min(SIMILARITY_ANCHORS, len(known)):
+        anchors.append(int(np.argmin(nearest)))
+        similarity.append(features @ features[anchors[-1]])
+        np.maximum(nearest, similarity[-1], out=nearest)
+    group = np.argmax(similarity, axis=0)
+    rank = np.empty(len(anchors), np.int64)
+    remaining, current = set(range(1, len(anchors))), 0
+    rank[0] = 0
+    for position in range(1, len(anchors)):  # a walk from each anchor to the most similar one not yet visited
+        current = max(remaining, key=lambda other: float(similarity[current][anchors[other]]))
+        remaining.remove(current)
+        rank[current] = position
+    return np.concatenate([known[np.lexsort((-nearest, rank[group]))], unknown])
+
+
+def export_archive(job: Job) -> Path:
+    """Where the zip of an export job lies once it is finished."""
+    return project_folder(job.project) / "exports" / f"labels-{job.pk}.zip"

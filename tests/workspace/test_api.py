@@ -1,0 +1,282 @@
+"""The API as the labeling page and scripts use it: binary buffers out, gestures in, nobody else's data."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import struct
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
+from django.test import Client
+from PIL import Image as PillowImage
+
+from apps.common.wire import encode_plot, gzipped
+from apps.labels.selectors import shared_label_set
+from apps.models.models import Embedding, ModelVersion
+from apps.projects.files import folder, write_array, write_bytes
+from tests.conftest import World
+from tests.factories import make_image
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def objects(world: World) -> int:
+    """Two images with 20 objects each."""
+    make_image(world.project, "a.png")
+    make_image(world.project, "b.png")
+    return world.project.n_objects
+
+
+@pytest.fixture
+def rater(world: World, signed_in: Any) -> Client:
+    client: Client = signed_in(world.rater)
+    return client
+
+
+@pytest.fixture
+def embedding(world: World, objects: int) -> Embedding:
+    """A map of the first 30 objects, as an iteration publishes it."""
+    rng = np.random.default_rng(0)
+    version = ModelVersion.objects.create(project=world.project, number=1, approach="simclr")
+    files = folder(world.project, "embeddings", 1)
+    points = rng.normal(size=(30, 2)).astype(np.float32)
+    classes, confidence = rng.integers(1, 3, 30).astype(np.uint8), rng.integers(0, 256, 30).astype(np.uint8)
+    features = rng.normal(size=(30, 8))
+    write_array(files / "vectors.npy", (features / np.linalg.norm(features, axis=1)[:, None]).astype(np.float16))
+    write_array(files / "coordinates.npy", points)
+    write_array(files / "classes.npy", classes)
+    write_array(files / "confidence.npy", confidence)
+    write_bytes(files / "plot.bin.gz", gzipped(encode_plot(points, classes, confidence)))
+    return Embedding.objects.create(
+        project=world.project, number=1, model_version=version, n=30, dimension=8, has_predictions=True
+    )
+
+
+def binary(ordinals: Any) -> SimpleUploadedFile:
+    return SimpleUploadedFile("ordinals", np.asarray(ordinals, "<u4").tobytes())
+
+
+def act(client: Client, label_set_id: int, ordinals: Any, **action: Any) -> HttpResponse:
+    stated = {"kind": "label", "class_value": 1, "provenance": "bulk", **action}
+    data = {"action": json.dumps(stated), "ordinals": binary(ordinals)}
+    return client.post(f"/api/v1/label-sets/{label_set_id}/actions", data)
+
+
+def content(response: HttpResponse) -> bytes:
+    assert response.status_code == 200, response.content
+    return gzip.decompress(response.content)
+
+
+def test_the_state_tells_all_that_is_small(world, rater, objects):
+    state = rater.get(f"/api/v1/projects/{world.project.pk}/state").json()
+    assert state["project"]["n_objects"] == objects == 40
+    assert [(c["value"], c["name"], c["key"]) for c in state["classes"]] == [
+        (1, "lymphocyte", "1"),
+        (2, "epithelial", "2"),
+    ]
+    assert state["counts"] == {"0": 40}
+    assert "label.write" in state["permissions"] and "train.start" not in state["permissions"]
+    assert state["embedding"] is None and state["undo"] is None
+
+
+def test_labeling_undoing_and_reading_the_labels(world, rater, objects):
+    label_set = shared_label_set(world.project)
+    answer = act(rater, label_set.pk, [3, 4, 39], class_value=2).json()
+    assert (answer["n"], answer["n_changed"], answer["counts"]) == (3, 3, {"0": 37, "2": 3})
+    assert answer["undo"]["text"] == "3 objects → epithelial"
+
+    buffer = content(rater.get(f"/api/v1/label-sets/{label_set.pk}/classes"))
+    magic, n, revision = struct.unpack("<4sII", buffer[:12])
+    assert (magic, n, revision) == (b"PSL1", 40, answer["revision"])
+    assert np.flatnonzero(np.frombuffer(buffer[12:], np.uint8)).tolist() == [3, 4, 39]
+
+    undone = rater.post(f"/api/v1/label-sets/{label_set.pk}/undo").json()
+    assert undone["counts"] == {"0": 40} and undone["redo"]
+    changes = content(rater.get(f"/api/v1/label-sets/{label_set.pk}/changes?since={revision}"))
+    magic, k, _ = struct.unpack("<4sII", changes[:12])
+    assert (magic, k) == (b"PSC1", 3)
+    assert np.frombuffer(changes[12:24], "<u4").tolist() == [3, 4, 39]
+    assert changes[24:] == bytes(3)
+    assert rater.post(f"/api/v1/label-sets/{label_set.pk}/undo").status_code == 409
+
+
+def test_a_script_may_send_plain_json(world, rater, objects):
+    body = {"kind": "label", "class_value": 1, "provenance": "single", "ordinals": [7]}
+    url = f"/api/v1/label-sets/{shared_label_set(world.project).pk}/actions"
+    assert rater.post(url, body, content_type="application/json").json()["n_changed"] == 1
+
+
+def test_the_same_gesture_sent_again_labels_once(world, rater, objects):
+    label_set = shared_label_set(world.project)
+    key = str(uuid.uuid4())
+    answers = [act(rater, label_set.pk, [1, 2], client_key=key).json() for _ in range(2)]
+    assert answers[0]["action_id"] == answers[1]["action_id"]
+    assert answers[1]["counts"]["1"] == 2
+
+
+def test_labels_are_fetched_again_only_when_they_changed(world, rater, objects):
+    label_set = shared_label_set(world.project)
+    url = f"/api/v1/label-sets/{label_set.pk}/classes"
+    etag = rater.get(url)["ETag"]
+    assert rater.get(url, headers={"If-None-Match": etag}).status_code == 304
+    act(rater, label_set.pk, [1])
+    assert rater.get(url, headers={"If-None-Match": etag}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("ordinals", "action", "said"),
+    [
+        ([40], {}, "object 40 is not in this project"),
+        ([], {}, "ordinals"),
+        ([1], {"class_value": 9}, "no class 9"),
+        ([1], {"class_value": None}, "no class None"),
+        ([1], {"provenance": "sampled"}, "provenance"),
+        ([1], {"kind": "import"}, "kind"),
+        ([1], {"selection": {"polygon": [[1e300, 0]]}}, "out of range"),
+        ([1], {"selection": {"polygon": [[0, 0]] * 30_000}}, "lasso"),
+        ([1], {"selection": []}, "selection"),
+    ],
+)
+def test_a_gesture_that_makes_no_sense_is_refused(world, rater, objects, ordinals, action, said):
+    response = act(rater, shared_label_set(world.project).pk, ordinals, **action)
+    assert response.status_code == 400
+    assert said in response.content.decode()
+
+
+def test_nobody_can_label_in_another_s_name_or_at_another_time(world, rater, objects):
+    label_set = shared_label_set(world.project)
+    act(rater, label_set.pk, [1], actor=world.manager.pk, at="2001-01-01T00:00:00Z", project=world.their_project.pk)
+    action = label_set.actions.get()
+    assert action.actor == world.rater and action.at.year > 2020 and action.project == world.project
+
+
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [("rater", 201), ("manager", 201), ("lead", 201), ("viewer", 403), ("owner", 403), ("stranger", 404)],
+)
+def test_who_may_label(world, signed_in, objects, who, status):
+    assert act(signed_in(world.user(who)), shared_label_set(world.project).pk, [1]).status_code == status
+
+
+def test_a_class_of_another_project_is_not_there(world, rater, objects):
+    world.their_project.label_classes.create(value=77, name="theirs", color="#123456")
+    assert act(rater, shared_label_set(world.project).pk, [1], class_value=77).status_code == 400
+
+
+def test_a_blinded_set_of_another_rater_does_not_exist(world, rater, objects):
+    blinded = world.project.label_sets.create(name="Lea, blind", kind="rater", rater=world.lead, is_blinded=True)
+    assert rater.get(f"/api/v1/label-sets/{blinded.pk}/classes").status_code == 404
+    state = rater.get(f"/api/v1/projects/{world.project.pk}/state").json()
+    assert [label_set["name"] for label_set in state["label_sets"]] == ["shared"]
+
+
+def test_the_plot_is_one_small_buffer(world, rater, embedding):
+    url = f"/api/v1/projects/{world.project.pk}/embeddings/1/plot"
+    response = rater.get(url)
+    assert "immutable" in response["Cache-Control"] and "private" in response["Cache-Control"]
+    buffer = content(response)
+    magic, n, x0, y0, width, height = struct.unpack("<4sI4f", buffer[:24])
+    assert (magic, n, len(buffer)) == (b"PSE1", 30, 24 + 6 * 30)
+    planes = np.frombuffer(buffer[24:], np.uint8).reshape(6, 30).astype(float)
+    points = np.load(folder(world.project, "embeddings", 1) / "coordinates.npy")
+    assert np.abs(x0 + width * (planes[0] * 256 + planes[1]) / 65535 - points[:, 0]).max() < width / 65535
+    assert np.abs(y0 + height * (planes[2] * 256 + planes[3]) / 65535 - points[:, 1]).max() < height / 65535
+    assert rater.get(url, headers={"If-None-Match": response["ETag"]}).status_code == 304
+    assert rater.get(f"/api/v1/projects/{world.project.pk}/embeddings/2/plot").status_code == 404
+
+
+@pytest.mark.parametrize("view", ["patch", "context"])
+def test_a_screenful_of_patches_is_one_jpeg(world, rater, objects, view):
+    data = {"ordinals": binary(range(40)), "tile_px": 32, "view": view}
+    response = rater.post(f"/api/v1/projects/{world.project.pk}/patches/atlas", data)
+    assert response["Content-Type"] == "image/jpeg"
+    assert PillowImage.open(io.BytesIO(response.content)).size == (32 * 32, 2 * 32)
+
+
+def test_one_patch_with_and_without_its_outline(world, rater, objects):
+    url = f"/api/v1/projects/{world.project.pk}/patches/5.jpg"
+    plain = rater.get(url, {"px": 128})
+    assert PillowImage.open(io.BytesIO(plain.content)).size == (128, 128)
+    outlined = rater.get(url, {"px": 128, "view": "context", "outline": "1"})
+    assert outlined.content != plain.content
+    assert rater.get(url, {"px": 128}, headers={"If-None-Match": plain["ETag"]}).status_code == 304
+    assert rater.get(f"/api/v1/projects/{world.project.pk}/patches/40.jpg").status_code == 404
+
+
+def test_an_object_tells_what_is_known_about_it(world, rater, embedding):
+    act(rater, shared_label_set(world.project).pk, [5], class_value=2)
+    detail = rater.get(f"/api/v1/projects/{world.project.pk}/objects/5").json()
+    assert detail["image"]["name"] == "a.png"
+    assert detail["label"]["class_value"] == 2 and detail["label"]["by"] == "Rafa Rater"
+    assert detail["prediction"] in (1, 2)
+    assert [detail["box"][0], detail["box"][1]] in detail["outline"]
+    assert rater.get(f"/api/v1/projects/{world.project.pk}/objects/35").json()["prediction"] is None
+
+
+@pytest.mark.parametrize("order", ["similarity", "confidence", "uncertain", "image"])
+def test_every_order_gives_the_same_objects(world, rater, embedding, order):
+    data = {"ordinals": binary(range(40)), "order": order}
+    response = rater.post(f"/api/v1/projects/{world.project.pk}/objects/order", data)
+    ordered = np.frombuffer(response.content, "<u4")
+    assert sorted(ordered.tolist()) == list(range(40))
+    confidence = np.append(np.load(folder(world.project, "embeddings", 1) / "confidence.npy"), np.zeros(10)).astype(int)
+    if order == "uncertain":
+        assert (np.diff(confidence[ordered]) >= 0).all()
+    if order == "confidence":
+        assert (np.diff(confidence[ordered]) <= 0).all()
+
+
+def test_similar_objects_lie_beside_each_other(world, rater, embedding):
+    data = {"ordinals": binary(range(30)), "order": "similarity"}
+    ordered = np.frombuffer(rater.post(f"/api/v1/projects/{world.project.pk}/objects/order", data).content, "<u4")
+    features = np.load(folder(world.project, "embeddings", 1) / "vectors.npy").astype(float)
+
+    def mean_similarity(order: Any) -> float:
+        return float((features[order[:-1]] * features[order[1:]]).sum(axis=1).mean())
+
+    assert mean_similarity(ordered) > mean_similarity(np.arange(30)) + 0.2
+
+
+def test_which_image_each_object_is_on(world, rater, objects):
+    buffer = content(rater.get(f"/api/v1/projects/{world.project.pk}/objects/images"))
+    ids = np.frombuffer(buffer[8:], "<u4").tolist()
+    first, second = world.project.images.order_by("first_ordinal").values_list("pk", flat=True)
+    assert ids == [first] * 20 + [second] * 20
+
+
+def test_a_lead_starts_an_iteration_and_only_one_at_a_time(world, signed_in, objects):
+    url = f"/api/v1/projects/{world.project.pk}/jobs"
+    lead = signed_in(world.lead)
+    started = lead.post(url, {"kind": "iteration", "params": {"epochs": 1}}, content_type="application/json")
+    assert started.status_code == 201 and started.json()["state"] == "queued"
+    again = lead.post(url, {"kind": "iteration"}, content_type="application/json")
+    assert again.status_code == 400 and "under way" in again.content.decode()
+    job_id = started.json()["id"]
+    assert signed_in(world.rater).post(f"/api/v1/jobs/{job_id}/cancel").status_code == 403
+    assert signed_in(world.stranger).post(f"/api/v1/jobs/{job_id}/cancel").status_code == 404
+    assert lead.post(f"/api/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+    assert lead.get(f"/api/v1/jobs/{job_id}").json()["kind"] == "iteration"
+
+
+def test_a_project_without_objects_can_not_be_trained(world, signed_in):
+    url = f"/api/v1/projects/{world.project.pk}/jobs"
+    response = signed_in(world.lead).post(url, {"kind": "iteration"}, content_type="application/json")
+    assert response.status_code == 400 and "no objects yet" in response.content.decode()
+
+
+def test_changes_need_the_page_s_token(world, objects):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(world.rater)
+    assert act(client, shared_label_set(world.project).pk, [1]).status_code == 403
+
+
+def test_the_schema_describes_every_endpoint(world, rater):
+    schema = rater.get("/api/v1/schema").content.decode()
+    assert "/api/v1/label-sets/{label_set_id}/actions" in schema

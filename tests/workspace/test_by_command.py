@@ -1,0 +1,225 @@
+"""The main job by command, as a script does it, on real input; and what the original tool got wrong on it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from skimage.io import imread
+from skimage.measure import label as components
+
+from apps.engine.demonstration import NAME, demonstration_image, segment_nuclei
+from apps.projects.models import Project
+from tests.factories import png
+from tests.shared_data import EXAMPLES, needs_examples
+
+# A job's lease is kept by a thread with its own connection, which sees only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+EXAMPLE_KINDS = {"binary": "binary", "indexed": "indexed", "labeled": "labelled"}  # ours: the example's folder
+
+
+def run(*arguments: Any, **options: Any) -> dict[str, Any]:
+    out = io.StringIO()
+    call_command(*map(str, arguments), stdout=out, **options)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 1, "one JSON line is promised"
+    parsed: dict[str, Any] = json.loads(lines[0])
+    return parsed
+
+
+def make(name: str = "nuclei", classes: str = "a,b", **options: Any) -> int:
+    project: int = run("create_project", name, organization="Lab", classes=classes, **options)["project"]
+    return project
+
+
+def example_folder(tmp_path: Path, kind: str) -> Path:
+    """The original's own example with one of its masks, laid out as images/ and masks/."""
+    folder = tmp_path / kind
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    shutil.copy(EXAMPLES / "train_6.png", folder / "images" / "train_6.png")
+    shutil.copy(EXAMPLES / EXAMPLE_KINDS[kind] / "train_6_mask.png", folder / "masks" / "train_6.png")
+    return folder
+
+
+def label_values(tmp_path: Path, folder: Path) -> Path:
+    mask = imread(folder / "masks" / "train_6.png")
+    rows = np.unique(mask.reshape(-1, mask.shape[-1]) if mask.ndim == 3 else mask.reshape(-1, 1), axis=0)
+    path = tmp_path / "values.csv"
+    names = ["a", "b"]
+    with path.open("w") as file:
+        file.write("color,class_name\n" if mask.ndim == 3 else "value,class_name\n")
+        for row in rows:
+            if row.any():
+                shown = " ".join(map(str, row[:3])) if mask.ndim == 3 else str(row[0])
+                file.write(f"{shown},{names.pop(0)}\n")
+    return path
+
+
+@needs_examples
+@pytest.mark.parametrize("kind", EXAMPLE_KINDS)
+def test_every_mask_kind_of_the_example_gives_510_objects_and_a_right_export(tmp_path, kind):
+    """The original: 251 of 501 right for the indexed mask, 187 of 500 for the labeled one."""
+    folder = example_folder(tmp_path, kind)
+    project_id = make(kind)
+    options = {"label_values": label_values(tmp_path, folder)} if kind == "labeled" else {}
+    imported = run("import_images", project_id, folder, mask_kind=kind, **options)
+    assert (imported["images"], imported["objects"]) == (1, 510)
+
+    project = Project.objects.get(pk=project_id)
+    centroids = [(o.ordinal, int(o.row + 0.5), int(o.column + 0.5)) for o in project.histo_objects.order_by("ordinal")]
+    classes = np.random.default_rng(0).integers(1, 3, 510)
+    table = tmp_path / "classes.csv"
+    rows = "".join(f"train_6.png,{o.source_id},{'ab'[classes[o.ordinal] - 1]}\n" for o in project.histo_objects.all())
+    table.write_text("image,label_id,class_name\n" + rows)
+    labeled = run("import_labels", project_id, table, label_set="drawn by lot")
+    assert (labeled["labeled"], labeled["unmatched_rows"]) == (510, 0)
+
+    exported = run("export_labels", project_id, tmp_path / "out")
+    assert exported["labeled"] == 510
+    mask = imread(tmp_path / "out" / "class_masks" / "train_6.png")
+    ids = imread(tmp_path / "out" / "instance_masks" / "train_6.png")
+    assert mask.dtype == np.uint16
+    source_ids = dict(project.histo_objects.values_list("ordinal", "source_id"))
+    for ordinal, _, _ in centroids:
+        assert set(mask[ids == source_ids[ordinal]].tolist()) == {classes[ordinal]}
+    at_centroids = [(mask[row, column], ids[row, column], ordinal) for ordinal, row, column in centroids]
+    own = [(value, ordinal) for value, id_, ordinal in at_centroids if id_ == source_ids[ordinal]]
+    assert len(own) >= 495, "a centroid lies outside of few, sickle-shaped nuclei"
+    assert all(value == classes[ordinal] for value, ordinal in own)
+
+
+@needs_examples
+def test_objects_are_connected_components_where_the_mask_has_no_ids(tmp_path):
+    folder = example_folder(tmp_path, "binary")
+    run("import_images", make(), folder, mask_kind="binary")
+    mask = imread(folder / "masks" / "train_6.png")
+    expected = components(mask if mask.ndim == 2 else mask[..., 0], connectivity=2).max()
+    assert Project.objects.get(name="nuclei").n_objects == expected == 510
+
+
+@pytest.fixture
+def nuclei_folder(tmp_path: Path) -> Path:
+    """The demonstration's image and nuclei as files."""
+    folder = tmp_path / "nuclei"
+    folder.mkdir()
+    image = demonstration_image()
+    (folder / NAME).write_bytes(png(image))
+    (folder / NAME.replace(".png", "_mask.png")).write_bytes(png(segment_nuclei(image)))
+    return folder
+
+
+def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):
+    project_id = make("colon", classes="epithelial,stromal", patch_size=32)
+    imported = run("import_images", "Lab/colon", nuclei_folder)
+    assert imported["objects"] > 300
+
+    unlabeled = run("run_iteration", "colon", epochs=1)
+    assert unlabeled["objects"] == imported["objects"]
+    assert unlabeled["accuracy"] is None
+    assert set(unlabeled["seconds"]) == {"train", "embed", "predict", "map"}
+
+    # Brown cytoplasm around a nucleus makes it epithelial: a truth that the image itself states.
+    project = Project.objects.get(pk=project_id)
+    image = demonstration_image().astype(int)
+    table = tmp_path / "classes.csv"
+    lines = ["image,row,column,class_name", f"{NAME},0,0,stromal", "other.png,5,5,stromal"]
+    for histo_object in project.histo_objects.all():
+        row, column = int(histo_object.row + 0.5), int(histo_object.column + 0.5)
+        around = image[max(0, row - 12) : row + 12, max(0, column - 12) : column + 12].reshape(-1, 3).mean(axis=0)
+        lines.append(f"{NAME},{row},{column},{'epithelial' if around[0] > around[2] else 'stromal'}")
+    table.write_text("\n".join(lines) + "\n")
+    labeled = run("import_labels", project_id, table)
+    assert labeled["label_set"] == "imported"
+    refused = {row["why"] for row in labeled["unmatched"]}
+    assert "the project has no such image" in refused and "there is no object" in refused
+    assert labeled["labeled"] + labeled["unmatched_rows"] == labeled["rows"]
+
+    trained = run("run_iteration", project_id, approach="simclr", epochs=2)
+    assert trained["model_version"] == 2
+    assert trained["balanced_accuracy"] > 0.7, "brown and blue are easy to tell apart"
+
+    run("export_labels", project_id, tmp_path / "out")
+    legend = list(csv.DictReader((tmp_path / "out" / "legend.csv").open()))
+    assert [(row["value"], row["class_name"]) for row in legend] == [("1", "epithelial"), ("2", "stromal")]
+    rows = list(csv.DictReader((tmp_path / "out" / "objects.csv").open()))
+    assert len(rows) == imported["objects"]
+    assert {row["provenance"] for row in rows if row["class_name"]} == {"import"}
+    assert all(row["prediction"] and 0 < float(row["confidence"]) <= 1 for row in rows)
+
+    again = make("again", classes="epithelial,stromal", patch_size=32)
+    (tmp_path / "re" / "images").mkdir(parents=True)
+    shutil.copy(nuclei_folder / NAME, tmp_path / "re" / "images" / NAME)
+    shutil.copytree(tmp_path / "out" / "instance_masks", tmp_path / "re" / "masks")
+    run("import_images", again, tmp_path / "re")
+    run("import_labels", again, tmp_path / "out" / "objects.csv")
+    run("export_labels", again, tmp_path / "out2")
+    first, second = (imread(tmp_path / out / "class_masks" / NAME) for out in ("out", "out2"))
+    assert (first == second).all(), "an export that is imported again gives the same labels"
+    assert run("verify_labels", project_id)["faults"] == 0
+
+
+def test_importing_a_folder_twice_changes_nothing(nuclei_folder):
+    project_id = make()
+    first = run("import_images", project_id, nuclei_folder)
+    second = run("import_images", project_id, nuclei_folder)
+    assert second["images"] == 0
+    assert second["already_imported"] == [{"name": NAME, "as": NAME}]
+    assert second["objects_in_project"] == first["objects"]
+
+
+def test_more_images_can_be_added_and_ordinals_stay(tmp_path, nuclei_folder):
+    project_id = make(patch_size=32)
+    first = run("import_images", project_id, nuclei_folder)
+    run("run_iteration", project_id, epochs=1)
+    before = list(Project.objects.get(pk=project_id).histo_objects.order_by("ordinal").values_list("ordinal", "row"))
+    more = tmp_path / "more"
+    more.mkdir()
+    image = demonstration_image()[:256, ::-1]
+    (more / "second.png").write_bytes(png(image))
+    (more / "second_mask.png").write_bytes(png(segment_nuclei(image)))
+    second = run("import_images", project_id, more)
+    objects = Project.objects.get(pk=project_id).histo_objects.order_by("ordinal").values_list("ordinal", "row")
+    assert list(objects[: len(before)]) == before
+    assert [ordinal for ordinal, _ in objects] == list(range(first["objects"] + second["objects"]))
+    assert run("run_iteration", project_id, epochs=1)["objects"] == second["objects_in_project"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["import_images", "nothing", "."], "there is no project 'nothing'"),
+        (["run_iteration", "nuclei"], "has no objects yet"),
+        (["import_images", "nuclei", "no-such-folder"], "there is no such folder"),
+        (["import_labels", "nuclei", "no-such-file.csv"], "no-such-file.csv"),
+        (["export_labels", "nuclei", "out", "--label-set", "x"], "no label set 'x'"),
+        (["create_project", "nuclei", "--organization", "Lab", "--classes", "a"], "already exists"),
+        (["create_project", "odd", "--organization", "Lab", "--classes", "a", "--patch-size", "33"], "even number"),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_one_line(arguments, said):
+    make()
+    with pytest.raises(CommandError) as error:
+        call_command(*arguments)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_that_two_projects_have_has_to_be_said_with_its_organization():
+    make("same")
+    run("create_project", "same", organization="Other lab", classes="a")
+    with pytest.raises(CommandError, match="names 2 projects"):
+        call_command("run_iteration", "same")
+
+
+def test_folders_outside_the_allowed_roots_are_refused(settings, nuclei_folder, tmp_path):
+    settings.IMPORT_ROOTS = [tmp_path / "allowed"]
+    with pytest.raises(CommandError, match="PATCHSORTER_IMPORT_ROOTS"):
+        call_command("import_images", str(make()), str(nuclei_folder))
