@@ -71,7 +71,6 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "channels",
-    "channels_postgres",
     "django_cotton",
     "django_htmx",
     "django_q",
@@ -182,9 +181,7 @@ if REDIS_URL:
     }
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    CHANNEL_LAYERS = {
-        "default": {"BACKEND": "channels_postgres.core.PostgresChannelLayer", "CONFIG": DATABASES["default"]}
-    }
+    CHANNEL_LAYERS = {"default": {"BACKEND": "apps.common.channel_layer.PostgresChannelLayer"}}
 
 # `retry` must outlast every job: the ORM broker hands a task out again once it has passed, whether or not the task
 # still runs. Lost work is found by the lease on our own Job row, not by the queue.
@@ -218,7 +215,12 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
-SPECTACULAR_SETTINGS = {"TITLE": "PatchSorter", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "PatchSorter",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+}
 
 LOGGING = {
     "version": 1,
@@ -226,6 +228,4 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    # It warns for every event that nobody happens to listen to.
-    "loggers": {"channels_postgres": {"level": "ERROR"}},
 }

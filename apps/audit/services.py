@@ -28,7 +28,7 @@ def record(
 ) -> None:
     """Add one event to the organization's trail, in the transaction of what it tells about."""
     AuditChain.objects.get_or_create(organization_id=organization_id)
-    chain = AuditChain.objects.select_for_update().get(organization_id=organization_id)
+    chain = AuditChain.objects.select_for_update(no_key=True).get(organization_id=organization_id)
     event = AuditEvent(
         organization_id=organization_id,
         project_id=project_id,

@@ -60,7 +60,7 @@ def _count_differing(label_set: LabelSet) -> int:
 @transaction.atomic
 def rebuild_labels(label_set: LabelSet) -> int:
     """Make the projection anew from the events; returns the number of labeled objects."""
-    LabelChain.objects.select_for_update().get(project_id=label_set.project_id)
+    LabelChain.objects.select_for_update(no_key=True).get(project_id=label_set.project_id)
     Label.objects.filter(label_set=label_set).delete()
     with connection.cursor() as cursor:
         cursor.execute(

@@ -218,7 +218,7 @@ def _lock_chain(project_id: int) -> tuple[int, str, int]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT sequence, hash, nextval(pg_get_serial_sequence('labels_labelaction', 'id'))"
-            " FROM labels_labelchain WHERE project_id = %s FOR UPDATE",
+            " FROM labels_labelchain WHERE project_id = %s FOR NO KEY UPDATE",
             [project_id],
         )
         row: tuple[int, str, int] = cursor.fetchone()

@@ -56,7 +56,7 @@ def add_image(*, image: Image, found: FoundObjects, imported_by: User | None) ->
 
     Raises BadInput if the project has this image, or another one of this name.
     """
-    project = Project.objects.select_for_update().get(pk=image.project_id)
+    project = Project.objects.select_for_update(no_key=True).get(pk=image.project_id)
     if Image.objects.filter(project=project, checksum=image.checksum).exists():
         raise BadInput(image.name, "the same file is in the project already")
     if Image.objects.filter(project=project, name=image.name).exists():

@@ -7,10 +7,12 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
+from apps.accounts.models import User
 from apps.projects.access import get_project_for_user
 from apps.projects.events import group_of
 
 STRANGER = 4404  # the socket's 404
+TRY_AGAIN = 4503
 
 
 class ProjectConsumer(AsyncJsonWebsocketConsumer):
@@ -39,10 +41,15 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
         else:
             await self.close(code=STRANGER)
 
+    async def channel_resync(self, message: dict[str, Any]) -> None:
+        """Events were lost on the way. The page connects again, and then asks for the state as after any break."""
+        await self.close(code=TRY_AGAIN)
+
     @database_sync_to_async
     def _may_listen(self) -> bool:
-        user = self.scope["user"]
-        if not user.is_authenticated:
+        # Read anew: a socket lives for hours, and its user may have been deactivated since.
+        user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
+        if user is None:
             return False
         try:
             get_project_for_user(user, self.project_id)

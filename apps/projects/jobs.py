@@ -36,6 +36,7 @@ MAX_ATTEMPTS = 3
 REPORT_INTERVAL_S = 0.5
 QUEUED_GRACE = timedelta(seconds=60)
 LOG_LIMIT = 100_000  # characters
+ERROR_SHOWN = 1_000  # characters; an event has to stay small, the job's page shows all of it
 
 
 def start_job(
@@ -85,7 +86,7 @@ def _enqueue(job: Job) -> None:
 def cancel_job(*, job: Job, cancelled_by: User) -> None:
     """Ask a job to stop. One that no worker has taken yet ends here; a running one ends within a batch."""
     with transaction.atomic():
-        job = Job.objects.select_for_update().get(pk=job.pk)
+        job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if not job.is_active:
             return
         job.cancel_requested = True
@@ -142,7 +143,7 @@ class Report:
 
     def confirm_ownership(self) -> None:
         """Lock the job's row inside the transaction that publishes its result; raises Stopped if it was lost."""
-        if not self._own_row().select_for_update().exists():
+        if not list(self._own_row().select_for_update(no_key=True).values_list("pk")):
             raise Stopped("another worker has taken this job up")
 
     def _own_row(self) -> Any:
@@ -225,7 +226,7 @@ def requeue_lost_jobs() -> int:
     now = timezone.now()
     taken = 0
     with transaction.atomic():
-        lost = Job.objects.select_for_update(skip_locked=True).filter(
+        lost = Job.objects.select_for_update(skip_locked=True, no_key=True).filter(
             state__in=[Job.State.RUNNING, Job.State.QUEUED], lease_expires_at__lt=now
         )
         for job in lost:
@@ -255,7 +256,7 @@ def job_state(job: Job) -> dict[str, Any]:
         "stage": job.stage,
         "progress": round(job.progress, 4),
         "message": job.message,
-        "error": job.error,
+        "error": job.error[:ERROR_SHOWN],
         "created_at": job.created_at.isoformat(),
         "started_at": job.started_at.isoformat() if job.started_at else None,
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+
+from apps.accounts.models import User
+from apps.projects.models import Project
+from apps.projects.permissions import Permission, ProjectRole
+from apps.projects.selectors import people_to_add
+from apps.projects.services import MAX_SIZE_PX, MIN_SIZE_PX
+
+ROLE_HELP = {
+    ProjectRole.MANAGER: "everything, including members and classes",
+    ProjectRole.LEAD: "labels, uploads, trains and exports",
+    ProjectRole.REVIEWER: "labels and reviews labels",
+    ProjectRole.RATER: "labels",
+    ProjectRole.VIEWER: "looks, changes nothing",
+}
+PERMISSION_TEXT = {
+    Permission.VIEW: "see the project",
+    Permission.LABEL: "label objects",
+    Permission.UPLOAD: "upload images",
+    Permission.TRAIN: "start and cancel jobs",
+    Permission.EXPORT: "export labels",
+    Permission.EDIT_PROJECT: "change classes and settings",
+    Permission.MANAGE_MEMBERS: "manage members",
+    Permission.VIEW_AUDIT: "read the audit trail",
+}
+ROLE_CHOICES = [(role.value, f"{role.label}: {ROLE_HELP[role]}") for role in ProjectRole]
+
+
+def _size_field(label: str, help_text: str) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=label, min_value=MIN_SIZE_PX, max_value=MAX_SIZE_PX, step_size=2, initial=64, help_text=help_text
+    )
+
+
+class ProjectForm(forms.Form):
+    name = forms.CharField(max_length=120)
+    description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    patch_size_px = _size_field(
+        "Patch size",
+        f"Pixels around each object, even, {MIN_SIZE_PX} to {MAX_SIZE_PX}. You can change it at any time.",
+    )
+    encoder_size_px = _size_field(
+        "Encoder size", "Pixels that the network sees of each patch. 64 is quick, 128 sees more."
+    )
+
+
+class NewProjectForm(ProjectForm):
+    classes = forms.CharField(
+        help_text="One class per line. The first nine get the keys 1 to 9. Classes can be added and renamed later.",
+        widget=forms.Textarea(attrs={"rows": 5, "placeholder": "Lymphocyte\nEpithelial cell\nOther"}),
+    )
+    field_order = ["name", "classes", "description", "patch_size_px", "encoder_size_px"]
+
+    def clean_classes(self) -> list[str]:
+        names = [" ".join(name.split()) for name in re.split(r"[\n,;]", self.cleaned_data["classes"])]
+        names = [name for name in names if name]
+        if not names:
+            raise forms.ValidationError("Name at least one class.")
+        if len({name.lower() for name in names}) < len(names):
+            raise forms.ValidationError("Two of the classes have the same name.")
+        return names
+
+
+class LabelClassForm(forms.Form):
+    name = forms.CharField(max_length=80)
+    color = forms.RegexField(r"^#[0-9a-fA-F]{6}$", widget=forms.TextInput(attrs={"type": "color"}))
+    is_uncertain = forms.BooleanField(label="Uncertain: left out of concordance", required=False)
+    is_non_object = forms.BooleanField(label="Not an object: a fault of the mask", required=False)
+
+
+class NewMemberForm(forms.Form):
+    user = forms.ModelChoiceField(User.objects.none(), label="Person", empty_label="Choose a person")
+    role = forms.ChoiceField(choices=ROLE_CHOICES, initial=ProjectRole.RATER)
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["user"].queryset = people_to_add(project)  # type: ignore[attr-defined]
+
+
+class MemberForm(forms.Form):
+    """A role, and for each permission whether the role decides, or this person is given or denied it."""
+
+    role = forms.ChoiceField(choices=ROLE_CHOICES)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for permission in Permission:
+            self.fields[permission.value] = forms.ChoiceField(
+                label=PERMISSION_TEXT[permission].capitalize(),
+                choices=[("", "As the role says"), ("grant", "Allowed"), ("deny", "Denied")],
+                required=False,
+            )
+
+    def permission_fields(self) -> list[forms.BoundField]:
+        return [self[permission.value] for permission in Permission]
+
+    def chosen(self, decision: str) -> list[str]:
+        return [permission.value for permission in Permission if self.cleaned_data[permission.value] == decision]
+
+
+class AuditFilterForm(forms.Form):
+    action = forms.ChoiceField(required=False)
+    actor = forms.ModelChoiceField(User.objects.none(), label="Person", required=False, empty_label="Everybody")
+    since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, *args: Any, actions: list[str], people: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["action"].choices = [("", "Every action"), *((action, action) for action in actions)]  # type: ignore[attr-defined]
+        self.fields["actor"].queryset = people  # type: ignore[attr-defined]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import groupby
+
+from django.db.models import Count, Max, Q, QuerySet
+
+from apps.accounts.models import Organization, OrganizationMember, User
+from apps.accounts.selectors import memberships_of
+from apps.audit.models import AuditEvent
+from apps.projects.models import Job, LabelClass, Project, ProjectMember
+
+ACTIVE_STATES = (Job.State.QUEUED, Job.State.RUNNING)
+
+
+def projects_by_organization(user: User) -> list[tuple[Organization, str | None, list[Project]]]:
+    """What the user may see: (organization, the user's role in it or None, its projects), by name.
+
+    Organizations the user belongs to are there with or without projects. Each project carries `n_members`,
+    `n_active_jobs` and its label classes.
+    """
+    roles = {member.organization: member.role for member in memberships_of(user)}
+    projects = (
+        Project.objects.filter(pk__in=Project.objects.visible_to(user).values("pk"))
+        .select_related("organization")
+        .prefetch_related("label_classes")
+        .annotate(
+            n_members=Count("members", distinct=True),
+            n_active_jobs=Count("jobs", filter=Q(jobs__state__in=ACTIVE_STATES), distinct=True),
+        )
+        .order_by("organization__name", "organization_id", "name")
+    )
+    found = {organization: list(group) for organization, group in groupby(projects, key=lambda p: p.organization)}
+    organizations = sorted({*roles, *found}, key=lambda organization: organization.name.lower())
+    return [(organization, roles.get(organization), found.get(organization, [])) for organization in organizations]
+
+
+def label_classes_of(project: Project) -> QuerySet[LabelClass]:
+    return LabelClass.objects.filter(project=project).order_by("value")
+
+
+def project_members(project: Project) -> QuerySet[ProjectMember]:
+    return (
+        ProjectMember.objects.filter(project=project)
+        .select_related("user")
+        .order_by("-user__is_active", "user__name", "user__email")
+    )
+
+
+def organization_overseers(project: Project) -> QuerySet[OrganizationMember]:
+    """Who has access without being a member: the organization's owners, admins and auditors."""
+    return (
+        OrganizationMember.objects.filter(
+            organization_id=project.organization_id, role__in=["owner", "admin", "auditor"], user__is_active=True
+        )
+        .select_related("user")
+        .order_by("role", "user__name", "user__email")
+    )
+
+
+def people_to_add(project: Project) -> QuerySet[User]:
+    """Active members of the organization who are not members of the project yet."""
+    return (
+        User.objects.filter(is_active=True, organization_memberships__organization_id=project.organization_id)
+        .exclude(project_memberships__project=project)
+        .order_by("name", "email")
+    )
+
+
+def jobs_of(project: Project) -> QuerySet[Job]:
+    """The project's jobs, the newest first."""
+    return Job.objects.filter(project=project).select_related("requested_by").order_by("-id")
+
+
+def audit_events(
+    project: Project,
+    *,
+    action: str = "",
+    actor_id: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> QuerySet[AuditEvent]:
+    """The project's trail, the newest first; `action` matches a whole action or its beginning up to a dot."""
+    events = AuditEvent.objects.filter(project_id=project.pk).select_related("actor").order_by("-sequence")
+    if action:
+        events = events.filter(Q(action=action) | Q(action__startswith=f"{action}."))
+    if actor_id is not None:
+        events = events.filter(actor_id=actor_id)
+    if since is not None:
+        events = events.filter(at__gte=since)
+    if until is not None:
+        events = events.filter(at__lt=until)
+    return events
+
+
+def audited_actions(project: Project) -> list[str]:
+    """The actions that occur in the project's trail, for the filter."""
+    actions = AuditEvent.objects.filter(project_id=project.pk).values_list("action", flat=True)
+    return sorted(set(actions.distinct().order_by("action")))
+
+
+def audited_people(project: Project) -> QuerySet[User]:
+    actor_ids = AuditEvent.objects.filter(project_id=project.pk, actor__isnull=False).values("actor_id")
+    return User.objects.filter(pk__in=actor_ids).order_by("name", "email")
+
+
+def highest_class_value(project: Project) -> int:
+    highest = LabelClass.objects.filter(project=project).aggregate(highest=Max("value"))["highest"]
+    return int(highest or 0)

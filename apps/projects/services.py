@@ -1,0 +1,265 @@
+"""Projects, their classes and members. What the rules forbid raises ValidationError with a text for the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from apps.accounts.models import Organization, OrganizationMember, User
+from apps.audit.services import record
+from apps.projects.models import MAX_LABEL_CLASSES, LabelClass, Project, ProjectMember
+from apps.projects.permissions import Permission, ProjectRole
+from apps.projects.selectors import highest_class_value
+from apps.projects.signals import project_created
+
+# Okabe and Ito's colors, told apart by people with any kind of color vision; black is taken by "no label". After the
+# eighth the hues of a second ring, which differ in lightness too.
+PALETTE = (
+    "#e69f00",
+    "#56b4e9",
+    "#009e73",
+    "#f0e442",
+    "#0072b2",
+    "#d55e00",
+    "#cc79a7",
+    "#9aa0a6",
+    "#8c564b",
+    "#17becf",
+    "#bcbd22",
+    "#9467bd",
+)
+MIN_SIZE_PX, MAX_SIZE_PX = 16, 512
+
+
+@transaction.atomic
+def create_project(
+    *,
+    organization: Organization,
+    name: str,
+    classes: Sequence[str] | Sequence[tuple[str, str]],
+    patch_size_px: int = 64,
+    encoder_size_px: int = 64,
+    description: str = "",
+    created_by: User | None,
+) -> Project:
+    """Make a project with its classes, valued 1, 2, ... in the order given; the creator becomes its manager.
+
+    A class is a name, or a name with its color "#rrggbb". `created_by` None: a command at the server.
+    """
+    project = Project(
+        organization=organization,
+        name=name.strip(),
+        description=description.strip(),
+        patch_size_px=_checked_size("patch_size_px", patch_size_px),
+        encoder_size_px=_checked_size("encoder_size_px", encoder_size_px),
+        created_by=created_by,
+    )
+    project.full_clean()
+    project.save()
+    _record(project, created_by, "project.create", f"project {project.name}", patch_size_px=patch_size_px)
+    project_created.send(sender=Project, project=project)
+    for entry in classes:
+        class_name, color = (entry, "") if isinstance(entry, str) else entry
+        add_label_class(project=project, name=class_name, color=color, added_by=created_by)
+    if created_by is not None:
+        member = ProjectMember.objects.create(project=project, user=created_by, role=ProjectRole.MANAGER)
+        _record(project, created_by, "project.member.add", f"member {created_by.email}", role=member.role)
+    return project
+
+
+@transaction.atomic
+def update_project(
+    *, project: Project, name: str, description: str, patch_size_px: int, encoder_size_px: int, updated_by: User
+) -> Project:
+    """Change what a project is called and how large its patches are. Pixels stay as imported: patches are cut when read."""
+    project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    values = {
+        "name": name.strip(),
+        "description": description.strip(),
+        "patch_size_px": _checked_size("patch_size_px", patch_size_px),
+        "encoder_size_px": _checked_size("encoder_size_px", encoder_size_px),
+    }
+    changes = {key: [getattr(project, key), value] for key, value in values.items() if getattr(project, key) != value}
+    if not changes:
+        return project
+    for key in changes:
+        setattr(project, key, values[key])
+    project.full_clean()
+    project.save(update_fields=list(changes))
+    _record(project, updated_by, "project.update", f"project {project.name}", changes=changes)
+    return project
+
+
+@transaction.atomic
+def add_label_class(
+    *,
+    project: Project,
+    name: str,
+    color: str = "",
+    is_uncertain: bool = False,
+    is_non_object: bool = False,
+    added_by: User | None,
+) -> LabelClass:
+    """Add a class with the next value; without a color it gets the palette's next. Values are never used twice."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # two classes at once must not get one value
+    value = highest_class_value(project) + 1
+    if value > MAX_LABEL_CLASSES:
+        raise ValidationError(f"A project has at most {MAX_LABEL_CLASSES} classes.")
+    label_class = LabelClass(
+        project=project,
+        value=value,
+        name=_checked_class_name(project, name),
+        color=_checked_color(color or PALETTE[(value - 1) % len(PALETTE)]),
+        is_uncertain=is_uncertain,
+        is_non_object=is_non_object,
+    )
+    label_class.full_clean()
+    label_class.save()
+    _record(project, added_by, "class.add", f"class {label_class.name}", value=value, color=label_class.color)
+    return label_class
+
+
+@transaction.atomic
+def get_or_create_label_classes(
+    *, project: Project, names: Iterable[str], added_by: User | None = None
+) -> dict[str, LabelClass]:
+    """The classes with these names (capitals and blanks do not count), made where they are missing; keys are as given.
+
+    Raises ValueError where the project would get more classes than fit.
+    """
+    known = {label_class.name.casefold(): label_class for label_class in LabelClass.objects.filter(project=project)}
+    found: dict[str, LabelClass] = {}
+    for name in names:
+        key = " ".join(name.split()).casefold()
+        if key not in known:
+            try:
+                known[key] = add_label_class(project=project, name=name, added_by=added_by)
+            except ValidationError as error:
+                raise ValueError(" ".join(error.messages)) from error
+        found[name] = known[key]
+    return found
+
+
+@transaction.atomic
+def update_label_class(
+    *,
+    label_class: LabelClass,
+    name: str,
+    color: str,
+    is_uncertain: bool = False,
+    is_non_object: bool = False,
+    updated_by: User,
+) -> LabelClass:
+    """Rename or recolor a class. Its value, which labels and exports carry, stays."""
+    project = Project.objects.select_for_update(no_key=True).get(pk=label_class.project_id)
+    label_class = LabelClass.objects.get(pk=label_class.pk)
+    values: dict[str, object] = {
+        "name": _checked_class_name(project, name, but_not=label_class),
+        "color": _checked_color(color),
+        "is_uncertain": is_uncertain,
+        "is_non_object": is_non_object,
+    }
+    changes = {
+        key: [getattr(label_class, key), value] for key, value in values.items() if getattr(label_class, key) != value
+    }
+    if not changes:
+        return label_class
+    for key in changes:
+        setattr(label_class, key, values[key])
+    label_class.full_clean()
+    label_class.save(update_fields=list(changes))
+    _record(project, updated_by, "class.update", f"class {label_class.name}", value=label_class.value, changes=changes)
+    return label_class
+
+
+@transaction.atomic
+def add_project_member(*, project: Project, user: User, role: str, added_by: User | None) -> ProjectMember:
+    """Let a member of the organization into the project."""
+    if not OrganizationMember.objects.filter(organization_id=project.organization_id, user=user).exists():
+        raise ValidationError({"user": f"{user} does not belong to {project.organization}. Invite them there first."})
+    member = ProjectMember(project=project, user=user, role=role)
+    member.full_clean()
+    member.save()
+    _record(project, added_by, "project.member.add", f"member {user.email}", role=role)
+    return member
+
+
+@transaction.atomic
+def update_project_member(
+    *,
+    member: ProjectMember,
+    role: str,
+    grants: Collection[str] = (),
+    denials: Collection[str] = (),
+    updated_by: User,
+) -> ProjectMember:
+    """Change a member's role and the single permissions that are added to it or taken from it; a denial wins."""
+    member = ProjectMember.objects.select_for_update(no_key=True).select_related("project", "user").get(pk=member.pk)
+    values: dict[str, object] = {
+        "role": role,
+        "grants": _checked_permissions("grants", grants),
+        "denials": _checked_permissions("denials", denials),
+    }
+    changes = {key: [getattr(member, key), value] for key, value in values.items() if getattr(member, key) != value}
+    if not changes:
+        return member
+    for key in changes:
+        setattr(member, key, values[key])
+    member.full_clean()
+    member.save(update_fields=list(changes))
+    _record(member.project, updated_by, "project.member.update", f"member {member.user.email}", changes=changes)
+    return member
+
+
+@transaction.atomic
+def remove_project_member(*, member: ProjectMember, removed_by: User | None) -> None:
+    """Take somebody off the project. What they labeled stays, with their name."""
+    project, email, role = member.project, member.user.email, member.role
+    member.delete()
+    _record(project, removed_by, "project.member.remove", f"member {email}", role=role)
+
+
+def _checked_size(field: str, size: int) -> int:
+    if not MIN_SIZE_PX <= size <= MAX_SIZE_PX or size % 2:
+        raise ValidationError({field: f"Choose an even number of pixels from {MIN_SIZE_PX} to {MAX_SIZE_PX}."})
+    return size
+
+
+def _checked_class_name(project: Project, name: str, but_not: LabelClass | None = None) -> str:
+    name = " ".join(name.split())
+    if not name:
+        raise ValidationError({"name": "A class needs a name."})
+    same = LabelClass.objects.filter(project=project, name__iexact=name)
+    if but_not is not None:
+        same = same.exclude(pk=but_not.pk)
+    if same.exists():
+        raise ValidationError({"name": f"There is a class {name} already."})
+    return name
+
+
+def _checked_color(color: str) -> str:
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        raise ValidationError({"color": "Write the color as # and six hexadecimal digits."})
+    return color.lower()
+
+
+def _checked_permissions(field: str, names: Collection[str]) -> list[str]:
+    unknown = set(names) - {str(permission) for permission in Permission}
+    if unknown:
+        raise ValidationError({field: f"There is no permission {', '.join(sorted(unknown))}."})
+    return sorted(names)
+
+
+def _record(project: Project, actor: User | None, action: str, subject: str, **detail: Any) -> None:
+    record(
+        actor=actor,
+        action=action,
+        subject=subject,
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        detail=detail,
+    )

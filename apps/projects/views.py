@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.vary import vary_on_headers
+
+from apps.accounts.access import MANAGING_ROLES, get_organization_for_user
+from apps.accounts.models import OrganizationMember
+from apps.common.forms import add_errors
+from apps.common.requests import AuthenticatedRequest
+from apps.projects.access import get_project_for_user, permissions_of
+from apps.projects.forms import (
+    PERMISSION_TEXT,
+    ROLE_CHOICES,
+    AuditFilterForm,
+    LabelClassForm,
+    MemberForm,
+    NewMemberForm,
+    NewProjectForm,
+    ProjectForm,
+)
+from apps.projects.jobs import cancel_job
+from apps.projects.models import LabelClass, Project
+from apps.projects.permissions import PERMISSIONS_BY_PROJECT_ROLE, Permission, ProjectRole
+from apps.projects.selectors import (
+    audit_events,
+    audited_actions,
+    audited_people,
+    highest_class_value,
+    jobs_of,
+    label_classes_of,
+    organization_overseers,
+    project_members,
+    projects_by_organization,
+)
+from apps.projects.services import (
+    PALETTE,
+    add_label_class,
+    add_project_member,
+    create_project,
+    remove_project_member,
+    update_label_class,
+    update_project,
+    update_project_member,
+)
+
+JOBS_PER_PAGE = 20
+EVENTS_PER_PAGE = 50
+
+
+@login_required
+@require_GET
+def project_list(request: AuthenticatedRequest) -> HttpResponse:
+    return render(
+        request,
+        "projects/list.html",
+        {"organizations": projects_by_organization(request.user), "managing_roles": MANAGING_ROLES},
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def project_create(request: AuthenticatedRequest, organization_id: int) -> HttpResponse:
+    organization = get_organization_for_user(request.user, organization_id, to_manage=True)
+    form = NewProjectForm(_posted(request))
+    if form.is_valid():
+        try:
+            project = create_project(organization=organization, created_by=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, f"{project} is ready for its images.")
+            return redirect("project_overview", project.pk)
+    return render(
+        request, "projects/create.html", {"organization": organization, "form": form}, status=_status_of(form)
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def project_settings(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id, needs=Permission.EDIT_PROJECT)
+    fields = ("name", "description", "patch_size_px", "encoder_size_px")
+    form = ProjectForm(_posted(request), initial={field: getattr(project, field) for field in fields})
+    if form.is_valid():
+        try:
+            update_project(project=project, updated_by=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, "The settings are saved.")
+            return redirect("project_settings", project.pk)
+    return _render_settings(request, project, form=form)
+
+
+@login_required
+@require_POST
+def label_class_add(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id, needs=Permission.EDIT_PROJECT)
+    form = LabelClassForm(request.POST, auto_id="new_%s")
+    if form.is_valid():
+        try:
+            label_class = add_label_class(project=project, added_by=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, f"The class {label_class} is added.")
+            return redirect("project_settings", project.pk)
+    return _render_settings(request, project, new_class_form=form)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def label_class_edit(request: AuthenticatedRequest, project_id: int, value: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id, needs=Permission.EDIT_PROJECT)
+    label_class = get_object_or_404(LabelClass, project=project, value=value)
+    fields = ("name", "color", "is_uncertain", "is_non_object")
+    form = LabelClassForm(_posted(request), initial={field: getattr(label_class, field) for field in fields})
+    if form.is_valid():
+        try:
+            update_label_class(label_class=label_class, updated_by=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, "The class is saved.")
+            return redirect("project_settings", project.pk)
+    return _render_page(
+        request,
+        project,
+        "projects/label_class.html",
+        {"form": form, "label_class": label_class, "tab": "settings"},
+        status=_status_of(form),
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def project_member_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    needs = Permission.MANAGE_MEMBERS if request.method == "POST" else Permission.VIEW
+    project = get_project_for_user(request.user, project_id, needs=needs)
+    form = NewMemberForm(_posted(request), project=project)
+    if form.is_valid():
+        try:
+            member = add_project_member(project=project, added_by=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, f"{member.user} is now a member.")
+            return redirect("project_members", project.pk)
+    return _render_page(
+        request,
+        project,
+        "projects/members.html",
+        {
+            "form": form,
+            "members": project_members(project),
+            "overseers": organization_overseers(project),
+            "roles": ROLE_CHOICES,
+            "permission_table": [
+                (text, [permission in PERMISSIONS_BY_PROJECT_ROLE[role] for role in ProjectRole])
+                for permission, text in PERMISSION_TEXT.items()
+            ],
+            "role_names": [role.label for role in ProjectRole],
+            "manages_organization": OrganizationMember.objects.filter(
+                organization_id=project.organization_id, user=request.user, role__in=MANAGING_ROLES
+            ).exists(),
+            "tab": "members",
+        },
+        status=_status_of(form),
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def project_member_edit(request: AuthenticatedRequest, project_id: int, member_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id, needs=Permission.MANAGE_MEMBERS)
+    member = get_object_or_404(project_members(project), pk=member_id)
+    initial = {
+        "role": member.role,
+        **dict.fromkeys(member.grants, "grant"),
+        **dict.fromkeys(member.denials, "deny"),
+    }
+    form = MemberForm(_posted(request), initial=initial)
+    if form.is_valid():
+        try:
+            update_project_member(
+                member=member,
+                role=form.cleaned_data["role"],
+                grants=form.chosen("grant"),
+                denials=form.chosen("deny"),
+                updated_by=request.user,
+            )
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, f"What {member.user} may do is saved.")
+            return _back_to_members(request, project)
+    return _render_page(
+        request,
+        project,
+        "projects/member.html",
+        {"form": form, "member": member, "tab": "members"},
+        status=_status_of(form),
+    )
+
+
+@login_required
+@require_POST
+def project_member_remove(request: AuthenticatedRequest, project_id: int, member_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id, needs=Permission.MANAGE_MEMBERS)
+    member = get_object_or_404(project_members(project), pk=member_id)
+    remove_project_member(member=member, removed_by=request.user)
+    messages.success(request, f"{member.user} is no longer a member. Their labels stay.")
+    return _back_to_members(request, project)
+
+
+@login_required
+@require_GET
+@vary_on_headers("HX-Request")
+def job_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    """The jobs page; to htmx, which asks again at each job event, only the table."""
+    project = get_project_for_user(request.user, project_id)
+    page = Paginator(jobs_of(project), JOBS_PER_PAGE).get_page(request.GET.get("page"))
+    template = "projects/_jobs_table.html" if request.htmx else "projects/jobs.html"
+    return _render_page(request, project, template, {"page": page, "tab": "jobs"})
+
+
+@login_required
+@require_GET
+@vary_on_headers("HX-Request")
+def job_detail(request: AuthenticatedRequest, project_id: int, job_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id)
+    job = get_object_or_404(jobs_of(project), pk=job_id)
+    template = "projects/_job.html" if request.htmx else "projects/job.html"
+    return _render_page(request, project, template, {"job": job, "tab": "jobs"})
+
+
+@login_required
+@require_POST
+def job_cancel(request: AuthenticatedRequest, project_id: int, job_id: int) -> HttpResponse:
+    """Whoever may start jobs may cancel any; everybody may cancel a job of their own."""
+    project = get_project_for_user(request.user, project_id)
+    job = get_object_or_404(jobs_of(project), pk=job_id)
+    if job.requested_by != request.user and Permission.TRAIN not in permissions_of(request.user, project):
+        raise PermissionDenied("this needs the permission to start jobs")
+    if job.is_active:
+        cancel_job(job=job, cancelled_by=request.user)
+        messages.success(request, f"The {job.kind} job is being cancelled.")
+    else:
+        messages.info(request, f"The {job.kind} job had ended already.")
+    return redirect("job_detail", project.pk, job.pk)
+
+
+@login_required
+@require_GET
+def project_audit(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id, needs=Permission.VIEW_AUDIT)
+    form = AuditFilterForm(request.GET or None, actions=audited_actions(project), people=audited_people(project))
+    chosen: dict[str, Any] = form.cleaned_data if form.is_valid() else {}
+    until = chosen.get("until")
+    events = audit_events(
+        project,
+        action=chosen.get("action", ""),
+        actor_id=chosen["actor"].pk if chosen.get("actor") else None,
+        since=_start_of(chosen.get("since")),
+        until=_start_of(until + timedelta(days=1)) if until else None,
+    )
+    page = Paginator(events, EVENTS_PER_PAGE).get_page(request.GET.get("page"))
+    return _render_page(
+        request,
+        project,
+        "projects/audit.html",
+        {"page": page, "form": form, "filtered": any(chosen.values()), "tab": "audit"},
+    )
+
+
+def _render_settings(
+    request: AuthenticatedRequest,
+    project: Project,
+    *,
+    form: ProjectForm | None = None,
+    new_class_form: LabelClassForm | None = None,
+) -> HttpResponse:
+    fields = ("name", "description", "patch_size_px", "encoder_size_px")
+    next_color = PALETTE[highest_class_value(project) % len(PALETTE)]
+    return _render_page(
+        request,
+        project,
+        "projects/settings.html",
+        {
+            "form": form or ProjectForm(initial={field: getattr(project, field) for field in fields}),
+            "new_class_form": new_class_form or LabelClassForm(initial={"color": next_color}, auto_id="new_%s"),
+            "label_classes": label_classes_of(project),
+            "tab": "settings",
+        },
+        status=max(_status_of(form), _status_of(new_class_form)),
+    )
+
+
+def _render_page(
+    request: AuthenticatedRequest, project: Project, template: str, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
+    shared = {"project": project, "permissions": permissions_of(request.user, project)}
+    return render(request, template, shared | context, status=status)
+
+
+def _back_to_members(request: AuthenticatedRequest, project: Project) -> HttpResponse:
+    """To the members page, or home for somebody who has just taken themselves off the project."""
+    if Permission.VIEW in permissions_of(request.user, project):
+        return redirect("project_members", project.pk)
+    return redirect("project_list")
+
+
+def _status_of(form: Any) -> int:
+    return 422 if form is not None and form.errors else 200
+
+
+def _start_of(day: Any) -> datetime | None:
+    return datetime.combine(day, time.min, UTC) if day else None
+
+
+def _posted(request: AuthenticatedRequest) -> QueryDict | None:
+    """What a form is bound to: an empty POST is a form without its fields, not a first look at the page."""
+    return request.POST if request.method == "POST" else None

@@ -1,0 +1,104 @@
+"""The project's socket: members hear what happens, nobody else does, and nobody changes anything through it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import AnonymousUser
+
+from apps.accounts.models import User
+from apps.labels.selectors import shared_label_set
+from apps.labels.services import Gesture, label_objects
+from apps.projects.consumers import ProjectConsumer
+from apps.projects.jobs import start_job
+from apps.projects.models import Project, ProjectMember
+from tests.conftest import World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+
+
+def socket(user: User | AnonymousUser, project: Project) -> WebsocketCommunicator:
+    communicator = WebsocketCommunicator(ProjectConsumer.as_asgi(), f"/ws/projects/{project.pk}/")
+    communicator.scope |= {"user": user, "url_route": {"kwargs": {"project_id": project.pk}}}
+    return communicator
+
+
+def label_something(world: World) -> None:
+    Project.objects.filter(pk=world.project.pk).update(n_objects=5)
+    label_objects(
+        label_set=shared_label_set(Project.objects.get(pk=world.project.pk)),
+        label_class=world.project.label_classes.get(value=1),
+        ordinals=np.array([1, 2], np.uint32),
+        actor=world.rater,
+        gesture=Gesture(provenance="bulk", selection={}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("who", "hears"), [("viewer", True), ("owner", True), ("colleague", False), ("stranger", False)]
+)
+async def test_who_may_listen(world, who, hears):
+    communicator = socket(world.user(who), world.project)
+    connected, code = await communicator.connect()
+    assert connected is hears
+    if not hears:
+        assert code == 4404
+    await communicator.disconnect()
+
+
+async def test_somebody_who_is_not_signed_in_may_not_listen(world):
+    connected, _ = await socket(AnonymousUser(), world.project).connect()
+    assert not connected
+
+
+async def test_labels_are_announced_once_committed_with_numbers_only(world):
+    communicator = socket(world.viewer, world.project)
+    await communicator.connect()
+    await sync_to_async(label_something)(world)
+    event = await communicator.receive_json_from()
+    assert (event["type"], event["n"], event["revision"], event["actor"]) == ("labels.changed", 2, 1, "Rafa Rater")
+    await communicator.disconnect()
+
+
+async def test_jobs_are_announced(world):
+    communicator = socket(world.rater, world.project)
+    await communicator.connect()
+    await sync_to_async(start_job)(
+        project=world.project, kind="export", task="none", queue="cpu", requested_by=world.manager, params={}
+    )
+    event = await communicator.receive_json_from()
+    assert (event["type"], event["job"]["state"]) == ("job.progress", "queued")
+    await communicator.disconnect()
+
+
+async def test_other_projects_hear_nothing(world):
+    communicator = socket(world.stranger, world.their_project)
+    await communicator.connect()
+    await sync_to_async(label_something)(world)
+    assert await communicator.receive_nothing(timeout=0.3)
+    await communicator.disconnect()
+
+
+@pytest.mark.parametrize("how", ["taken off the project", "deactivated"])
+async def test_somebody_who_loses_access_hears_nothing_more(world, how):
+    communicator = socket(world.rater, world.project)
+    await communicator.connect()
+    if how == "deactivated":
+        await User.objects.filter(pk=world.rater.pk).aupdate(is_active=False)
+    else:
+        await ProjectMember.objects.filter(user=world.rater, project=world.project).adelete()
+    await sync_to_async(label_something)(world)
+    closed = await communicator.receive_output()
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4404)
+    assert await communicator.receive_nothing(timeout=0.2)
+
+
+async def test_what_a_page_sends_is_ignored(world):
+    communicator = socket(world.manager, world.project)
+    await communicator.connect()
+    await communicator.send_to(text_data='{"type": "project.event", "event": {"type": "labels.changed"}}')
+    await communicator.send_to(text_data="not even JSON")
+    assert await communicator.receive_nothing(timeout=0.2)
+    await communicator.disconnect()
