@@ -1,0 +1,57 @@
+import { type ChangesBuffer, decodeChanges, decodeLabels, type LabelsBuffer } from "../lib/wire";
+import { getBuffer, ordinalsPart, postForm, postJson, type RequestOptions } from "./http";
+import type { ActionResult } from "./types";
+
+/** How a selection came about: kept with the action, for the audit trail and for the study of efficiency. */
+export interface SelectionContext {
+  readonly source: "all" | "lasso" | "filter" | "review" | "unplaced" | "script";
+  readonly polygon: readonly (readonly [number, number])[];
+  readonly polygons: readonly { readonly op: string; readonly points: readonly (readonly [number, number])[] }[];
+  readonly filters: { readonly mode: string; readonly classes: readonly number[]; readonly min_confidence: number };
+  readonly order: string;
+  /** Tiles of the selection that were on the screen with their pixels. */
+  readonly shown: number;
+  readonly seen: number;
+  readonly size: number;
+  readonly embedding: number | null;
+  readonly review_class?: number;
+}
+
+export interface LabelAction {
+  readonly kind: "label" | "remove";
+  readonly class_value: number | null;
+  readonly provenance: "single" | "bulk";
+  readonly selection: SelectionContext;
+  readonly client_key: string;
+}
+
+export async function fetchLabels(api: string, labelSet: number, options: RequestOptions = {}): Promise<LabelsBuffer> {
+  return decodeLabels(await getBuffer(`${api}/label-sets/${labelSet}/classes`, options));
+}
+
+export async function fetchChanges(
+  api: string,
+  labelSet: number,
+  since: number,
+  options: RequestOptions = {},
+): Promise<ChangesBuffer> {
+  return decodeChanges(await getBuffer(`${api}/label-sets/${labelSet}/changes?since=${since}`, options));
+}
+
+export function postAction(
+  api: string,
+  labelSet: number,
+  action: LabelAction,
+  ordinals: Uint32Array,
+): Promise<ActionResult> {
+  const form = new FormData();
+  form.set("action", JSON.stringify(action));
+  form.set("ordinals", ordinalsPart(ordinals), "ordinals");
+  return postForm(`${api}/label-sets/${labelSet}/actions`, form);
+}
+
+export const postUndo = (api: string, labelSet: number, clientKey: string): Promise<ActionResult> =>
+  postJson(`${api}/label-sets/${labelSet}/undo`, { client_key: clientKey });
+
+export const postRedo = (api: string, labelSet: number, clientKey: string): Promise<ActionResult> =>
+  postJson(`${api}/label-sets/${labelSet}/redo`, { client_key: clientKey });

@@ -1,0 +1,56 @@
+import { decodeImages } from "../lib/wire";
+import { getBuffer, getJson, ordinalsPart, postFormForBlob, postFormForBuffer, type RequestOptions } from "./http";
+import type { ObjectDetail } from "./types";
+
+export type PatchView = "patch" | "context";
+
+/** Tiles of one atlas stand row-major in this many columns (or fewer, when there are fewer tiles). */
+export const ATLAS_COLUMNS = 32;
+
+export function fetchAtlas(
+  api: string,
+  projectId: string,
+  ordinals: Uint32Array,
+  tilePx: number,
+  view: PatchView,
+  options: RequestOptions = {},
+): Promise<Blob> {
+  const form = new FormData();
+  form.set("ordinals", ordinalsPart(ordinals), "ordinals");
+  form.set("tile_px", String(tilePx));
+  form.set("view", view);
+  return postFormForBlob(`${api}/projects/${projectId}/patches/atlas`, form, options);
+}
+
+export async function fetchOrder(
+  api: string,
+  projectId: string,
+  ordinals: Uint32Array,
+  order: string,
+  options: RequestOptions = {},
+): Promise<Uint32Array> {
+  const form = new FormData();
+  form.set("ordinals", ordinalsPart(ordinals), "ordinals");
+  form.set("order", order);
+  return new Uint32Array(await postFormForBuffer(`${api}/projects/${projectId}/objects/order`, form, options));
+}
+
+export async function fetchImages(api: string, projectId: string, options: RequestOptions = {}): Promise<Uint32Array> {
+  return decodeImages(await getBuffer(`${api}/projects/${projectId}/objects/images`, options));
+}
+
+export const fetchObject = (
+  api: string,
+  projectId: string,
+  ordinal: number,
+  options: RequestOptions = {},
+): Promise<ObjectDetail> => getJson(`${api}/projects/${projectId}/objects/${ordinal}`, options);
+
+export const patchUrl = (
+  api: string,
+  projectId: string,
+  ordinal: number,
+  view: PatchView,
+  px: number,
+  outline: boolean,
+): string => `${api}/projects/${projectId}/patches/${ordinal}.jpg?view=${view}&outline=${outline ? 1 : 0}&px=${px}`;

@@ -1,0 +1,28 @@
+import "../styles/tokens.css";
+import "../styles/base.css";
+import "../styles/components.css";
+import "../styles/pages.css";
+import { JobProgressIsland } from "../islands/job-progress";
+import { destroyIslands, mountIslands } from "../islands/mount";
+import { UploadIsland } from "../islands/upload";
+import { decorate, setUpBehaviors, toast } from "../pages/behaviors";
+import { onRequestFailed, setUpHtmx } from "../pages/htmx";
+import { endLive, startLive } from "../pages/live";
+
+const ISLANDS = { "job-progress": JobProgressIsland, upload: UploadIsland };
+
+function enter(root: ParentNode): void {
+  decorate(root);
+  mountIslands(root, ISLANDS);
+  startLive(root);
+}
+
+function leave(root: ParentNode): void {
+  destroyIslands(root);
+  endLive(root);
+}
+
+setUpBehaviors();
+onRequestFailed((text) => toast(text, "danger"));
+setUpHtmx(enter, leave);
+enter(document);

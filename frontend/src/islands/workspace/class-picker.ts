@@ -1,0 +1,126 @@
+import { el, ICONS, icon } from "../../lib/dom";
+import type { WorkspaceController } from "./controller";
+
+/** The button that labels by a list: for more than nine classes, and for who does not know the keys. */
+export class ClassPicker {
+  readonly element: HTMLElement;
+  private readonly button: HTMLButtonElement;
+  private readonly panel: HTMLElement;
+  private readonly search: HTMLInputElement;
+  private readonly list: HTMLElement;
+  private chosen = 0;
+
+  constructor(private readonly controller: WorkspaceController) {
+    this.button = el(
+      "button",
+      {
+        type: "button",
+        class: "button button--primary button--small",
+        "aria-haspopup": "listbox",
+        "aria-expanded": "false",
+        title: "Label the selection (1 to 9, or Enter for the list)",
+        "data-testid": "apply-label",
+        "data-class-picker": true,
+        onclick: () => (this.panel.hidden ? this.open() : this.close()),
+      },
+      "Label",
+      icon(ICONS.down),
+    );
+    this.search = el("input", {
+      type: "search",
+      class: "input input--small",
+      placeholder: "Type a class",
+      "aria-label": "Class",
+      autocomplete: "off",
+      oninput: () => {
+        this.chosen = 0;
+        this.fill();
+      },
+      onkeydown: (event: KeyboardEvent) => this.key(event),
+    });
+    this.list = el("div", { class: "class-picker__list", role: "listbox" });
+    this.panel = el("div", { class: "class-picker__panel", hidden: true }, this.search, this.list);
+    this.element = el("div", { class: "class-picker" }, this.button, this.panel);
+    document.addEventListener("pointerdown", this.outside);
+    document.addEventListener("choose-class", this.asked);
+  }
+
+  destroy(): void {
+    document.removeEventListener("pointerdown", this.outside);
+    document.removeEventListener("choose-class", this.asked);
+  }
+
+  setEnabled(enabled: boolean): void {
+    this.button.disabled = !enabled;
+    if (!enabled) this.close();
+  }
+
+  private readonly asked = (): void => {
+    if (!this.button.disabled) this.open();
+  };
+
+  private readonly outside = (event: PointerEvent): void => {
+    if (event.target instanceof Node && !this.element.contains(event.target)) this.close();
+  };
+
+  private open(): void {
+    this.search.value = "";
+    this.chosen = 0;
+    this.fill();
+    this.panel.hidden = false;
+    this.button.setAttribute("aria-expanded", "true");
+    this.search.focus();
+  }
+
+  private close(): void {
+    if (this.panel.hidden) return;
+    this.panel.hidden = true;
+    this.button.setAttribute("aria-expanded", "false");
+    if (this.panel.contains(document.activeElement)) this.button.focus();
+  }
+
+  private get matches() {
+    const typed = this.search.value.trim().toLowerCase();
+    return this.controller.project.classes.filter((c) => c.name.toLowerCase().includes(typed) || c.key === typed);
+  }
+
+  private fill(): void {
+    const { matches } = this;
+    this.list.replaceChildren(
+      ...matches.map((labelClass, index) =>
+        el(
+          "button",
+          {
+            type: "button",
+            class: "menu__item",
+            role: "option",
+            "aria-selected": String(index === this.chosen),
+            "data-value": String(labelClass.value),
+            onclick: () => this.apply(labelClass.value),
+          },
+          el("span", { class: "class-chip__swatch", style: { "--swatch": labelClass.color } }),
+          el("span", { class: "class-picker__name" }, labelClass.name),
+          labelClass.key !== "" && el("kbd", { class: "key" }, labelClass.key),
+        ),
+      ),
+    );
+    if (matches.length === 0) this.list.append(el("p", { class: "class-picker__none" }, "No such class"));
+  }
+
+  private key(event: KeyboardEvent): void {
+    const { matches } = this;
+    if (event.key === "Escape") this.close();
+    else if (event.key === "ArrowDown") this.chosen = Math.min(matches.length - 1, this.chosen + 1);
+    else if (event.key === "ArrowUp") this.chosen = Math.max(0, this.chosen - 1);
+    else if (event.key === "Enter" && matches[this.chosen] !== undefined) this.apply(matches[this.chosen]!.value);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.fill();
+  }
+
+  private apply(value: number): void {
+    this.close();
+    this.controller.label(value);
+  }
+}

@@ -1,0 +1,673 @@
+import { HttpError } from "../../api/http";
+import { cancelJob, startIteration } from "../../api/jobs";
+import { fetchChanges, fetchLabels, type LabelAction, postAction, postRedo, postUndo } from "../../api/labels";
+import { fetchImages, fetchOrder } from "../../api/objects";
+import { fetchPlot, fetchState } from "../../api/projects";
+import { type ActionResult, isActive, type Job, type ProjectState } from "../../api/types";
+import { count, plural } from "../../lib/format";
+import type { Polygon } from "../../lib/geometry";
+import { SpatialIndex } from "../../lib/spatial-index";
+import type { ProjectEvent } from "../../live/events";
+import { ProjectSocket } from "../../live/socket";
+import { ActionQueue } from "../../state/action-queue";
+import { Emitter } from "../../state/emitter";
+import { COLOR_MODES, type ColorMode, FILTER_MODES, FilterStore, hiddenByFilters } from "../../state/filters";
+import { LabelsStore } from "../../state/labels";
+import { GRID_ORDERS, type GridOrder, orderLocally, SIMILARITY_LIMIT } from "../../state/order";
+import { ProjectStore } from "../../state/project";
+import { type LassoOp, type LassoStep, type SelectionSource, SelectionStore } from "../../state/selection";
+import { ViewportStore } from "../../state/viewport";
+import { loadPreferences, type Preferences, savePreferences } from "./preferences";
+
+export interface WorkspaceConfig {
+  readonly api: string;
+  readonly projectId: string;
+  readonly projectName: string;
+  readonly userId: string;
+  readonly userName: string;
+  readonly homeUrl: string;
+  readonly projectUrl: string;
+  readonly imagesUrl: string;
+  readonly jobsUrl: string;
+}
+
+export interface Notice {
+  readonly text: string;
+  readonly tone: "plain" | "success" | "warning" | "danger";
+  readonly action?: { readonly text: string; run(): void };
+  readonly durationMs?: number;
+  /** A newer notice of the same topic takes its place. */
+  readonly topic?: "labels" | "hint";
+}
+
+/** How long the grid waits for the server's order before it shows its own. */
+const ORDER_PATIENCE_MS = 400;
+const POLL_MS = 15_000;
+
+/** Everything the labeling screen can do, without a pixel of it: loads, listens, labels. The views only call this. */
+export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
+  readonly project = new ProjectStore();
+  readonly labels = new LabelsStore();
+  readonly selection = new SelectionStore();
+  readonly filters = new FilterStore();
+  readonly viewport = new ViewportStore();
+  readonly queue = new ActionQueue();
+  readonly preferences: Preferences = loadPreferences();
+  order: GridOrder = "similarity";
+  tool: "lasso" | "pan" = "lasso";
+  /** (n_objects) 1 = its patch was on the screen since the region was made. */
+  seen: Uint8Array = new Uint8Array(0);
+  seenCount = 0;
+
+  /** The region before the filters, ascending. */
+  private base: Uint32Array = new Uint32Array(0);
+  private orderRequest: AbortController | null = null;
+  private socket: ProjectSocket | null = null;
+  private readonly lifetime = new AbortController();
+  private syncing: Promise<void> | null = null;
+  private syncAgain = false;
+  private loadingEmbedding = -1;
+  private colorChosen = false;
+  private readonly pollTimer: number;
+
+  constructor(
+    readonly config: WorkspaceConfig,
+    private readonly notify: (notice: Notice) => void,
+  ) {
+    super();
+    const { order, color } = this.preferences;
+    if ((GRID_ORDERS as readonly string[]).includes(order)) this.order = order as GridOrder;
+    if ((COLOR_MODES as readonly string[]).includes(color)) {
+      this.filters.color = color as ColorMode;
+      this.colorChosen = true;
+    }
+    this.labels.on("labels", () => this.updateHidden());
+    this.filters.on("filters", () => {
+      this.updateHidden();
+      void this.showRegion(this.base, this.selection.source, {
+        steps: this.selection.steps,
+        reviewClass: this.selection.reviewClass,
+        keepPicks: true,
+      });
+    });
+    this.filters.on("colors", () => {
+      if (this.filters.color === "image") void this.loadImages();
+    });
+    document.addEventListener("visibilitychange", this.cameBack);
+    this.pollTimer = window.setInterval(this.pollWithoutSocket, POLL_MS);
+    window.addEventListener("online", this.cameOnline);
+    window.addEventListener("beforeunload", this.warnBeforeLeaving);
+  }
+
+  destroy(): void {
+    this.lifetime.abort();
+    this.socket?.close();
+    window.clearInterval(this.pollTimer);
+    document.removeEventListener("visibilitychange", this.cameBack);
+    window.removeEventListener("online", this.cameOnline);
+    window.removeEventListener("beforeunload", this.warnBeforeLeaving);
+  }
+
+  // Loading ----------------------------------------------------------------------------------------------------------
+
+  async start(): Promise<void> {
+    this.project.setStatus("loading");
+    try {
+      const state = await fetchState(this.config.api, this.config.projectId, { signal: this.lifetime.signal });
+      this.listen();
+      this.project.applyState(state);
+      const labels = await fetchLabels(this.config.api, state.label_set.id, { signal: this.lifetime.signal });
+      this.resizeTo(Math.max(state.project.n_objects, labels.classes.length));
+      this.labels.load(labels.classes, labels.revision, this.project.nObjects);
+      this.project.setStatus("ready");
+      if (state.embedding !== null) await this.loadEmbedding(state.embedding.number);
+      else this.showAll();
+      if (this.filters.color === "image") await this.loadImages();
+    } catch (error) {
+      if (this.lifetime.signal.aborted) return;
+      this.project.setStatus("failed", messageOf(error));
+    }
+  }
+
+  private listen(): void {
+    this.socket ??= new ProjectSocket({
+      projectId: this.config.projectId,
+      onEvent: (event) => this.handle(event),
+      onStatus: (status) => this.project.setConnection(status),
+      onReconnect: () => void this.catchUp(),
+    });
+  }
+
+  /** Ask for the state and fetch what has changed: after a lost connection, and when in doubt. */
+  async catchUp(): Promise<void> {
+    if (this.project.status !== "ready") return;
+    try {
+      const state = await fetchState(this.config.api, this.config.projectId, { signal: this.lifetime.signal });
+      await this.applyState(state);
+    } catch (error) {
+      if (!this.lifetime.signal.aborted) console.warn("PatchSorter could not catch up:", messageOf(error));
+    }
+  }
+
+  private async applyState(state: ProjectState): Promise<void> {
+    this.project.applyState(state);
+    this.resizeTo(state.project.n_objects);
+    if (state.label_set.revision > this.labels.revision) await this.syncLabels();
+    if (state.embedding !== null && state.embedding.number > (this.project.plotNumber ?? -1)) {
+      await this.loadEmbedding(state.embedding.number);
+    }
+  }
+
+  private resizeTo(nObjects: number): void {
+    const grew = nObjects > this.labels.n && this.labels.n > 0;
+    this.project.setNObjects(nObjects);
+    this.labels.resize(nObjects);
+    this.selection.resize(nObjects);
+    if (this.seen.length !== nObjects) this.seen = new Uint8Array(nObjects);
+    if (grew && this.selection.source === "all") this.showAll();
+  }
+
+  private async loadEmbedding(number: number): Promise<void> {
+    if (this.loadingEmbedding >= number) return;
+    this.loadingEmbedding = number;
+    try {
+      const plot = await fetchPlot(this.config.api, this.config.projectId, number, { signal: this.lifetime.signal });
+      if (this.loadingEmbedding !== number) return;
+      const first = this.project.plot === null;
+      if (plot.n > this.project.nObjects) this.resizeTo(plot.n);
+      this.project.setPlot(number, plot, new SpatialIndex(plot.positions));
+      this.chooseColor();
+      this.updateHidden();
+      if (first && this.selection.source === "all") {
+        this.showAll();
+      } else {
+        // The objects stay selected; the outline that was drawn around their old places means nothing now.
+        this.selection.forgetSteps();
+      }
+    } catch (error) {
+      this.loadingEmbedding = -1;
+      if (this.lifetime.signal.aborted) return;
+      this.notify({
+        text: `The map could not be loaded: ${messageOf(error)}`,
+        tone: "danger",
+        action: { text: "Try again", run: () => void this.loadEmbedding(number) },
+      });
+      if (this.project.plot === null) this.showAll();
+    }
+  }
+
+  private async loadImages(): Promise<void> {
+    if (this.project.images !== null || this.project.nObjects === 0) return;
+    try {
+      this.project.setImages(
+        await fetchImages(this.config.api, this.config.projectId, { signal: this.lifetime.signal }),
+      );
+    } catch (error) {
+      if (!this.lifetime.signal.aborted) this.notify({ text: messageOf(error), tone: "danger" });
+    }
+  }
+
+  private handle(event: ProjectEvent): void {
+    switch (event.type) {
+      case "job.progress":
+        this.project.setJob(event.job);
+        return;
+      case "job.finished": {
+        const known = this.project.jobs.find((job) => job.id === event.job.id);
+        this.project.setJob(event.job);
+        if (known !== undefined && isActive(known)) this.tellOutcome(event.job);
+        return;
+      }
+      case "embedding.ready":
+        if (event.number > (this.project.plotNumber ?? -1)) void this.catchUp();
+        return;
+      case "labels.changed":
+        // While own actions are on their way their answers carry the revision, and catch up if somebody else's is between.
+        if (event.label_set === this.project.labelSet?.id && event.revision > this.labels.revision) {
+          if (this.queue.length === 0) void this.syncLabels();
+        }
+        return;
+      case "presence":
+        this.project.setOthers(event.users.filter((u) => String(u.id) !== this.config.userId).map((u) => u.name));
+        return;
+      case "objects.added":
+        this.resizeTo(event.n_objects);
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  private tellOutcome(job: Job): void {
+    if (job.state === "failed") {
+      this.notify({
+        text: `${jobName(job)} failed: ${job.error ?? job.message ?? "no reason was given"}`,
+        tone: "danger",
+      });
+    } else if (job.state === "cancelled") {
+      this.notify({ text: `${jobName(job)} cancelled`, tone: "plain" });
+    }
+  }
+
+  // The region ---------------------------------------------------------------------------------------------------------
+
+  showAll(): void {
+    const all = new Uint32Array(this.project.nObjects);
+    for (let i = 0; i < all.length; i++) all[i] = i;
+    void this.showRegion(all, "all", {});
+  }
+
+  /** Objects that have no place on the newest map yet. */
+  showUnplaced(): void {
+    const from = this.project.plot?.n ?? 0;
+    const ordinals = new Uint32Array(this.project.nObjects - from);
+    for (let i = 0; i < ordinals.length; i++) ordinals[i] = from + i;
+    void this.showRegion(ordinals, "unplaced", {});
+  }
+
+  /** @param polygon in data coordinates of the current map */
+  lasso(polygon: Polygon, op: LassoOp): Promise<void> {
+    const caught = this.inPolygon(polygon);
+    const step: LassoStep = { op, points: polygon };
+    if (op === "new" || (op === "add" && this.selection.source !== "lasso")) {
+      return this.showRegion(caught, "lasso", { steps: [{ ...step, op: "new" }] });
+    }
+    const member = new Uint8Array(this.project.nObjects);
+    for (const ordinal of this.base) member[ordinal] = 1;
+    for (const ordinal of caught) member[ordinal] = op === "add" ? 1 : 0;
+    return this.showRegion(indicesOf(member), "lasso", { steps: [...this.selection.steps, step], keepPicks: true });
+  }
+
+  /** Review by exception: unlabeled objects that the model gives this class, surest first, all picked. */
+  async review(classValue: number): Promise<void> {
+    const member = new Uint8Array(this.project.nObjects);
+    let n = 0;
+    for (let i = 0; i < member.length; i++) {
+      if (this.project.predictions[i] === classValue && this.labels.shown[i] === 0) {
+        member[i] = 1;
+        n++;
+      }
+    }
+    const name = this.project.classOf(classValue)?.name ?? String(classValue);
+    if (n === 0) {
+      this.notify({ text: `No unlabeled object is predicted as ${name}.`, tone: "plain" });
+      return;
+    }
+    this.order = "confidence";
+    this.emit("order");
+    await this.showRegion(indicesOf(member), "review", { reviewClass: classValue });
+  }
+
+  selectOrdinals(ordinals: Iterable<number>): Promise<void> {
+    return this.showRegion(Uint32Array.from(ordinals).sort(), "script", {});
+  }
+
+  setOrder(order: GridOrder): void {
+    this.order = order;
+    this.savePreferences({ order });
+    this.emit("order");
+    void this.sortRegion();
+  }
+
+  nextOrder(): void {
+    this.setOrder(GRID_ORDERS[(GRID_ORDERS.indexOf(this.order) + 1) % GRID_ORDERS.length]!);
+  }
+
+  nextFilter(): void {
+    this.filters.setMode(FILTER_MODES[(FILTER_MODES.indexOf(this.filters.mode) + 1) % FILTER_MODES.length]!);
+  }
+
+  setColor(color: ColorMode): void {
+    this.colorChosen = true;
+    this.savePreferences({ color });
+    this.filters.setColor(color);
+  }
+
+  nextColor(): void {
+    this.setColor(COLOR_MODES[(COLOR_MODES.indexOf(this.filters.color) + 1) % COLOR_MODES.length]!);
+  }
+
+  /** Until the user chooses: predictions once there are any, labels before, as nothing else would show a color. */
+  private chooseColor(): void {
+    if (this.colorChosen) return;
+    const color: ColorMode = this.project.predictions.some((value) => value !== 0) ? "prediction" : "label";
+    if (color !== this.filters.color) this.filters.setColor(color);
+  }
+
+  setTool(tool: "lasso" | "pan"): void {
+    this.tool = tool;
+    this.emit("tool");
+  }
+
+  savePreferences(changes: Partial<Preferences>): void {
+    Object.assign(this.preferences, changes);
+    savePreferences(this.preferences);
+  }
+
+  /** Patches that were drawn on the screen: only those may be called seen in the record. */
+  markSeen(ordinals: readonly number[]): void {
+    for (const ordinal of ordinals) {
+      if (this.seen[ordinal] === 0) {
+        this.seen[ordinal] = 1;
+        this.seenCount++;
+      }
+    }
+  }
+
+  private inPolygon(polygon: Polygon): Uint32Array {
+    const { plot, index } = this.project;
+    if (plot === null || index === null || polygon.length < 3) return new Uint32Array(0);
+    const fractions = new Float64Array(polygon.length * 2);
+    polygon.forEach(([x, y], i) => {
+      fractions[2 * i] = ((x - plot.bounds.x0) / plot.bounds.width) * 65535;
+      fractions[2 * i + 1] = ((y - plot.bounds.y0) / plot.bounds.height) * 65535;
+    });
+    return index.inPolygon(fractions, this.project.hidden);
+  }
+
+  private async showRegion(
+    base: Uint32Array,
+    source: SelectionSource,
+    details: { steps?: LassoStep[]; reviewClass?: number | null; keepPicks?: boolean },
+  ): Promise<void> {
+    this.base = base;
+    const { hidden } = this.project;
+    const visible = this.filters.active && source !== "review" ? base.filter((ordinal) => hidden[ordinal] === 0) : base;
+    this.seen.fill(0);
+    this.seenCount = 0;
+    const ordered = this.sorted(visible);
+    if (ordered instanceof Uint32Array) {
+      this.selection.setRegion(ordered, source, details);
+      return;
+    }
+    const patience = new Promise<null>((resolve) => setTimeout(() => resolve(null), ORDER_PATIENCE_MS));
+    const first = await Promise.race([ordered, patience]);
+    if (this.base !== base) return;
+    this.selection.setRegion(first ?? this.locally(visible, "image"), source, details);
+    if (first === null) {
+      const late = await ordered;
+      if (late !== null && this.base === base && late.length === this.selection.size) this.selection.reorder(late);
+    }
+  }
+
+  private async sortRegion(): Promise<void> {
+    const base = this.base;
+    const ordered = await this.sorted(this.selection.order);
+    if (ordered !== null && this.base === base && ordered.length === this.selection.size)
+      this.selection.reorder(ordered);
+  }
+
+  /** The order that will really be used: similarity needs a map, and not too many objects. */
+  orderFor(n: number): GridOrder {
+    if (this.order !== "similarity") return this.order;
+    return this.project.plot !== null && n <= SIMILARITY_LIMIT && n > 2 ? "similarity" : "image";
+  }
+
+  private sorted(ordinals: Uint32Array): Uint32Array | Promise<Uint32Array | null> {
+    this.orderRequest?.abort();
+    const order = this.orderFor(ordinals.length);
+    if (order !== "similarity") return this.locally(ordinals, order);
+    const request = new AbortController();
+    this.orderRequest = request;
+    return fetchOrder(this.config.api, this.config.projectId, ordinals, order, { signal: request.signal }).catch(() => {
+      // Labeling must go on without it: the order by image is always there.
+      return request.signal.aborted ? null : this.locally(ordinals, "image");
+    });
+  }
+
+  private locally(ordinals: Uint32Array, order: Exclude<GridOrder, "similarity">): Uint32Array {
+    return orderLocally(ordinals, order, this.project.predictions, this.project.confidences);
+  }
+
+  private updateHidden(): void {
+    if (this.project.hidden.length !== this.labels.n) this.project.hidden = new Uint8Array(this.labels.n);
+    hiddenByFilters(
+      this.filters,
+      {
+        labels: this.labels.shown,
+        predictions: this.project.predictions,
+        confidences: this.project.confidences,
+      },
+      this.project.hidden,
+    );
+    this.project.hiddenChanged();
+  }
+
+  // Labeling ---------------------------------------------------------------------------------------------------------
+
+  /** Label what is picked in the grid, or the tile that the keyboard stands on. null removes the labels. */
+  label(classValue: number | null): void {
+    if (!this.project.canLabel) {
+      this.notify({ text: "Your role in this project may look, but not label.", tone: "warning" });
+      return;
+    }
+    const { selection } = this;
+    let ordinals = selection.picks();
+    if (ordinals.length === 0 && selection.cursor >= 0 && selection.cursorByKeyboard) {
+      ordinals = Uint32Array.of(selection.order[selection.cursor]!);
+    }
+    if (ordinals.length === 0) {
+      this.notify({
+        text:
+          selection.size === 0
+            ? "Nothing is selected. Draw a lasso on the map first."
+            : `Select patches in the grid first. A selects all ${count(selection.size)}.`,
+        tone: "plain",
+        topic: "hint",
+      });
+      return;
+    }
+    this.labelOrdinals(ordinals, classValue);
+    selection.clearPicks();
+  }
+
+  labelOrdinals(ordinals: Uint32Array, classValue: number | null): void {
+    const labelSet = this.project.labelSet;
+    if (labelSet === null) return;
+    const action: LabelAction = {
+      kind: classValue === null ? "remove" : "label",
+      class_value: classValue,
+      provenance: ordinals.length === 1 ? "single" : "bulk",
+      selection: this.selectionContext(),
+      client_key: newKey(),
+    };
+    const change = this.labels.propose(ordinals, classValue ?? 0);
+    const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
+    const text =
+      classValue === null
+        ? `Label removed from ${plural(ordinals.length, "object")}`
+        : `${plural(ordinals.length, "object")} labeled ${name}`;
+    this.notify({ text, tone: "success", topic: "labels", action: { text: "Undo", run: () => this.undo() } });
+    this.queue.add<ActionResult>({
+      clientKey: action.client_key,
+      send: () => postAction(this.config.api, labelSet.id, action, ordinals),
+      onSaved: (result) => {
+        this.labels.confirm(change);
+        this.applyResult(result);
+      },
+      onRefused: (error) => {
+        this.labels.reject(change);
+        this.notify({ text: `Not saved, and taken back: ${messageOf(error)}`, tone: "danger", durationMs: 12_000 });
+        void this.catchUp();
+      },
+    });
+  }
+
+  undo(): void {
+    this.step("undo");
+  }
+
+  redo(): void {
+    this.step("redo");
+  }
+
+  private step(direction: "undo" | "redo"): void {
+    const labelSet = this.project.labelSet;
+    if (labelSet === null || !this.project.canLabel) return;
+    const entry = this.project[direction];
+    if (entry === null && this.queue.length === 0) {
+      this.notify({ text: `There is nothing to ${direction}.`, tone: "plain", topic: "hint" });
+      return;
+    }
+    const clientKey = newKey();
+    this.queue.add<ActionResult>({
+      clientKey,
+      send: () => (direction === "undo" ? postUndo : postRedo)(this.config.api, labelSet.id, clientKey),
+      onSaved: (result) => {
+        this.project.setSession(result.session, result.undo, result.redo);
+        void this.syncLabels();
+        const skipped = result.n_skipped ?? 0;
+        const left = skipped > 0 ? `; ${plural(skipped, "object")} changed by others since, left as they are` : "";
+        this.notify({
+          text: `${direction === "undo" ? "Undone" : "Redone"}: ${plural(result.n_changed, "object")}${left}`,
+          tone: "plain",
+          topic: "labels",
+          action:
+            direction === "undo" ? { text: "Redo", run: () => this.redo() } : { text: "Undo", run: () => this.undo() },
+        });
+      },
+      onRefused: (error) => {
+        const nothing = error instanceof HttpError && error.status === 409;
+        this.notify({ text: messageOf(error), tone: nothing ? "plain" : "danger" });
+        void this.catchUp();
+      },
+    });
+  }
+
+  private applyResult(result: ActionResult): void {
+    this.project.setSession(result.session, result.undo, result.redo);
+    if (result.revision === this.labels.revision + 1) this.labels.revision = result.revision;
+    else if (result.revision !== this.labels.revision) {
+      // Others' changes lie between, or came in before this answer: take them from the server, in its order.
+      this.labels.revision = Math.min(this.labels.revision, result.revision - 1);
+      void this.syncLabels();
+    }
+  }
+
+  /** Fetch what changed in the label set since the known revision; calls that come meanwhile share one more round. */
+  private syncLabels(): Promise<void> {
+    if (this.syncing !== null) {
+      this.syncAgain = true;
+      return this.syncing;
+    }
+    const rounds = async () => {
+      do {
+        this.syncAgain = false;
+        await this.fetchChanges();
+      } while (this.syncAgain);
+      this.syncing = null;
+    };
+    this.syncing = rounds();
+    return this.syncing;
+  }
+
+  private async fetchChanges(): Promise<void> {
+    const labelSet = this.project.labelSet;
+    if (labelSet === null) return;
+    try {
+      const since = this.labels.revision;
+      const changes = await fetchChanges(this.config.api, labelSet.id, since, { signal: this.lifetime.signal });
+      this.labels.apply(changes.ordinals, changes.classes, Math.max(changes.revision, this.labels.revision));
+    } catch (error) {
+      if (!this.lifetime.signal.aborted) console.warn("PatchSorter could not fetch label changes:", messageOf(error));
+    }
+  }
+
+  private selectionContext(): LabelAction["selection"] {
+    const { selection, filters } = this;
+    const last = selection.steps.at(-1);
+    return {
+      source: selection.source === "all" && filters.active ? "filter" : selection.source,
+      polygon: last?.points ?? [],
+      polygons: selection.steps,
+      filters: { mode: filters.mode, classes: [...filters.classes], min_confidence: filters.minConfidence / 255 },
+      order: this.orderFor(selection.size),
+      shown: this.seenCount,
+      seen: this.seenCount,
+      size: selection.size,
+      embedding: this.project.plotNumber,
+      ...(selection.reviewClass === null ? {} : { review_class: selection.reviewClass }),
+    };
+  }
+
+  // Jobs -------------------------------------------------------------------------------------------------------------
+
+  async train(): Promise<void> {
+    if (!this.project.canTrain) {
+      this.notify({ text: "Your role in this project may not start a training.", tone: "warning" });
+      return;
+    }
+    if (this.project.isTraining) {
+      this.notify({ text: "The model is being trained already. Labeling goes on meanwhile.", tone: "plain" });
+      return;
+    }
+    if (this.project.nObjects === 0) {
+      this.notify({ text: "There are no objects to train on yet.", tone: "plain" });
+      return;
+    }
+    try {
+      this.project.setJob(await startIteration(this.config.api, this.config.projectId));
+    } catch (error) {
+      this.notify({ text: `The training did not start: ${messageOf(error)}`, tone: "danger" });
+    }
+  }
+
+  async cancel(job: Job): Promise<void> {
+    try {
+      await cancelJob(this.config.api, job.id);
+      await this.catchUp();
+    } catch (error) {
+      this.notify({ text: `The job could not be cancelled: ${messageOf(error)}`, tone: "danger" });
+    }
+  }
+
+  /** A machine that slept may hold a socket that is dead without knowing it. */
+  private readonly cameBack = (): void => {
+    if (document.visibilityState === "visible") void this.catchUp();
+  };
+
+  /** Where a proxy lets no websocket through, the page asks now and then. */
+  private readonly pollWithoutSocket = (): void => {
+    if (this.project.connection !== "live" && document.visibilityState === "visible" && navigator.onLine) {
+      void this.catchUp();
+    }
+  };
+
+  private readonly cameOnline = (): void => this.queue.retryNow();
+
+  private readonly warnBeforeLeaving = (event: BeforeUnloadEvent): void => {
+    if (this.queue.length > 0) event.preventDefault();
+  };
+}
+
+export function jobName(job: Job): string {
+  const names: Record<string, string> = {
+    iteration: "Training",
+    train: "Training",
+    embed: "Mapping",
+    import: "Import",
+    export: "Export",
+  };
+  return names[job.kind] ?? job.kind.charAt(0).toUpperCase() + job.kind.slice(1);
+}
+
+function indicesOf(member: Uint8Array): Uint32Array {
+  let n = 0;
+  for (let i = 0; i < member.length; i++) n += member[i]!;
+  const indices = new Uint32Array(n);
+  for (let i = 0, k = 0; i < member.length; i++) if (member[i] === 1) indices[k++] = i;
+  return indices;
+}
+
+/** crypto.randomUUID exists in secure contexts only; a department's server may be plain http. */
+function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,156 @@
+import { ATLAS_COLUMNS, fetchAtlas, type PatchView } from "../../../api/objects";
+
+/** One patch inside a decoded atlas. */
+export interface Tile {
+  readonly bitmap: ImageBitmap;
+  readonly x: number;
+  readonly y: number;
+  readonly size: number;
+}
+
+interface Atlas {
+  readonly ordinals: Uint32Array;
+  bitmap: ImageBitmap;
+  readonly pixels: number;
+}
+
+/** Decoded pixels kept: 48 million are 192 MB. */
+const PIXEL_BUDGET = 48_000_000;
+const LARGEST_REQUEST = 256;
+const PARALLEL = 3;
+const RETRY_MS = 2500;
+
+export type FetchAtlas = (ordinals: Uint32Array, tilePx: number, view: PatchView, signal: AbortSignal) => Promise<Blob>;
+
+/** Patches by ordinal, fetched as atlases and dropped least recently used first. One tile size and view at a time. */
+export class AtlasCache {
+  private tiles = new Map<number, { readonly atlas: Atlas; readonly index: number }>();
+  /** In the order of their last use, oldest first. */
+  private readonly atlases = new Set<Atlas>();
+  private pixels = 0;
+  private readonly loading = new Set<number>();
+  private readonly running = new Set<AbortController>();
+  private queue: Uint32Array[] = [];
+  private tilePx = 0;
+  private view: PatchView = "patch";
+  private retryTimer: number | undefined;
+  failed = false;
+
+  constructor(
+    private readonly fetchPatches: FetchAtlas,
+    private readonly onLoaded: () => void,
+  ) {}
+
+  static forProject(api: string, projectId: string, onLoaded: () => void): AtlasCache {
+    return new AtlasCache(
+      (ordinals, tilePx, view, signal) => fetchAtlas(api, projectId, ordinals, tilePx, view, { signal }),
+      onLoaded,
+    );
+  }
+
+  destroy(): void {
+    this.clear();
+    window.clearTimeout(this.retryTimer);
+  }
+
+  /** Another tile size or view: what is held is of no more use. */
+  configure(tilePx: number, view: PatchView): void {
+    if (tilePx === this.tilePx && view === this.view) return;
+    this.tilePx = tilePx;
+    this.view = view;
+    this.clear();
+  }
+
+  get(ordinal: number): Tile | null {
+    const found = this.tiles.get(ordinal);
+    if (found === undefined) return null;
+    const { atlas, index } = found;
+    // Used again: to the end of the line.
+    this.atlases.delete(atlas);
+    this.atlases.add(atlas);
+    return {
+      bitmap: atlas.bitmap,
+      x: (index % ATLAS_COLUMNS) * this.tilePx,
+      y: Math.floor(index / ATLAS_COLUMNS) * this.tilePx,
+      size: this.tilePx,
+    };
+  }
+
+  /** Make sure that these are there or on their way. What waits from earlier calls is dropped: it scrolled past. */
+  want(wanted: readonly Uint32Array[]): void {
+    this.queue = [];
+    for (const group of wanted) {
+      const missing = group.filter((ordinal) => !this.tiles.has(ordinal) && !this.loading.has(ordinal));
+      for (let k = 0; k < missing.length; k += LARGEST_REQUEST) {
+        this.queue.push(missing.subarray(k, k + LARGEST_REQUEST));
+      }
+    }
+    this.next();
+  }
+
+  private next(): void {
+    while (this.running.size < PARALLEL && this.queue.length > 0) void this.load(this.queue.shift()!);
+  }
+
+  private async load(ordinals: Uint32Array): Promise<void> {
+    const abort = new AbortController();
+    this.running.add(abort);
+    for (const ordinal of ordinals) this.loading.add(ordinal);
+    try {
+      const blob = await this.fetchPatches(ordinals, this.tilePx, this.view, abort.signal);
+      const bitmap = await createImageBitmap(blob);
+      if (abort.signal.aborted) {
+        bitmap.close();
+        return;
+      }
+      this.keep({ ordinals, bitmap, pixels: bitmap.width * bitmap.height });
+      this.failed = false;
+    } catch {
+      if (!abort.signal.aborted) {
+        this.failed = true;
+        window.clearTimeout(this.retryTimer);
+        // Drawing again asks again for what is missing.
+        this.retryTimer = window.setTimeout(this.onLoaded, RETRY_MS);
+      }
+    } finally {
+      this.running.delete(abort);
+      if (!abort.signal.aborted) {
+        for (const ordinal of ordinals) this.loading.delete(ordinal);
+        this.onLoaded();
+        this.next();
+      }
+    }
+  }
+
+  private keep(atlas: Atlas): void {
+    atlas.ordinals.forEach((ordinal, index) => {
+      this.tiles.set(ordinal, { atlas, index });
+    });
+    this.atlases.add(atlas);
+    this.pixels += atlas.pixels;
+    for (const oldest of this.atlases) {
+      if (this.pixels <= PIXEL_BUDGET || oldest === atlas) break;
+      this.drop(oldest);
+    }
+  }
+
+  private drop(atlas: Atlas): void {
+    this.atlases.delete(atlas);
+    this.pixels -= atlas.pixels;
+    for (const ordinal of atlas.ordinals) {
+      if (this.tiles.get(ordinal)?.atlas === atlas) this.tiles.delete(ordinal);
+    }
+    atlas.bitmap.close();
+  }
+
+  private clear(): void {
+    for (const abort of this.running) abort.abort();
+    this.running.clear();
+    this.loading.clear();
+    this.queue = [];
+    for (const atlas of this.atlases) atlas.bitmap.close();
+    this.atlases.clear();
+    this.tiles.clear();
+    this.pixels = 0;
+  }
+}

@@ -1,0 +1,127 @@
+import { type Rgb, textOn, toCss } from "../../../lib/colors";
+import type { Tile } from "./atlas-cache";
+import { FRAME_PX } from "./layout";
+
+export interface TileLook {
+  readonly x: number;
+  readonly y: number;
+  readonly tilePx: number;
+  readonly tile: Tile | null;
+  /** Frame outside, or null without a prediction. */
+  readonly prediction: { readonly color: Rgb; readonly letter: string } | null;
+  /** Frame inside, or null without a label: black. */
+  readonly label: { readonly color: Rgb; readonly letter: string } | null;
+  readonly picked: boolean;
+  readonly cursor: boolean;
+  readonly focused: boolean;
+}
+
+export interface GridTheme {
+  readonly dark: boolean;
+  readonly accent: string;
+  readonly onAccent: string;
+  readonly background: string;
+  readonly tileBackground: string;
+  readonly noPrediction: string;
+  readonly ink: string;
+  readonly font: string;
+  readonly letters: boolean;
+}
+
+const SMALLEST_WITH_LETTERS = 40;
+
+/** Draws one cell: pick mark, prediction frame, label frame, patch, letters. */
+export function drawTile(context: CanvasRenderingContext2D, look: TileLook, theme: GridTheme): void {
+  const { x, y, tilePx } = look;
+  const outside = tilePx + 4 * FRAME_PX;
+  if (look.picked) {
+    context.fillStyle = theme.accent;
+    roundedRect(context, x - 3, y - 3, outside + 6, outside + 6, 5);
+    context.fill();
+  }
+  context.fillStyle = look.prediction === null ? theme.noPrediction : toCss(look.prediction.color);
+  roundedRect(context, x, y, outside, outside, 3);
+  context.fill();
+  context.fillStyle = look.label === null ? "#000000" : toCss(look.label.color);
+  context.fillRect(x + FRAME_PX, y + FRAME_PX, outside - 2 * FRAME_PX, outside - 2 * FRAME_PX);
+  const inner = x + 2 * FRAME_PX;
+  const innerY = y + 2 * FRAME_PX;
+  if (look.tile === null) {
+    context.fillStyle = theme.tileBackground;
+    context.fillRect(inner, innerY, tilePx, tilePx);
+  } else {
+    const { bitmap, x: sx, y: sy, size } = look.tile;
+    context.drawImage(bitmap, sx, sy, size, size, inner, innerY, tilePx, tilePx);
+  }
+  if (theme.letters && tilePx >= SMALLEST_WITH_LETTERS) drawLetters(context, look, theme, inner, innerY);
+  else if (look.label !== null) drawCorner(context, look.label.color, inner, innerY + tilePx);
+  if (look.picked) drawCheck(context, theme, x + outside - 1, y + 1);
+  if (look.cursor || look.focused) {
+    context.lineWidth = 2;
+    context.strokeStyle = look.cursor ? theme.ink : theme.accent;
+    context.setLineDash(look.cursor ? [4, 3] : []);
+    context.strokeRect(x - 2, y - 2, outside + 4, outside + 4);
+    context.setLineDash([]);
+  }
+}
+
+/** The key of the label on a filled tag below left; the key of a prediction that differs, outlined, below right. */
+function drawLetters(context: CanvasRenderingContext2D, look: TileLook, theme: GridTheme, x: number, y: number): void {
+  const size = look.tilePx >= 80 ? 17 : 14;
+  context.font = `600 ${size - 4}px ${theme.font}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const bottom = y + look.tilePx - size;
+  if (look.label !== null) {
+    context.fillStyle = toCss(look.label.color);
+    context.fillRect(x, bottom, size, size);
+    context.fillStyle = textOn(look.label.color);
+    context.fillText(look.label.letter, x + size / 2, bottom + size / 2 + 0.5);
+  }
+  const { prediction } = look;
+  if (prediction !== null && prediction.letter !== look.label?.letter) {
+    const right = x + look.tilePx - size;
+    context.fillStyle = "rgb(0 0 0 / 62%)";
+    context.fillRect(right, bottom, size, size);
+    context.fillStyle = toCss(prediction.color);
+    context.fillRect(right, bottom, size, 2);
+    context.fillStyle = "#ffffff";
+    context.fillText(prediction.letter, right + size / 2, bottom + size / 2 + 1);
+  }
+}
+
+/** For tiles too small for a letter: a labeled one is told by its shape, not by a color alone. */
+function drawCorner(context: CanvasRenderingContext2D, color: Rgb, x: number, bottom: number): void {
+  context.beginPath();
+  context.moveTo(x, bottom);
+  context.lineTo(x, bottom - 10);
+  context.lineTo(x + 10, bottom);
+  context.closePath();
+  context.fillStyle = toCss(color);
+  context.fill();
+}
+
+function drawCheck(context: CanvasRenderingContext2D, theme: GridTheme, right: number, top: number): void {
+  const radius = 7.5;
+  const x = right - radius + 3;
+  const y = top + radius - 3;
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fillStyle = theme.accent;
+  context.fill();
+  context.lineWidth = 1.25;
+  context.strokeStyle = theme.background;
+  context.stroke();
+  context.beginPath();
+  context.moveTo(x - 3.2, y + 0.2);
+  context.lineTo(x - 0.9, y + 2.5);
+  context.lineTo(x + 3.4, y - 2.4);
+  context.lineWidth = 1.75;
+  context.strokeStyle = theme.onAccent;
+  context.stroke();
+}
+
+function roundedRect(context: CanvasRenderingContext2D, x: number, y: number, w: number, h: number, r: number): void {
+  context.beginPath();
+  context.roundRect(x, y, w, h, r);
+}

@@ -1,0 +1,68 @@
+import { el, ICONS, icon } from "../../lib/dom";
+import { HELP } from "../../lib/keymap";
+
+/** All keys, from the table that also works them. */
+export class HelpDialog {
+  readonly element: HTMLDialogElement;
+
+  constructor() {
+    this.element = el(
+      "dialog",
+      { class: "dialog dialog--wide", "aria-labelledby": "help-title", "data-testid": "help-dialog" },
+      el(
+        "header",
+        { class: "dialog__header" },
+        el("h2", { class: "dialog__title", id: "help-title" }, "Keys and gestures"),
+        el(
+          "button",
+          {
+            type: "button",
+            class: "button button--quiet button--icon button--small",
+            "aria-label": "Close",
+            onclick: () => this.element.close(),
+          },
+          icon(ICONS.close),
+        ),
+      ),
+      el(
+        "div",
+        { class: "dialog__body help" },
+        ...HELP.map((section) =>
+          el(
+            "section",
+            { class: "help__section" },
+            el("h3", {}, section.title),
+            el(
+              "dl",
+              { class: "help__keys" },
+              ...section.rows.flatMap(([keys, text]) => [
+                el("dt", {}, ...keys.split(", ").map((key) => el("kbd", { class: "key" }, key))),
+                el("dd", {}, text),
+              ]),
+            ),
+          ),
+        ),
+        el(
+          "section",
+          { class: "help__section" },
+          el("h3", {}, "Frames"),
+          el(
+            "p",
+            { class: "muted" },
+            "The outer frame of a patch has the color of its prediction, the inner one that of its label; black means no label. ",
+            "The tag below left carries the key of the label, the one below right the key of a prediction that differs. ",
+            "A selected patch stands on blue and has a check mark.",
+          ),
+        ),
+      ),
+    );
+    this.element.addEventListener("click", (event) => {
+      if (event.target === this.element) this.element.close();
+    });
+  }
+
+  toggle(): void {
+    if (this.element.open) this.element.close();
+    else this.element.showModal();
+  }
+}

@@ -1,0 +1,212 @@
+import { el } from "../../lib/dom";
+import { belongsToControl, belongsToField, type Command, commandFor } from "../../lib/keymap";
+import type { Island } from "../mount";
+import { ContextPopup } from "./context-popup";
+import { type WorkspaceConfig, WorkspaceController } from "./controller";
+import { PatchGrid } from "./grid";
+import { workspaceHandle } from "./handle";
+import { WorkspaceHeader } from "./header";
+import { HelpDialog } from "./help-dialog";
+import { EmbeddingPlot } from "./plot";
+import { splitter } from "./splitter";
+import { Toasts } from "./toasts";
+
+function readConfig(element: HTMLElement): WorkspaceConfig {
+  const { dataset } = element;
+  const projectId = dataset["projectId"] ?? "";
+  const projectUrl = dataset["projectUrl"] ?? `/projects/${projectId}/`;
+  return {
+    api: (dataset["api"] ?? "/api/v1").replace(/\/$/, ""),
+    projectId,
+    projectName: dataset["projectName"] ?? "Project",
+    userId: dataset["userId"] ?? "",
+    userName: dataset["userName"] ?? "",
+    homeUrl: dataset["homeUrl"] ?? "/",
+    projectUrl,
+    imagesUrl: dataset["imagesUrl"] ?? `${projectUrl}images/`,
+    jobsUrl: dataset["jobsUrl"] ?? `${projectUrl}jobs/`,
+  };
+}
+
+/** The labeling screen: puts the parts together and gives the keys to them. */
+export class WorkspaceIsland implements Island {
+  private readonly controller: WorkspaceController;
+  private readonly header: WorkspaceHeader;
+  private readonly plot: EmbeddingPlot;
+  private readonly grid: PatchGrid;
+  private readonly context: ContextPopup;
+  private readonly help = new HelpDialog();
+  private byPointer = false;
+
+  constructor(private readonly element: HTMLElement) {
+    const toasts = new Toasts();
+    this.controller = new WorkspaceController(readConfig(element), (notice) => toasts.show(notice));
+    this.context = new ContextPopup(this.controller);
+    this.header = new WorkspaceHeader(this.controller, () => this.help.toggle());
+    const showContext = (ordinal: number, x: number, y: number) => this.context.open(ordinal, x, y);
+    this.grid = new PatchGrid(this.controller, { onContext: showContext });
+    this.plot = new EmbeddingPlot(this.controller, {
+      onContext: showContext,
+      onReveal: (ordinal) => void this.grid.reveal(ordinal),
+    });
+    const body = el("div", { class: "workspace__body" });
+    body.append(
+      this.plot.element,
+      splitter(body, this.controller.preferences.split, (split) => this.controller.savePreferences({ split })),
+      this.grid.element,
+      toasts.element,
+    );
+    element.classList.add("workspace");
+    element.replaceChildren(this.header.element, body, this.help.element);
+    document.addEventListener("keydown", this.keyDown);
+    document.addEventListener("pointerdown", this.pointerUsed, { capture: true });
+    element.addEventListener("click", this.giveKeysBack);
+    element.addEventListener("change", this.giveKeysBack);
+    window.patchsorter = workspaceHandle(this.controller, this.plot, this.grid);
+    void this.controller.start();
+  }
+
+  destroy(): void {
+    document.removeEventListener("keydown", this.keyDown);
+    document.removeEventListener("pointerdown", this.pointerUsed, { capture: true });
+    this.element.removeEventListener("click", this.giveKeysBack);
+    this.element.removeEventListener("change", this.giveKeysBack);
+    delete window.patchsorter;
+    this.header.destroy();
+    this.plot.destroy();
+    this.grid.destroy();
+    this.context.destroy();
+    this.controller.destroy();
+    this.element.replaceChildren();
+  }
+
+  private readonly pointerUsed = (): void => {
+    this.byPointer = true;
+  };
+
+  /** A control that was used by pointer does not keep the keyboard: Space, Enter and digits go to the patches again.
+   * Who tabs through the controls keeps the focus. A list must not lose it on the click that opens it. */
+  private readonly giveKeysBack = (event: Event): void => {
+    if (!this.byPointer || !(event.target instanceof Element)) return;
+    const control = event.target.closest<HTMLElement>(event.type === "click" ? "button" : "select, input[type=range]");
+    if (control !== null && control.closest("dialog, .class-picker") === null) control.blur();
+  };
+
+  private readonly keyDown = (event: KeyboardEvent): void => {
+    this.byPointer = false;
+    if (event.defaultPrevented || event.isComposing || belongsToField(event.target)) return;
+    if (belongsToControl(event.target, event.key)) return;
+    const command = commandFor(event);
+    if (command === null) return;
+    // Held keys may move and scroll; they must not label twice.
+    if (event.repeat && !["move", "larger", "smaller", "page-down", "page-up"].includes(command.name)) return;
+    if (this.run(command)) event.preventDefault();
+  };
+
+  /** Returns whether the key did something, and so must not scroll the page or search in it. */
+  private run(command: Command): boolean {
+    const { controller, grid } = this;
+    const { selection, viewport } = controller;
+    switch (command.name) {
+      case "label": {
+        const labelClass = controller.project.classes.find((c) => c.key === command.digit);
+        if (labelClass !== undefined) controller.label(labelClass.value);
+        return true;
+      }
+      case "review": {
+        const labelClass = controller.project.classes.find((c) => c.key === command.digit);
+        if (labelClass !== undefined) void controller.review(labelClass.value);
+        return true;
+      }
+      case "remove":
+        controller.label(null);
+        return true;
+      case "move":
+        grid.moveCursor(command.dx, command.dy, command.extend);
+        return true;
+      case "toggle":
+        if (!this.plot.hasPointer) grid.toggleCursor();
+        return true;
+      case "pick-all":
+        selection.pickAll();
+        return true;
+      case "invert":
+        selection.invert();
+        return true;
+      case "undo":
+        controller.undo();
+        return true;
+      case "redo":
+        controller.redo();
+        return true;
+      case "context":
+        this.toggleContext();
+        return true;
+      case "escape":
+        this.escape();
+        return true;
+      case "lasso":
+      case "pan":
+        controller.setTool(command.name);
+        return true;
+      case "reset-view":
+        viewport.fit();
+        return true;
+      case "train":
+        void controller.train();
+        return true;
+      case "next-filter":
+        controller.nextFilter();
+        return true;
+      case "next-color":
+        controller.nextColor();
+        return true;
+      case "next-order":
+        controller.nextOrder();
+        return true;
+      case "help":
+        this.help.toggle();
+        return true;
+      case "choose-class":
+        document.dispatchEvent(new CustomEvent("choose-class"));
+        return true;
+      case "larger":
+        grid.stepTile(1);
+        return true;
+      case "smaller":
+        grid.stepTile(-1);
+        return true;
+      case "page-down":
+      case "page-up":
+        grid.page(command.name === "page-down" ? 1 : -1);
+        return true;
+      case "first":
+      case "last":
+        grid.toEnd(command.name === "last");
+        return true;
+      default:
+        return command satisfies never;
+    }
+  }
+
+  private toggleContext(): void {
+    const ordinal = this.grid.currentOrdinal();
+    if (this.context.isOpen && (ordinal < 0 || ordinal === this.context.ordinal)) {
+      this.context.close();
+      return;
+    }
+    if (ordinal < 0) return;
+    const tile = this.grid.tileToClient(ordinal);
+    const point = this.plot.pointToClient(ordinal);
+    const at = tile === null ? point : { x: tile.x + tile.size, y: tile.y };
+    this.context.open(ordinal, at?.x ?? window.innerWidth / 2, at?.y ?? window.innerHeight / 2);
+  }
+
+  /** One step back at a time: what is open, what is being drawn, the picks, the region. */
+  private escape(): void {
+    if (this.context.isOpen) this.context.close();
+    else if (this.plot.cancelGesture() || this.grid.cancelBand()) return;
+    else if (this.controller.selection.pickedCount > 0) this.controller.selection.clearPicks();
+    else if (this.controller.selection.isRegion) this.controller.showAll();
+  }
+}

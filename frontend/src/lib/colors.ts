@@ -1,0 +1,75 @@
+/** Colors of classes, and the lookup tables that turn one byte per point into a color. */
+
+export type Rgb = readonly [number, number, number];
+
+/** Okabe and Ito (2008), continued with Tol's muted set: told apart with any of the usual color deficiencies. */
+export const CLASS_PALETTE: readonly string[] = [
+  "#E69F00",
+  "#56B4E9",
+  "#009E73",
+  "#D55E00",
+  "#0072B2",
+  "#F0E442",
+  "#CC79A7",
+  "#882255",
+  "#44AA99",
+  "#999933",
+  "#AA4499",
+  "#6699CC",
+  "#DDCC77",
+  "#7A5C3E",
+];
+
+/** viridis (van der Walt and Smith, 2015) at nine places: even to the eye, also without color vision. */
+const VIRIDIS: readonly Rgb[] = [
+  [68, 1, 84],
+  [71, 44, 122],
+  [59, 81, 139],
+  [44, 113, 142],
+  [33, 144, 141],
+  [39, 173, 129],
+  [92, 200, 99],
+  [170, 220, 50],
+  [253, 231, 37],
+];
+
+export function parseColor(color: string): Rgb {
+  const long = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(color.trim());
+  if (long) return [parseInt(long[1]!, 16), parseInt(long[2]!, 16), parseInt(long[3]!, 16)];
+  const short = /^#([0-9a-f])([0-9a-f])([0-9a-f])$/i.exec(color.trim());
+  if (short) return [parseInt(short[1]!, 16) * 17, parseInt(short[2]!, 16) * 17, parseInt(short[3]!, 16) * 17];
+  return [128, 128, 128];
+}
+
+export const toCss = ([r, g, b]: Rgb): string => `rgb(${r} ${g} ${b})`;
+
+/** Relative luminance of WCAG 2, 0..1. */
+export function luminance([r, g, b]: Rgb): number {
+  const linear = (v: number) => (v <= 10.31475 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+}
+
+/** Black or white, whichever reads better on the color. */
+export const textOn = (color: Rgb): string => (luminance(color) > 0.19 ? "#000000" : "#ffffff");
+
+export function viridis(t: number): Rgb {
+  const at = Math.min(Math.max(t, 0), 1) * (VIRIDIS.length - 1);
+  const low = Math.min(Math.floor(at), VIRIDIS.length - 2);
+  const f = at - low;
+  const mix = (k: 0 | 1 | 2) => Math.round(VIRIDIS[low]![k] * (1 - f) + VIRIDIS[low + 1]![k] * f);
+  return [mix(0), mix(1), mix(2)];
+}
+
+/** 256 RGBA entries, as the point layer wants them. */
+export class Lut {
+  readonly bytes = new Uint8Array(1024);
+
+  set(index: number, [r, g, b]: Rgb, alpha = 255): this {
+    this.bytes.set([r, g, b, alpha], index * 4);
+    return this;
+  }
+
+  get(index: number): Rgb {
+    return [this.bytes[index * 4]!, this.bytes[index * 4 + 1]!, this.bytes[index * 4 + 2]!];
+  }
+}

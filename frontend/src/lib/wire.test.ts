@@ -1,0 +1,63 @@
+import { describe, expect, it } from "vitest";
+import { decodeChanges, decodeImages, decodeLabels, decodePlot, WireError } from "./wire";
+
+function body(magic: string, ...parts: ArrayBufferView[]): ArrayBuffer {
+  const bytes = [
+    new TextEncoder().encode(magic),
+    ...parts.map((p) => new Uint8Array(p.buffer, p.byteOffset, p.byteLength)),
+  ];
+  const whole = new Uint8Array(bytes.reduce((n, b) => n + b.length, 0));
+  let at = 0;
+  for (const b of bytes) {
+    whole.set(b, at);
+    at += b.length;
+  }
+  return whole.buffer;
+}
+
+describe("the plot buffer", () => {
+  const buffer = body(
+    "PSE1",
+    Uint32Array.of(2),
+    Float32Array.of(-10, 5, 20, 40),
+    Uint8Array.of(0x00, 0xff), // x high
+    Uint8Array.of(0x00, 0xff), // x low
+    Uint8Array.of(0x80, 0x00), // y high
+    Uint8Array.of(0x01, 0x02), // y low
+    Uint8Array.of(0, 3), // class
+    Uint8Array.of(0, 200), // confidence
+  );
+
+  it("joins the high and low planes of the coordinates", () => {
+    const plot = decodePlot(buffer);
+    expect(plot.n).toBe(2);
+    expect(plot.bounds).toEqual({ x0: -10, y0: 5, width: 20, height: 40 });
+    expect(Array.from(plot.positions)).toEqual([0, 0x8001, 65535, 2]);
+    expect(Array.from(plot.predictions)).toEqual([0, 3]);
+    expect(Array.from(plot.confidences)).toEqual([0, 200]);
+  });
+
+  it("refuses a body that is cut off, or something else", () => {
+    expect(() => decodePlot(buffer.slice(0, buffer.byteLength - 1))).toThrow(WireError);
+    expect(() => decodePlot(body("PSL1", Uint32Array.of(0, 0, 0, 0, 0)))).toThrow(/Expected a PSE1/);
+    expect(() => decodePlot(new ArrayBuffer(0))).toThrow(WireError);
+  });
+});
+
+it("reads the labels of a label set with their revision", () => {
+  const labels = decodeLabels(body("PSL1", Uint32Array.of(3, 17), Uint8Array.of(0, 254, 1)));
+  expect(labels.revision).toBe(17);
+  expect(Array.from(labels.classes)).toEqual([0, 254, 1]);
+});
+
+it("reads changes, also none", () => {
+  const changes = decodeChanges(body("PSC1", Uint32Array.of(2, 9, 70_000, 4), Uint8Array.of(5, 0)));
+  expect(changes.revision).toBe(9);
+  expect(Array.from(changes.ordinals)).toEqual([70_000, 4]);
+  expect(Array.from(changes.classes)).toEqual([5, 0]);
+  expect(decodeChanges(body("PSC1", Uint32Array.of(0, 9))).ordinals.length).toBe(0);
+});
+
+it("reads the image of every object", () => {
+  expect(Array.from(decodeImages(body("PSI1", Uint32Array.of(2, 41, 4_000_000_000))))).toEqual([41, 4_000_000_000]);
+});

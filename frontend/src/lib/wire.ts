@@ -1,0 +1,95 @@
+/** Decoders of the binary bodies. All numbers are little-endian, as is every machine that runs a browser today. */
+
+export interface Bounds {
+  readonly x0: number;
+  readonly y0: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** One embedding's plot. Every array's index is the object's ordinal. */
+export interface PlotBuffer {
+  readonly n: number;
+  readonly bounds: Bounds;
+  /** (2n) interleaved x, y as fractions of the bounds, 0..65535. */
+  readonly positions: Uint16Array;
+  /** (n) class value, 0 = no prediction. */
+  readonly predictions: Uint8Array;
+  /** (n) confidence of the prediction, 0..255. */
+  readonly confidences: Uint8Array;
+}
+
+export interface LabelsBuffer {
+  readonly revision: number;
+  /** (n) class value per ordinal, 0 = unlabeled. */
+  readonly classes: Uint8Array;
+}
+
+export interface ChangesBuffer {
+  readonly revision: number;
+  readonly ordinals: Uint32Array;
+  readonly classes: Uint8Array;
+}
+
+export class WireError extends Error {}
+
+function openBody(buffer: ArrayBuffer, magic: string, headerBytes: number): DataView {
+  const view = new DataView(buffer);
+  const found = buffer.byteLength >= 4 ? String.fromCharCode(...new Uint8Array(buffer, 0, 4)) : "";
+  if (found !== magic || buffer.byteLength < headerBytes) {
+    throw new WireError(`Expected a ${magic} body, got ${JSON.stringify(found)} of ${buffer.byteLength} bytes`);
+  }
+  return view;
+}
+
+function checkLength(buffer: ArrayBuffer, expected: number, magic: string): void {
+  if (buffer.byteLength < expected) {
+    throw new WireError(`The ${magic} body is cut off: ${buffer.byteLength} of ${expected} bytes`);
+  }
+}
+
+export function decodePlot(buffer: ArrayBuffer): PlotBuffer {
+  const view = openBody(buffer, "PSE1", 24);
+  const n = view.getUint32(4, true);
+  checkLength(buffer, 24 + 6 * n, "PSE1");
+  const bounds: Bounds = {
+    x0: view.getFloat32(8, true),
+    y0: view.getFloat32(12, true),
+    width: view.getFloat32(16, true),
+    height: view.getFloat32(20, true),
+  };
+  const plane = (index: number) => new Uint8Array(buffer, 24 + index * n, n);
+  const [xHigh, xLow, yHigh, yLow] = [plane(0), plane(1), plane(2), plane(3)];
+  const positions = new Uint16Array(2 * n);
+  for (let i = 0; i < n; i++) {
+    positions[2 * i] = (xHigh[i]! << 8) | xLow[i]!;
+    positions[2 * i + 1] = (yHigh[i]! << 8) | yLow[i]!;
+  }
+  return { n, bounds, positions, predictions: plane(4), confidences: plane(5) };
+}
+
+export function decodeLabels(buffer: ArrayBuffer): LabelsBuffer {
+  const view = openBody(buffer, "PSL1", 12);
+  const n = view.getUint32(4, true);
+  checkLength(buffer, 12 + n, "PSL1");
+  return { revision: view.getUint32(8, true), classes: new Uint8Array(buffer, 12, n) };
+}
+
+export function decodeChanges(buffer: ArrayBuffer): ChangesBuffer {
+  const view = openBody(buffer, "PSC1", 12);
+  const k = view.getUint32(4, true);
+  checkLength(buffer, 12 + 5 * k, "PSC1");
+  return {
+    revision: view.getUint32(8, true),
+    ordinals: new Uint32Array(buffer, 12, k),
+    classes: new Uint8Array(buffer, 12 + 4 * k, k),
+  };
+}
+
+/** (n) image id per ordinal. */
+export function decodeImages(buffer: ArrayBuffer): Uint32Array {
+  const view = openBody(buffer, "PSI1", 8);
+  const n = view.getUint32(4, true);
+  checkLength(buffer, 8 + 4 * n, "PSI1");
+  return new Uint32Array(buffer, 8, n);
+}

@@ -1,0 +1,53 @@
+import htmx from "htmx.org";
+import { csrfToken } from "../api/http";
+import { HTMX_EVENTS } from "./htmx-events";
+
+/** Statuses whose answer is a form with its errors, and so is shown in place. */
+const FORM_ERRORS = new Set([400, 409, 422]);
+
+/** Sets htmx up for a strict content security policy and for Django. */
+export function setUpHtmx(onElement: (element: HTMLElement) => void, onCleanup: (element: HTMLElement) => void): void {
+  htmx.config.allowEval = false;
+  htmx.config.includeIndicatorStyles = false;
+  htmx.config.selfRequestsOnly = true;
+  htmx.config.historyCacheSize = 0;
+  htmx.config.scrollBehavior = "auto";
+  document.addEventListener(HTMX_EVENTS.configRequest, (event) => {
+    const detail = (event as CustomEvent<{ verb: string; headers: Record<string, string> }>).detail;
+    if (detail.verb.toLowerCase() !== "get") detail.headers["X-CSRFToken"] = csrfToken();
+  });
+  document.addEventListener(HTMX_EVENTS.beforeSwap, (event) => {
+    const detail = (event as CustomEvent<{ xhr: XMLHttpRequest; shouldSwap: boolean; isError: boolean }>).detail;
+    if (FORM_ERRORS.has(detail.xhr.status)) {
+      detail.shouldSwap = true;
+      detail.isError = false;
+    }
+  });
+  document.addEventListener(HTMX_EVENTS.load, (event) => {
+    if (event.target instanceof HTMLElement) onElement(event.target);
+  });
+  document.addEventListener(HTMX_EVENTS.beforeCleanup, (event) => {
+    if (event.target instanceof HTMLElement) onCleanup(event.target);
+  });
+}
+
+/** GET a fragment into the element that the selector names. */
+export function loadInto(url: string, target: string): Promise<void> {
+  return htmx.ajax("get", url, { target, swap: "innerHTML" });
+}
+
+/** Tell a user of a request that failed altogether. */
+export function onRequestFailed(tell: (text: string) => void): void {
+  document.addEventListener(HTMX_EVENTS.sendError, () => tell("The server does not answer. Nothing was changed."));
+  document.addEventListener(HTMX_EVENTS.responseError, (event) => {
+    const { xhr } = (event as CustomEvent<{ xhr: XMLHttpRequest }>).detail;
+    if (FORM_ERRORS.has(xhr.status)) return;
+    tell(
+      xhr.status === 403
+        ? "Your role does not allow this."
+        : xhr.status === 404
+          ? "This is not here any more."
+          : `The server answered with an error (${xhr.status}).`,
+    );
+  });
+}

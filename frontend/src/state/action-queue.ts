@@ -1,0 +1,92 @@
+import { isRetriable } from "../api/http";
+import { Emitter } from "./emitter";
+
+/** Work that must reach the server once, in order: a label action, an undo, a redo. */
+export interface QueuedTask<Result> {
+  readonly clientKey: string;
+  send(): Promise<Result>;
+  onSaved(result: Result): void;
+  onRefused(error: unknown): void;
+}
+
+export interface QueueTimers {
+  wait(ms: number): Promise<void>;
+}
+
+const FIRST_DELAY_MS = 1000;
+const LONGEST_DELAY_MS = 30_000;
+
+/** Sends one task at a time, in the order of the gestures. A task whose answer is lost is sent again with the same key,
+ * which the server takes as one action; a refused one is handed back and the next one goes on.
+ */
+export class ActionQueue extends Emitter<"status"> {
+  /** Since when the first waiting task has failed to get through. */
+  failing = false;
+  lastError = "";
+  private readonly tasks: QueuedTask<unknown>[] = [];
+  private running = false;
+  private wake: (() => void) | null = null;
+
+  constructor(
+    private readonly timers: QueueTimers = { wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) },
+  ) {
+    super();
+  }
+
+  get length(): number {
+    return this.tasks.length;
+  }
+
+  add<Result>(task: QueuedTask<Result>): void {
+    this.tasks.push(task as QueuedTask<unknown>);
+    this.emit("status");
+    void this.run();
+  }
+
+  /** Try again now, for instance because the network is back. */
+  retryNow(): void {
+    this.wake?.();
+  }
+
+  private async run(): Promise<void> {
+    if (this.running) return;
+    this.running = true;
+    let attempt = 0;
+    while (this.tasks.length > 0) {
+      const task = this.tasks[0]!;
+      try {
+        const result = await task.send();
+        this.finish(() => task.onSaved(result));
+        attempt = 0;
+      } catch (error) {
+        if (isRetriable(error)) {
+          this.failing = true;
+          this.lastError = error instanceof Error ? error.message : String(error);
+          this.emit("status");
+          await this.pause(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt++));
+        } else {
+          this.finish(() => task.onRefused(error));
+          attempt = 0;
+        }
+      }
+    }
+    this.running = false;
+  }
+
+  private finish(tell: () => void): void {
+    this.tasks.shift();
+    this.failing = false;
+    tell();
+    this.emit("status");
+  }
+
+  private async pause(ms: number): Promise<void> {
+    await Promise.race([
+      this.timers.wait(ms),
+      new Promise<void>((resolve) => {
+        this.wake = resolve;
+      }),
+    ]);
+    this.wake = null;
+  }
+}

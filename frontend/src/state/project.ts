@@ -1,0 +1,148 @@
+import type { EmbeddingInfo, Job, LabelClass, LabelSet, ProjectState, SessionRate, UndoEntry } from "../api/types";
+import { isActive } from "../api/types";
+import type { SpatialIndex } from "../lib/spatial-index";
+import type { PlotBuffer } from "../lib/wire";
+import type { SocketStatus } from "../live/socket";
+import { Emitter } from "./emitter";
+
+/** Jobs of which a project has one at a time. */
+const TRAINING_KINDS: ReadonlySet<string> = new Set(["iteration", "train", "embed"]);
+
+export type LoadStatus = "loading" | "ready" | "failed";
+
+/** The facts about the project that the screen shows, and its arrays by ordinal. */
+export class ProjectStore extends Emitter<
+  "status" | "state" | "jobs" | "embedding" | "session" | "connection" | "presence" | "objects" | "images" | "hidden"
+> {
+  status: LoadStatus = "loading";
+  problem = "";
+  nObjects = 0;
+  patchSizePx = 64;
+  classes: readonly LabelClass[] = [];
+  labelSet: LabelSet | null = null;
+  jobs: readonly Job[] = [];
+  session: SessionRate | null = null;
+  undo: UndoEntry | null = null;
+  redo: UndoEntry | null = null;
+  connection: SocketStatus = "connecting";
+  others: readonly string[] = [];
+
+  embedding: EmbeddingInfo | null = null;
+  /** The map on the screen; `embedding` may already tell of a newer one. */
+  plotNumber: number | null = null;
+  plot: PlotBuffer | null = null;
+  index: SpatialIndex | null = null;
+  /** (n_objects) of the newest embedding, 0 where it has none. */
+  predictions: Uint8Array = new Uint8Array(0);
+  confidences: Uint8Array = new Uint8Array(0);
+  /** (n_objects) image id, once something asked for it. */
+  images: Uint32Array | null = null;
+  /** (n_objects) 1 = hidden by the filters. */
+  hidden: Uint8Array = new Uint8Array(0);
+
+  private permissions: ReadonlySet<string> | null = null;
+
+  get canLabel(): boolean {
+    return this.permissions === null || this.permissions.has("label.write");
+  }
+
+  get canTrain(): boolean {
+    return this.permissions === null || this.permissions.has("train.start");
+  }
+
+  get activeJob(): Job | null {
+    return this.jobs.find((job) => job.state === "running") ?? this.jobs.find(isActive) ?? null;
+  }
+
+  get isTraining(): boolean {
+    return this.jobs.some((job) => isActive(job) && TRAINING_KINDS.has(job.kind));
+  }
+
+  /** Objects that came after the newest map was made. */
+  get nUnplaced(): number {
+    return this.plot === null ? 0 : Math.max(0, this.nObjects - this.plot.n);
+  }
+
+  classOf(value: number): LabelClass | undefined {
+    return this.classes.find((c) => c.value === value);
+  }
+
+  setStatus(status: LoadStatus, problem = ""): void {
+    this.status = status;
+    this.problem = problem;
+    this.emit("status");
+  }
+
+  applyState(state: ProjectState): void {
+    this.patchSizePx = state.project.patch_size_px;
+    this.classes = state.classes;
+    this.labelSet = state.label_set;
+    this.permissions = state.permissions === undefined ? null : new Set(state.permissions);
+    this.jobs = state.jobs;
+    this.embedding = state.embedding;
+    this.setNObjects(state.project.n_objects);
+    this.emit("state");
+    this.emit("jobs");
+    this.setSession(state.session, state.undo, state.redo);
+  }
+
+  setNObjects(n: number): void {
+    if (n === this.nObjects && this.hidden.length === n) return;
+    this.nObjects = n;
+    this.images = null;
+    this.hidden = new Uint8Array(n);
+    this.fitArrays();
+    this.emit("objects");
+  }
+
+  setPlot(number: number, plot: PlotBuffer, index: SpatialIndex): void {
+    this.plotNumber = number;
+    this.plot = plot;
+    this.index = index;
+    this.fitArrays();
+    this.emit("embedding");
+  }
+
+  setImages(images: Uint32Array): void {
+    this.images = images;
+    this.emit("images");
+  }
+
+  setSession(session: SessionRate | null, undo: UndoEntry | null, redo: UndoEntry | null): void {
+    this.session = session;
+    this.undo = undo;
+    this.redo = redo;
+    this.emit("session");
+  }
+
+  /** One job's news, put in its place among the known ones. */
+  setJob(job: Job): void {
+    const known = this.jobs.some((other) => other.id === job.id);
+    this.jobs = known ? this.jobs.map((other) => (other.id === job.id ? job : other)) : [job, ...this.jobs];
+    this.emit("jobs");
+  }
+
+  setConnection(connection: SocketStatus): void {
+    this.connection = connection;
+    this.emit("connection");
+  }
+
+  setOthers(others: readonly string[]): void {
+    this.others = others;
+    this.emit("presence");
+  }
+
+  hiddenChanged(): void {
+    this.emit("hidden");
+  }
+
+  private fitArrays(): void {
+    const sized = (source: Uint8Array | undefined) => {
+      const fitted = new Uint8Array(this.nObjects);
+      if (source !== undefined) fitted.set(source.subarray(0, this.nObjects));
+      return fitted;
+    };
+    this.predictions = sized(this.plot?.predictions);
+    this.confidences = sized(this.plot?.confidences);
+  }
+}

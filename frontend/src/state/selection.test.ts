@@ -1,0 +1,90 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { SelectionStore } from "./selection";
+
+let selection: SelectionStore;
+
+beforeEach(() => {
+  selection = new SelectionStore();
+  selection.resize(10);
+  selection.setRegion(Uint32Array.of(7, 3, 5, 1), "lasso");
+});
+
+const picks = () => Array.from(selection.picks());
+
+it("picks come in the order of the grid", () => {
+  selection.pickAll();
+  expect(picks()).toEqual([7, 3, 5, 1]);
+  expect(selection.pickedCount).toBe(4);
+});
+
+it("inverts within the region only", () => {
+  selection.toggle(1);
+  selection.invert();
+  expect(picks()).toEqual([7, 5, 1]);
+  expect(selection.isPicked(0)).toBe(false);
+});
+
+describe("clicks", () => {
+  it("a plain click picks one, a second one on it releases it", () => {
+    selection.pickAll();
+    selection.pickOnly(2);
+    expect(picks()).toEqual([5]);
+    selection.pickOnly(2);
+    expect(picks()).toEqual([]);
+  });
+
+  it("Shift picks the range from the last click, in either direction", () => {
+    selection.pickOnly(2);
+    selection.pickRange(0);
+    expect(picks()).toEqual([7, 3, 5]);
+    selection.pickRange(3);
+    expect(picks()).toEqual([7, 3, 5, 1]);
+  });
+
+  it("Ctrl adds and removes", () => {
+    selection.toggle(0);
+    selection.toggle(3);
+    selection.toggle(0);
+    expect(picks()).toEqual([1]);
+  });
+});
+
+describe("a rectangle", () => {
+  it("replaces, adds or takes out, starting from what was picked before the drag", () => {
+    selection.pickOnly(0);
+    const before = selection.picked.slice();
+    selection.pickIndices([1, 2], "add", before);
+    expect(picks()).toEqual([7, 3, 5]);
+    // The rectangle shrinks again: what it no longer covers goes back to what it was.
+    selection.pickIndices([1], "add", before);
+    expect(picks()).toEqual([7, 3]);
+    selection.pickIndices([0], "subtract", before);
+    expect(picks()).toEqual([]);
+    selection.pickIndices([3], "replace", new Uint8Array(10));
+    expect(picks()).toEqual([1]);
+  });
+});
+
+it("a new region drops the picks, unless it grew out of the old one", () => {
+  selection.pickAll();
+  selection.setRegion(Uint32Array.of(3, 9), "lasso", { keepPicks: true });
+  expect(picks()).toEqual([3]);
+  selection.setRegion(Uint32Array.of(3), "all");
+  expect(picks()).toEqual([]);
+});
+
+it("another order keeps picks and cursor on their objects", () => {
+  selection.toggle(1);
+  selection.setCursor(2, true);
+  selection.reorder(Uint32Array.of(1, 3, 5, 7));
+  expect(picks()).toEqual([3]);
+  expect(selection.order[selection.cursor]).toBe(5);
+});
+
+it("objects that are added later leave the selection as it is", () => {
+  selection.toggle(0);
+  selection.resize(20);
+  expect(picks()).toEqual([7]);
+  expect(selection.rankOf(7)).toBe(0);
+  expect(selection.rankOf(15)).toBe(-1);
+});

@@ -1,0 +1,215 @@
+import type { Polygon } from "../lib/geometry";
+import { Emitter } from "./emitter";
+
+export type SelectionSource = "all" | "lasso" | "filter" | "review" | "unplaced" | "script";
+export type LassoOp = "new" | "add" | "subtract";
+
+export interface LassoStep {
+  readonly op: LassoOp;
+  readonly points: Polygon;
+}
+
+/** Two selections, one inside the other.
+ *
+ * The region: objects in the order the grid shows them (a lasso, a filter, or everything).
+ * The picks: those of the region that a key will label. Ordinals stay valid when a new map arrives.
+ */
+export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "focus"> {
+  source: SelectionSource = "all";
+  /** The region in display order. */
+  order: Uint32Array = new Uint32Array(0);
+  /** The lassos that made the region, in data coordinates; emptied when a new map makes them meaningless. */
+  steps: LassoStep[] = [];
+  reviewClass: number | null = null;
+  /** (n_objects) 1 = picked. */
+  picked: Uint8Array = new Uint8Array(0);
+  pickedCount = 0;
+  /** Index into `order` of the tile that the arrow keys move, or -1. */
+  cursor = -1;
+  /** Whether the keyboard put the cursor there: then a label key may act on it alone. */
+  cursorByKeyboard = false;
+  /** The ordinal under the pointer, in the map or in the grid, or -1. */
+  focus = -1;
+
+  private anchor = -1;
+  private ranks: Int32Array | null = null;
+
+  get size(): number {
+    return this.order.length;
+  }
+
+  /** Whether the region is narrower than the project: the map then dims the rest. */
+  get isRegion(): boolean {
+    return this.source !== "all";
+  }
+
+  resize(nObjects: number): void {
+    if (nObjects === this.picked.length) return;
+    const picked = new Uint8Array(nObjects);
+    picked.set(this.picked.subarray(0, nObjects));
+    this.picked = picked;
+    this.ranks = null;
+  }
+
+  /** A new region. Picks that are still in it stay picked when `keepPicks` is set. */
+  setRegion(
+    order: Uint32Array,
+    source: SelectionSource,
+    details: { steps?: LassoStep[]; reviewClass?: number | null; keepPicks?: boolean } = {},
+  ): void {
+    this.order = order;
+    this.source = source;
+    this.steps = details.steps ?? [];
+    this.reviewClass = details.reviewClass ?? null;
+    this.ranks = null;
+    this.cursor = -1;
+    this.anchor = -1;
+    this.cursorByKeyboard = false;
+    if (details.keepPicks === true && this.pickedCount > 0) this.keepOnly(order);
+    else this.dropPicks();
+    this.emit("region");
+    this.emit("picks");
+    this.emit("cursor");
+  }
+
+  /** The same objects in another order: picks and cursor follow their objects. */
+  reorder(order: Uint32Array): void {
+    const at = this.cursor >= 0 ? this.order[this.cursor]! : -1;
+    this.order = order;
+    this.ranks = null;
+    this.cursor = at < 0 ? -1 : this.rankOf(at);
+    this.anchor = this.cursor;
+    this.emit("region");
+    this.emit("cursor");
+  }
+
+  forgetSteps(): void {
+    this.steps = [];
+    this.emit("region");
+  }
+
+  /** The place of an object in the region, or -1. */
+  rankOf(ordinal: number): number {
+    if (this.ranks === null) {
+      const ranks = new Int32Array(this.picked.length).fill(-1);
+      for (let i = 0; i < this.order.length; i++) ranks[this.order[i]!] = i;
+      this.ranks = ranks;
+    }
+    return this.ranks[ordinal] ?? -1;
+  }
+
+  isPicked(ordinal: number): boolean {
+    return this.picked[ordinal] === 1;
+  }
+
+  /** The picked ordinals in display order. */
+  picks(): Uint32Array {
+    const found = new Uint32Array(this.pickedCount);
+    let k = 0;
+    for (const ordinal of this.order) if (this.picked[ordinal] === 1) found[k++] = ordinal;
+    return found.subarray(0, k);
+  }
+
+  pickAll(): void {
+    for (const ordinal of this.order) this.picked[ordinal] = 1;
+    this.pickedCount = this.order.length;
+    this.emit("picks");
+  }
+
+  invert(): void {
+    let n = 0;
+    for (const ordinal of this.order) n += this.picked[ordinal] ^= 1;
+    this.pickedCount = n;
+    this.emit("picks");
+  }
+
+  clearPicks(): void {
+    if (this.pickedCount === 0) return;
+    this.dropPicks();
+    this.emit("picks");
+  }
+
+  /** A plain click: this one alone, or none when it was the only one. */
+  pickOnly(index: number): void {
+    const ordinal = this.order[index]!;
+    const wasOnly = this.pickedCount === 1 && this.picked[ordinal] === 1;
+    this.dropPicks();
+    if (!wasOnly) this.put(ordinal, true);
+    this.anchor = index;
+    this.emit("picks");
+  }
+
+  toggle(index: number): void {
+    const ordinal = this.order[index]!;
+    this.put(ordinal, this.picked[ordinal] === 0);
+    this.anchor = index;
+    this.emit("picks");
+  }
+
+  /** From the last clicked tile to this one, added to the picks. */
+  pickRange(index: number): void {
+    const from = this.anchor < 0 ? index : this.anchor;
+    for (let i = Math.min(from, index); i <= Math.max(from, index); i++) this.put(this.order[i]!, true);
+    if (this.anchor < 0) this.anchor = index;
+    this.emit("picks");
+  }
+
+  /** A rectangle's tiles: replace the picks by them, add them, or take them out. */
+  pickIndices(indices: readonly number[], mode: "replace" | "add" | "subtract", base?: Uint8Array): void {
+    if (base !== undefined) this.restore(base);
+    else if (mode === "replace") this.dropPicks();
+    for (const index of indices) this.put(this.order[index]!, mode !== "subtract");
+    this.emit("picks");
+  }
+
+  pickOrdinals(ordinals: Iterable<number>): void {
+    this.dropPicks();
+    for (const ordinal of ordinals) if (this.rankOf(ordinal) >= 0) this.put(ordinal, true);
+    this.emit("picks");
+  }
+
+  setCursor(index: number, byKeyboard: boolean): void {
+    this.cursor = index;
+    this.cursorByKeyboard = byKeyboard;
+    if (!byKeyboard) this.anchor = index;
+    this.emit("cursor");
+  }
+
+  setFocus(ordinal: number): void {
+    if (ordinal === this.focus) return;
+    this.focus = ordinal;
+    this.emit("focus");
+  }
+
+  private put(ordinal: number, on: boolean): void {
+    const value = on ? 1 : 0;
+    if (this.picked[ordinal] === value) return;
+    this.picked[ordinal] = value;
+    this.pickedCount += on ? 1 : -1;
+  }
+
+  private dropPicks(): void {
+    if (this.pickedCount > 0) this.picked.fill(0);
+    this.pickedCount = 0;
+  }
+
+  private keepOnly(order: Uint32Array): void {
+    const kept = new Uint8Array(this.picked.length);
+    let n = 0;
+    for (const ordinal of order) {
+      if (this.picked[ordinal] === 1) {
+        kept[ordinal] = 1;
+        n++;
+      }
+    }
+    this.picked = kept;
+    this.pickedCount = n;
+  }
+
+  private restore(base: Uint8Array): void {
+    this.picked.set(base);
+    let n = 0;
+    for (const ordinal of this.order) n += base[ordinal]!;
+    this.pickedCount = n;
+  }
+}
