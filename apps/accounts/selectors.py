@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from apps.accounts.models import Organization, OrganizationMember, User
+
+
+def members_of(organization: Organization) -> QuerySet[OrganizationMember]:
+    """The organization's members, active accounts first, then by name."""
+    return (
+        OrganizationMember.objects.filter(organization=organization)
+        .select_related("user", "organization")
+        .order_by("-user__is_active", "user__name", "user__email")
+    )
+
+
+def memberships_of(user: User) -> QuerySet[OrganizationMember]:
+    """The organizations the user belongs to, with the role in each."""
+    return OrganizationMember.objects.filter(user=user).select_related("organization").order_by("organization__name")
+
+
+def organization_role_of(user: User, organization: Organization) -> str | None:
+    return (
+        OrganizationMember.objects.filter(user=user, organization=organization).values_list("role", flat=True).first()
+    )
+
+
+def is_only_in(user: User, organization: Organization) -> bool:
+    """Whether the account is this organization's alone, so that its administrators may speak for it."""
+    return not OrganizationMember.objects.filter(user=user).exclude(organization=organization).exists()
+
+
+def user_by_email(email: str) -> User | None:
+    return User.objects.filter(email=email.strip().lower()).first()

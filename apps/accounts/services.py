@@ -1,0 +1,247 @@
+"""Organizations, their members and accounts. Each function is one intent, in one transaction, with its audit event.
+
+What the rules forbid (the last owner leaving, an admin making owners) raises ValidationError with a text for the user.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from apps.accounts.models import Organization, OrganizationMember, User
+from apps.accounts.selectors import is_only_in, organization_role_of, user_by_email
+from apps.accounts.signals import organization_member_removed
+from apps.audit.services import record
+
+Role = OrganizationMember.Role
+
+# Without the letters and digits that look alike: the password is read from a screen and typed once.
+ONE_TIME_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+@dataclass(frozen=True)
+class Invitation:
+    member: OrganizationMember
+    one_time_password: str | None
+    """Shown once and stored nowhere; None where the account was there already."""
+
+
+@transaction.atomic
+def create_organization(*, name: str, created_by: User | None = None) -> Organization:
+    """Make an organization; whoever makes it becomes its first owner."""
+    organization = Organization(name=name.strip())
+    organization.full_clean()
+    organization.save()
+    record(
+        actor=created_by,
+        action="organization.create",
+        subject=f"organization {organization.name}",
+        organization_id=organization.pk,
+    )
+    if created_by is not None:
+        add_organization_member(organization=organization, user=created_by, role=Role.OWNER, added_by=None)
+    return organization
+
+
+@transaction.atomic
+def create_user(
+    *,
+    email: str,
+    password: str,
+    name: str = "",
+    created_by: User | None = None,
+    must_change_password: bool = False,
+    organization: Organization | None = None,
+) -> User:
+    """Make an account. It can sign in but sees nothing until it is a member of something.
+
+    `organization` is only where the event is noted. Raises ValidationError for a bad or taken e-mail address.
+    """
+    user = User(email=email.strip().lower(), name=name.strip(), must_change_password=must_change_password)
+    user.full_clean(exclude=["password"])
+    user.set_password(password)
+    user.save()
+    _record(created_by, "account.create", f"account {user.email}", organization, email=user.email)
+    return user
+
+
+@transaction.atomic
+def add_organization_member(
+    *, organization: Organization, user: User, role: str, added_by: User | None
+) -> OrganizationMember:
+    """Let a user into an organization. `added_by` None: a command at the server, which may do anything."""
+    _check_may_give(added_by, organization, role)
+    member = OrganizationMember(organization=organization, user=user, role=role)
+    member.full_clean()
+    member.save()
+    _record(added_by, "organization.member.add", f"member {user.email}", organization, role=role)
+    return member
+
+
+@transaction.atomic
+def invite_member(*, organization: Organization, email: str, name: str, role: str, invited_by: User) -> Invitation:
+    """Add the account with this e-mail address; where there is none, make it with a password for one sign-in."""
+    user = user_by_email(email)
+    one_time_password = None
+    if user is None:
+        one_time_password = _one_time_password()
+        user = create_user(
+            email=email,
+            name=name,
+            password=one_time_password,
+            must_change_password=True,
+            created_by=invited_by,
+            organization=organization,
+        )
+    elif organization_role_of(user, organization):
+        raise ValidationError({"email": "This person is a member already."})
+    member = add_organization_member(organization=organization, user=user, role=role, added_by=invited_by)
+    return Invitation(member=member, one_time_password=one_time_password)
+
+
+@transaction.atomic
+def change_member_role(*, member: OrganizationMember, role: str, changed_by: User) -> OrganizationMember:
+    member = _locked(member)
+    _check_may_change(changed_by, member)
+    _check_may_give(changed_by, member.organization, role)
+    if role == member.role:
+        return member
+    if role != Role.OWNER:
+        _check_not_last_owner(member)
+    previous, member.role = member.role, role
+    member.full_clean()
+    member.save(update_fields=["role"])
+    _record(
+        changed_by,
+        "organization.member.role",
+        f"member {member.user.email}",
+        member.organization,
+        previous=previous,
+        role=role,
+    )
+    return member
+
+
+@transaction.atomic
+def remove_organization_member(*, member: OrganizationMember, removed_by: User) -> None:
+    """Take somebody out of the organization and, through the signal, out of its projects. The account stays."""
+    member = _locked(member)
+    _check_may_change(removed_by, member)
+    _check_not_last_owner(member)
+    organization, user = member.organization, member.user
+    member.delete()
+    organization_member_removed.send(
+        sender=OrganizationMember, organization=organization, user=user, removed_by=removed_by
+    )
+    _record(removed_by, "organization.member.remove", f"member {user.email}", organization, role=member.role)
+
+
+@transaction.atomic
+def deactivate_member(*, member: OrganizationMember, deactivated_by: User) -> None:
+    """Close the account: it cannot sign in, open sessions end with their next request. Its labels keep their name."""
+    member = _locked(member)
+    _check_may_change(deactivated_by, member)
+    _check_account_is_ours(member)
+    _check_not_last_owner(member)
+    if member.user == deactivated_by:
+        raise ValidationError("You cannot deactivate your own account.")
+    member.user.is_active = False
+    member.user.save(update_fields=["is_active"])
+    _record(deactivated_by, "account.deactivate", f"account {member.user.email}", member.organization)
+
+
+@transaction.atomic
+def reactivate_member(*, member: OrganizationMember, reactivated_by: User) -> None:
+    member = _locked(member)
+    _check_may_change(reactivated_by, member)
+    _check_account_is_ours(member)
+    member.user.is_active = True
+    member.user.save(update_fields=["is_active"])
+    _record(reactivated_by, "account.reactivate", f"account {member.user.email}", member.organization)
+
+
+@transaction.atomic
+def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
+    """Give the account a new password for one sign-in, and return it: it is stored nowhere. Open sessions end."""
+    member = _locked(member)
+    _check_may_change(reset_by, member)
+    _check_account_is_ours(member)
+    password = _one_time_password()
+    member.user.set_password(password)
+    member.user.must_change_password = True
+    member.user.save(update_fields=["password", "must_change_password"])
+    _record(reset_by, "account.password.reset", f"account {member.user.email}", member.organization)
+    return password
+
+
+@transaction.atomic
+def note_password_changed(*, user: User) -> None:
+    """The person has chosen a password of their own."""
+    user.must_change_password = False
+    user.save(update_fields=["must_change_password"])
+    record_for_account(user=user, action="account.password.change", subject=f"account {user.email}")
+
+
+def record_for_account(
+    *, user: User, action: str, subject: str, actor: User | None = None, detail: dict[str, Any] | None = None
+) -> None:
+    """Note what concerns an account as a whole in the trail of every organization it belongs to."""
+    organization_ids = list(
+        OrganizationMember.objects.filter(user=user).order_by("organization_id").values_list("organization", flat=True)
+    )
+    if not organization_ids:
+        record(actor=actor or user, action=action, subject=subject, detail=detail)
+    for organization_id in organization_ids:  # a handful at most; each has a chain of its own
+        record(actor=actor or user, action=action, subject=subject, organization_id=organization_id, detail=detail)
+
+
+def _one_time_password() -> str:
+    """Four groups of four: 79 bits."""
+    password = "-".join("".join(secrets.choice(ONE_TIME_ALPHABET) for _ in range(4)) for _ in range(4))
+    validate_password(password)
+    return password
+
+
+def _locked(member: OrganizationMember) -> OrganizationMember:
+    """The row as it is now. The organization's lock keeps two owners from removing each other at once."""
+    Organization.objects.select_for_update(no_key=True).get(pk=member.organization_id)
+    return OrganizationMember.objects.select_related("user", "organization").get(pk=member.pk)
+
+
+def _check_may_give(actor: User | None, organization: Organization, role: str) -> None:
+    if role == Role.OWNER and actor is not None and organization_role_of(actor, organization) != Role.OWNER:
+        raise ValidationError({"role": "Only an owner can make somebody an owner."})
+
+
+def _check_may_change(actor: User, member: OrganizationMember) -> None:
+    if member.role == Role.OWNER and organization_role_of(actor, member.organization) != Role.OWNER:
+        raise ValidationError("Only an owner can change an owner.")
+
+
+def _check_not_last_owner(member: OrganizationMember) -> None:
+    if member.role != Role.OWNER:
+        return
+    others = OrganizationMember.objects.filter(
+        organization=member.organization, role=Role.OWNER, user__is_active=True
+    ).exclude(pk=member.pk)
+    if not others.exists():
+        raise ValidationError("An organization needs an owner. Make somebody else an owner first.")
+
+
+def _check_account_is_ours(member: OrganizationMember) -> None:
+    if member.user.is_superuser or not is_only_in(member.user, member.organization):
+        raise ValidationError(
+            "This account also belongs elsewhere, so it is not yours to change. You can remove it from this organization."
+        )
+
+
+def _record(actor: User | None, action: str, subject: str, organization: Organization | None, **detail: Any) -> None:
+    if organization is None:
+        record(actor=actor, action=action, subject=subject, detail=detail)
+    else:
+        record(actor=actor, action=action, subject=subject, organization_id=organization.pk, detail=detail)

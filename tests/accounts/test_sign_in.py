@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+
+from apps.accounts.models import User
+from apps.audit.models import AuditEvent
+from tests.factories import PASSWORD
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+
+def events(action: str) -> list[AuditEvent]:
+    return list(AuditEvent.objects.filter(action=action))
+
+
+def sign_in(client: Client, email: str, password: str) -> int:
+    return client.post(reverse("account_login"), {"login": email, "password": password}).status_code
+
+
+def test_signing_in_and_out_is_noted_with_the_address(world: World, client: Client) -> None:
+    assert sign_in(client, world.rater.email, PASSWORD) == 302
+    client.post(reverse("account_logout"))
+    (came,), (went,) = events("account.sign_in"), events("account.sign_out")
+    assert came.actor == went.actor == world.rater
+    assert came.organization_id == world.organization.pk
+    assert came.detail == {"address": "127.0.0.1"}
+
+
+def test_a_wrong_password_is_noted_for_the_account_and_names_no_actor(world: World, client: Client) -> None:
+    assert sign_in(client, world.rater.email, "not the password") == 200
+    (event,) = events("account.sign_in.failed")
+    assert event.actor is None
+    assert world.rater.email in event.subject
+    assert event.organization_id == world.organization.pk
+    assert "not the password" not in str(event.detail)
+
+
+def test_an_unknown_address_is_noted_for_the_installation(db: None, client: Client) -> None:
+    sign_in(client, "nobody@lab.example", "whatever it is")
+    (event,) = events("account.sign_in.failed")
+    assert event.organization_id == 0
+
+
+def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(world: World, client: Client) -> None:
+    answers = [
+        client.post(reverse("account_login"), {"login": email, "password": "whatever it is"}).content.decode()
+        for email in (world.rater.email, "nobody@lab.example")
+    ]
+    messages = [answer.split('role="alert">')[1].split("<")[0] for answer in answers]
+    assert messages[0] == messages[1]
+
+
+def test_guessing_is_slowed_down(world: World, client: Client) -> None:
+    for _ in range(6):
+        sign_in(client, world.rater.email, "not the password")
+    assert sign_in(client, world.rater.email, PASSWORD) == 200
+    assert client.get("/").status_code == 302
+
+
+def test_nobody_signs_up_or_resets_a_password_by_mail() -> None:
+    for name in ("account_signup", "account_reset_password", "account_email"):
+        with pytest.raises(NoReverseMatch):
+            reverse(name)
+
+
+def test_signing_out_asks_first_when_opened_as_a_page(world: World, signed_in: Callable[[User], Client]) -> None:
+    client = signed_in(world.rater)
+    assert client.get(reverse("account_logout")).status_code == 200
+    assert client.get("/").status_code == 200
+
+
+def test_a_page_leads_to_sign_in_and_back(world: World, client: Client) -> None:
+    url = reverse("project_overview", args=[world.project.pk])
+    asked = client.get(url)
+    assert asked.status_code == 302
+    done = client.post(asked["Location"], {"login": world.rater.email, "password": PASSWORD, "next": url})
+    assert done["Location"] == url
+
+
+def test_a_form_without_its_token_changes_nothing(world: World) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(world.manager)
+    response = client.post(reverse("label_class_add", args=[world.project.pk]), {"name": "x", "color": "#000000"})
+    assert response.status_code == 403
+    assert "This form was open for too long" in response.content.decode()
