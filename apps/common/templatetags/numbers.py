@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from django import template
+
+register = template.Library()
+
+
+@register.filter
+def thousands(value: int | None) -> str:
+    """1204 as 1,204, and a dash for nothing known."""
+    return "–" if value is None else f"{value:,}"
+
+
+@register.filter
+def percent(fraction: float | str | None, decimals: int = 0) -> str:
+    """0.938 as 94 %; a dash for None and for "", which is what a template makes of a key that is not there."""
+    return f"{100 * fraction:.{decimals}f} %" if isinstance(fraction, float | int) else "–"
+
+
+@register.filter
+def file_size(size: int) -> str:
+    """Bytes as a person reads them: 812 B, 34 KB, 1.2 GB (powers of 1,000, as file managers show)."""
+    amount = float(size)
+    for unit in ("B", "KB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit in ("B", "KB") else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("unreachable")

@@ -1,0 +1,174 @@
+"""Who gets what from each page: the table is the specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from apps.accounts.models import OrganizationMember, User
+from apps.images.models import Upload
+from apps.projects.models import Job, ProjectMember
+from tests.factories import make_image, make_member
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+SignIn = Callable[[User], Client]
+MakeJob = Callable[..., Job]
+
+PEOPLE = ("owner", "manager", "lead", "rater", "viewer", "auditor", "colleague", "stranger")
+# One sign for each of PEOPLE: 2 is 200, 3 is 302 (done), 4 is 404, F is 403, U is 422 (allowed, but the form is empty).
+TABLE = """
+                            o m l r v a c s
+GET  project_overview       2 2 2 2 2 2 4 4
+GET  workspace              2 2 2 2 2 2 4 4
+GET  image_list             2 2 2 2 2 2 4 4
+GET  image_detail           2 2 2 2 2 2 4 4
+GET  image_thumbnail        2 2 2 2 2 2 4 4
+GET  job_list               2 2 2 2 2 2 4 4
+GET  job_detail             2 2 2 2 2 2 4 4
+GET  project_members        2 2 2 2 2 2 4 4
+GET  project_settings       2 2 F F F F 4 4
+GET  label_class_edit       2 2 F F F F 4 4
+GET  project_member_edit    2 2 F F F F 4 4
+GET  project_audit          2 2 F F F 2 4 4
+GET  upload_detail          2 2 2 F F F 4 4
+GET  upload_review          2 2 2 F F F 4 4
+POST project_settings       U U F F F F 4 4
+POST label_class_add        U U F F F F 4 4
+POST project_members        U U F F F F 4 4
+POST project_member_edit    U U F F F F 4 4
+POST project_member_remove  3 3 F F F F 4 4
+POST job_cancel             3 3 3 F F F 4 4
+POST upload_start           3 3 3 F F F 4 4
+POST upload_file_remove     3 3 3 F F F 4 4
+POST upload_discard         3 3 3 F F F 4 4
+POST upload_import          U U U F F F 4 4
+POST project_train          3 3 3 F F F 4 4
+POST project_export         3 3 3 F F F 4 4
+"""
+STATUS = {"2": 200, "3": 302, "4": 404, "F": 403, "U": 422}
+CASES = [
+    (f"{method} {name}", person, STATUS[status])
+    for method, name, *statuses in map(str.split, TABLE.strip().splitlines()[1:])
+    for person, status in zip(PEOPLE, statuses, strict=True)
+]
+
+
+@pytest.mark.parametrize(("action", "person", "expected"), CASES, ids=[f"{p}: {a}" for a, p, _ in CASES])
+def test_each_role_gets_what_the_table_says(
+    world: World, signed_in: SignIn, make_job: MakeJob, action: str, person: str, expected: int
+) -> None:
+    method, name = action.split()
+    project = world.project
+    upload = Upload.objects.create(project=project, created_by=world.manager)
+    of = {
+        "image": lambda: make_image(project).pk,
+        "job": lambda: make_job(requested_by=world.manager).pk,
+        "label_class": lambda: 1,
+        "member": lambda: ProjectMember.objects.get(project=project, user=world.rater).pk,
+        "upload": lambda: upload.pk,
+    }
+    ids = {
+        "image_detail": ["image"],
+        "image_thumbnail": ["image"],
+        "job_detail": ["job"],
+        "job_cancel": ["job"],
+        "label_class_edit": ["label_class"],
+        "project_member_edit": ["member"],
+        "project_member_remove": ["member"],
+        **{key: ["upload"] for key in ("upload_detail", "upload_review", "upload_discard", "upload_import")},
+    }
+    arguments = [of[what]() for what in ids.get(name, [])]
+    if name == "upload_file_remove":
+        file = upload.files.create(name="a.png", role="image", path="", size=0, checksum="", error="broken")
+        arguments = [upload.pk, file.pk]
+    if person == "auditor":
+        user = make_member(world.organization, "Auditor", OrganizationMember.Role.AUDITOR).user
+    else:
+        user = world.user(person)
+    client = signed_in(user)
+    url = reverse(name, args=[project.pk, *arguments])
+    assert getattr(client, method.lower())(url).status_code == expected
+
+
+def test_who_may_not_do_a_thing_is_not_offered_it(world: World, signed_in: SignIn) -> None:
+    def offered(user: User, page: str) -> set[str]:
+        text = signed_in(user).get(reverse(page, args=[world.project.pk])).content.decode()
+        links = {
+            name: reverse(name, args=[world.project.pk])
+            for name in ("project_settings", "project_audit", "upload_start", "project_train")
+        }
+        return {name for name, url in links.items() if f'"{url}"' in text}
+
+    assert offered(world.manager, "project_overview") == {"project_settings", "project_audit", "upload_start"}
+    assert offered(world.lead, "project_overview") == {"upload_start"}
+    assert offered(world.viewer, "project_overview") == set()
+    make_image(world.project)
+    assert "project_train" in offered(world.lead, "project_overview")
+    assert "project_train" not in offered(world.rater, "project_overview")
+
+
+@pytest.mark.parametrize("name", ["image_detail", "image_thumbnail"])
+def test_an_image_of_another_project_in_ones_own_address_is_not_found(
+    world: World, signed_in: SignIn, name: str
+) -> None:
+    theirs = make_image(world.their_project)
+    url = reverse(name, args=[world.project.pk, theirs.pk])
+    assert signed_in(world.manager).get(url).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["upload_detail", "upload_review", "upload_file", "upload_discard", "upload_import"])
+def test_an_upload_of_another_project_in_ones_own_address_is_not_found(
+    world: World, signed_in: SignIn, method: str
+) -> None:
+    theirs = Upload.objects.create(project=world.their_project, created_by=world.stranger)
+    url = reverse(method, args=[world.project.pk, theirs.pk])
+    client = signed_in(world.manager)
+    assert {client.get(url).status_code, client.post(url).status_code} <= {404, 405}
+    assert Upload.objects.filter(pk=theirs.pk).exists()
+
+
+@pytest.mark.parametrize("name", ["job_detail", "job_cancel", "import_detail"])
+def test_a_job_of_another_project_in_ones_own_address_is_not_found(
+    world: World, signed_in: SignIn, make_job: MakeJob, name: str
+) -> None:
+    theirs = make_job(project=world.their_project)
+    client = signed_in(world.manager)
+    url = reverse(name, args=[world.project.pk, theirs.pk])
+    assert {client.get(url).status_code, client.post(url).status_code} <= {404, 405}
+    theirs.refresh_from_db()
+    assert not theirs.cancel_requested
+
+
+def test_a_member_of_another_project_in_ones_own_address_is_not_found(world: World, signed_in: SignIn) -> None:
+    theirs = ProjectMember.objects.get(project=world.their_project)
+    for name in ("project_member_edit", "project_member_remove"):
+        url = reverse(name, args=[world.project.pk, theirs.pk])
+        assert signed_in(world.manager).post(url, {"role": "viewer"}).status_code == 404
+    assert ProjectMember.objects.filter(pk=theirs.pk, role="manager").exists()
+
+
+def test_a_grant_opens_a_page_and_a_denial_closes_it(world: World, signed_in: SignIn) -> None:
+    member = ProjectMember.objects.get(project=world.project, user=world.viewer)
+    page = reverse("project_audit", args=[world.project.pk])
+    change = reverse("project_member_edit", args=[world.project.pk, member.pk])
+    manager, viewer = signed_in(world.manager), signed_in(world.viewer)
+    manager.post(change, {"role": "viewer", "audit.view": "grant"})
+    assert viewer.get(page).status_code == 200
+    manager.post(change, {"role": "manager", "audit.view": "deny"})
+    assert viewer.get(page).status_code == 403
+    manager.post(change, {"role": "manager", "project.view": "deny"})
+    assert viewer.get(reverse("project_overview", args=[world.project.pk])).status_code == 404
+
+
+def test_one_may_cancel_a_job_of_ones_own(world: World, signed_in: SignIn, make_job: MakeJob) -> None:
+    job = make_job(kind="export", requested_by=world.viewer)
+    url = reverse("job_cancel", args=[world.project.pk, job.pk])
+    assert signed_in(world.viewer).post(url).status_code == 302
+    job.refresh_from_db()
+    assert job.state == Job.State.CANCELLED
