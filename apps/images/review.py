@@ -1,0 +1,307 @@
+"""What an upload would become: which mask and points belong to which image, and what is wrong with them.
+
+Nothing is imported here. Sizes come from headers; only labeled masks are read whole, for the values that they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from django.conf import settings
+from django.core.cache import cache
+
+from apps.engine.errors import BadInput
+from apps.engine.formats import read_image, read_mask, read_size
+from apps.engine.masks import (
+    QUICK_ANNOTATOR_COLORS,
+    UNLABELED_COLOR,
+    UNLABELED_VALUE,
+    LabelValues,
+    MaskKind,
+    check_same_size,
+    read_label_values,
+    read_points,
+    values_present,
+    wants_colors,
+)
+from apps.engine.pairing import pair
+from apps.images.models import Image, Upload, UploadedFile
+from apps.images.selectors import files_of, refused_files
+from apps.projects.models import MAX_LABEL_CLASSES, LabelClass, Project
+
+CACHE_SECONDS = 6 * 60 * 60
+DECODE_AT_ONCE_PX = 25_000_000  # a tenth of a second or two
+MASK_KIND_TEXT = {
+    MaskKind.INDEXED: "Indexed: every object has its own number",
+    MaskKind.BINARY: "Binary: object or background",
+    MaskKind.LABELED: "Labeled: every value or color is a class",
+    MaskKind.QUICK_ANNOTATOR: "QuickAnnotator: its colored masks",
+    MaskKind.NONE: "None: points, or a regular tiling",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one mask holds: values, or 0xRRGGBB where `is_color`, without background."""
+
+    is_color: bool
+    bits: int
+    values: tuple[int, ...]
+
+
+@dataclass
+class Row:
+    """One image with what was found for it."""
+
+    image: UploadedFile
+    mask: UploadedFile | None
+    points: UploadedFile | None
+    size: tuple[int, int] | None = None
+    problem: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def as_pair(self) -> dict[str, int | None]:
+        return {
+            "image_file_id": self.image.pk,
+            "mask_file_id": self.mask.pk if self.mask else None,
+            "points_file_id": self.points.pk if self.points else None,
+        }
+
+
+@dataclass(frozen=True)
+class ValueRow:
+    """A value or color of the labeled masks and the class it stands for."""
+
+    value: int
+    is_color: bool
+    n_masks: int
+    class_name: str
+
+    @property
+    def key(self) -> str:
+        """Its name in the form."""
+        return f"color_{self.value:06x}" if self.is_color else f"value_{self.value}"
+
+    @property
+    def shown(self) -> str:
+        return f"#{self.value:06x}" if self.is_color else str(self.value)
+
+    def as_json(self) -> dict[str, Any]:
+        entry = {"color": self.shown} if self.is_color else {"value": self.value}
+        return {**entry, "class_name": self.class_name}
+
+
+@dataclass
+class Review:
+    mask_kind: MaskKind | None
+    """None while nothing says which kind the masks are: the user has to."""
+    reason: str = ""
+    rows: list[Row] = field(default_factory=list)
+    unpaired: list[str] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
+    """Files that could belong to more than one image, or twice to one: left out, never guessed."""
+    blockers: list[str] = field(default_factory=list)
+    """Faults of the table of values: nothing can be imported before they are solved."""
+    refused: list[UploadedFile] = field(default_factory=list)
+    value_rows: list[ValueRow] = field(default_factory=list)
+    class_names: list[str] = field(default_factory=list)
+    has_masks: bool = False
+
+    @property
+    def importable(self) -> list[Row]:
+        return [row for row in self.rows if not row.problem]
+
+    @property
+    def n_left_out(self) -> int:
+        return len(self.rows) - len(self.importable)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.rows or self.unpaired or self.unclear or self.blockers or self.refused)
+
+
+def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dict[str, str] | None = None) -> Review:
+    """Pair the upload's files and look for what would go wrong.
+
+    `mask_kind` None: taken from the masks where they leave no doubt. `class_names`: what the user wrote in the table of a
+    labeled mask so far, by ValueRow.key.
+    """
+    images, masks, tables = (
+        {file.name: file for file in files_of(upload, role)}
+        for role in (UploadedFile.Role.IMAGE, UploadedFile.Role.MASK, UploadedFile.Role.POINTS)
+    )
+    pairing = pair(list(images), list(masks), list(tables))
+    review = Review(
+        mask_kind=None,
+        rows=[
+            Row(images[p.image], masks[p.mask] if p.mask else None, tables[p.csv] if p.csv else None)
+            for p in pairing.pairs
+        ],
+        unpaired=pairing.unpaired,
+        unclear=pairing.errors,
+        refused=list(refused_files(upload)),
+        class_names=list(LabelClass.objects.filter(project=upload.project).values_list("name", flat=True)),
+        has_masks=bool(masks),
+    )
+    table = _uploaded_table(upload, review)
+    if mask_kind in set(MaskKind):
+        review.mask_kind = MaskKind(mask_kind)
+    else:
+        review.mask_kind, review.reason = _suggest_kind(review, table)
+    _check_rows(upload.project, review)
+    if review.mask_kind == MaskKind.LABELED:
+        _fill_value_rows(upload.project, review, table, class_names or {})
+    return review
+
+
+def path_of(file: UploadedFile) -> Path:
+    return Path(settings.MEDIA_ROOT) / file.path
+
+
+def probe(path: Path, role: str, *, name: str, checksum: str) -> None:
+    """Look at a file that has just arrived, so that its fault is told at once. Raises BadInput.
+
+    Of a large image only the header is read: the rest comes to light when it is imported, in a worker.
+    """
+    if role in (UploadedFile.Role.IMAGE, UploadedFile.Role.MASK):
+        height, width = read_size(path, name=name)
+        cache.set(f"image-size:{checksum}", (height, width), CACHE_SECONDS)
+        if height * width <= DECODE_AT_ONCE_PX:
+            read_image(path, name=name) if role == UploadedFile.Role.IMAGE else read_mask(path, name=name)
+    elif role == UploadedFile.Role.LABEL_VALUES:
+        read_label_values(path, name=name)
+    else:
+        read_points(path, name=name)
+
+
+def _size_of(file: UploadedFile) -> tuple[int, int]:
+    """(height, width). A file's content never changes under its checksum, so it is looked at once."""
+    key = f"image-size:{file.checksum}"
+    size = cache.get(key)
+    if size is None:
+        size = read_size(path_of(file), name=file.name)
+        cache.set(key, size, CACHE_SECONDS)
+    return cast("tuple[int, int]", size)
+
+
+def _content_of(file: UploadedFile, *, colors: bool) -> Content:
+    key = f"mask-content:{file.checksum}:{colors:d}"
+    content = cache.get(key)
+    if content is None:
+        mask = read_mask(path_of(file), name=file.name, colors=colors)
+        values = tuple(value for value, _ in values_present(mask))
+        content = Content(is_color=mask.ndim == 3, bits=8 * mask.dtype.itemsize, values=values)
+        cache.set(key, content, CACHE_SECONDS)
+    return cast("Content", content)
+
+
+def _uploaded_table(upload: Upload, review: Review) -> LabelValues:
+    """The table values.csv, where one was uploaded with the masks."""
+    files = list(files_of(upload, UploadedFile.Role.LABEL_VALUES))
+    if len(files) > 1:
+        review.blockers.append(f"{' and '.join(file.name for file in files)} both say what values mean; keep one")
+        return LabelValues()
+    try:
+        return read_label_values(path_of(files[0]), name=files[0].name) if files else LabelValues()
+    except BadInput as error:
+        review.blockers.append(str(error))
+        return LabelValues()
+
+
+def _suggest_kind(review: Review, table: LabelValues) -> tuple[MaskKind | None, str]:
+    """The kind that the first mask can only be, and why; None where it could be more than one."""
+    if not review.has_masks:
+        return MaskKind.NONE, "No masks were uploaded."
+    if table.by_value or table.by_color:
+        return MaskKind.LABELED, "Because a table of values was uploaded."
+    first = next((row.mask for row in review.rows if row.mask), None)
+    if first is None:
+        return None, ""
+    try:
+        content = _content_of(first, colors=False)
+    except BadInput:
+        return None, ""
+    if content.is_color and set(content.values) <= QUICK_ANNOTATOR_COLORS:
+        return MaskKind.QUICK_ANNOTATOR, f"Because {first.name} has QuickAnnotator's colors only."
+    if content.is_color:
+        return MaskKind.LABELED, f"Because {first.name} has {len(content.values)} colors."
+    if len(content.values) == 1:
+        return MaskKind.BINARY, f"Because {first.name} holds one value besides 0."
+    if len(content.values) > MAX_LABEL_CLASSES or content.bits > 16:
+        return MaskKind.INDEXED, f"Because {first.name} holds {len(content.values):,} different values."
+    return None, f"In {first.name} there are {len(content.values):,} different values: object numbers, or classes?"
+
+
+def _check_rows(project: Project, review: Review) -> None:
+    images = Image.objects.filter(project=project)
+    name_by_checksum = dict(
+        images.filter(checksum__in=[row.image.checksum for row in review.rows]).values_list("checksum", "name")
+    )
+    taken_names = set(images.filter(name__in=[row.image.name for row in review.rows]).values_list("name", flat=True))
+    for row in review.rows:
+        if row.image.checksum in name_by_checksum:
+            known_as = name_by_checksum[row.image.checksum]
+            also = "" if known_as == row.image.name else f", as {known_as}"
+            row.problem = f"this image is in the project already{also}"
+        elif row.image.name in taken_names:
+            row.problem = "the project has another image of this name; rename the file"
+        else:
+            row.problem = _problem_of(row, review.mask_kind)
+        if row.mask and review.mask_kind == MaskKind.NONE:
+            row.notes.append("the mask is not used with this kind")
+
+
+def _problem_of(row: Row, mask_kind: MaskKind | None) -> str:
+    try:
+        row.size = _size_of(row.image)
+        if row.mask and mask_kind != MaskKind.NONE:
+            check_same_size(row.size, _size_of(row.mask), image_name=row.image.name, mask_name=row.mask.name)
+    except BadInput as error:
+        return error.cause
+    if not row.mask and not row.points and mask_kind not in (None, MaskKind.NONE):
+        return "there is no mask for this image"
+    return ""
+
+
+def _fill_value_rows(project: Project, review: Review, table: LabelValues, written: dict[str, str]) -> None:
+    """The values of all masks that would be imported, each with the class that the user, the table or the project
+    gives it."""
+    colors = wants_colors(MaskKind.LABELED, table)
+    masks_with: dict[tuple[bool, int], int] = {}
+    for row in review.rows:
+        if row.problem or row.mask is None:
+            continue
+        try:
+            content = _content_of(row.mask, colors=colors)
+        except BadInput as error:
+            row.problem = error.cause
+            continue
+        for value in content.values:
+            masks_with[content.is_color, value] = masks_with.get((content.is_color, value), 0) + 1
+    known = {(False, UNLABELED_VALUE), (True, UNLABELED_COLOR)}  # in exports of ours: no label
+    found = sorted(key for key in masks_with if key not in known)
+    if len(found) > MAX_LABEL_CLASSES:
+        review.blockers.append(
+            f"the masks hold {len(found):,} different values, but a project has at most {MAX_LABEL_CLASSES} classes; "
+            "are these the numbers of objects (an indexed mask)?"
+        )
+        return
+    names = _known_names(LabelClass.objects.filter(project=project), table)
+    for is_color, value in found:
+        entry = ValueRow(value, is_color, masks_with[is_color, value], names.get((is_color, value), ""))
+        class_name = " ".join(written.get(entry.key, entry.class_name).split())
+        review.value_rows.append(ValueRow(value, is_color, entry.n_masks, class_name))
+
+
+def _known_names(label_classes: Iterable[LabelClass], table: LabelValues) -> dict[tuple[bool, int], str]:
+    names: dict[tuple[bool, int], str] = {}
+    if not (table.by_value or table.by_color):
+        for label_class in label_classes:
+            names[False, label_class.value] = label_class.name
+            names[True, int(label_class.color.lstrip("#"), 16)] = label_class.name
+    names.update({(False, value): name for value, name in table.by_value.items()})
+    names.update({(True, color): name for color, name in table.by_color.items()})
+    return names

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from apps.common.requests import AuthenticatedRequest
+from apps.engine.errors import BadInput
+from apps.images.forms import FileForm, MaskKindForm
+from apps.images.models import Upload
+from apps.images.review import MASK_KIND_TEXT, Review, review_upload
+from apps.images.selectors import files_of, images_of, thumbnail, unfinished_uploads, uploads_of
+from apps.images.services import UploadClosed, discard_upload, receive_file, remove_file, start_upload
+from apps.projects.access import get_project_for_user, permissions_of
+from apps.projects.models import Project
+from apps.projects.permissions import Permission
+
+IMAGES_PER_PAGE = 60
+THUMBNAIL_SIZES_PX = (128, 256, 512, 1024, 2048)
+
+
+@login_required
+@require_GET
+def image_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id)
+    page = Paginator(images_of(project), IMAGES_PER_PAGE).get_page(request.GET.get("page"))
+    context = {"page": page, "tab": "images", "unfinished": unfinished_uploads(project, request.user)}
+    return _render_page(request, project, "images/list.html", context)
+
+
+@login_required
+@require_GET
+def image_detail(request: AuthenticatedRequest, project_id: int, image_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id)
+    image = get_object_or_404(images_of(project).select_related("created_by"), pk=image_id)
+    return _render_page(request, project, "images/detail.html", {"image": image, "tab": "images"})
+
+
+@login_required
+@require_GET
+def image_thumbnail(request: AuthenticatedRequest, project_id: int, image_id: int) -> HttpResponse:
+    """A JPEG whose longer side has `px` pixels, rounded up to a size that is kept."""
+    project = get_project_for_user(request.user, project_id)
+    image = get_object_or_404(images_of(project).select_related("project"), pk=image_id)
+    asked = request.GET.get("px", "256")
+    wanted = int(asked) if asked.isdecimal() and len(asked) < 6 else 256
+    size_px = next((size for size in THUMBNAIL_SIZES_PX if size >= wanted), THUMBNAIL_SIZES_PX[-1])
+    etag = f'"{image.store_key}-{size_px}"'
+    if request.headers.get("If-None-Match") == etag:
+        response = HttpResponse(status=304)
+    else:
+        response = HttpResponse(thumbnail(image, size_px), content_type="image/jpeg")
+    response["ETag"] = etag
+    response["Cache-Control"] = "private, max-age=3600"  # pixels never change, but who may see them does
+    return response
+
+
+@login_required
+@require_POST
+def upload_start(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    project = get_project_for_user(request.user, project_id, needs=Permission.UPLOAD)
+    upload = start_upload(project=project, created_by=request.user)
+    return redirect("upload_detail", project.pk, upload.pk)
+
+
+@login_required
+@require_GET
+def upload_detail(request: AuthenticatedRequest, project_id: int, upload_id: int) -> HttpResponse:
+    project, upload = upload_for(request, project_id, upload_id)
+    review = review_upload(upload) if upload.imported_at is None else None
+    return _render_page(request, project, "images/upload.html", _review_context(upload, review) | {"tab": "images"})
+
+
+@login_required
+@require_POST
+def upload_file(request: AuthenticatedRequest, project_id: int, upload_id: int) -> HttpResponse:
+    """Takes one file; whatever is wrong with it is said at once, and the files beside it are not affected."""
+    _, upload = upload_for(request, project_id, upload_id)
+    form = FileForm(request.POST, request.FILES)
+    if not form.is_valid():
+        detail = " ".join(str(error) for errors in form.errors.values() for error in errors)
+        return JsonResponse({"detail": detail}, status=400)
+    content = form.cleaned_data["file"]
+    try:
+        file = receive_file(
+            upload=upload,
+            name=form.cleaned_data["name"] or content.name,
+            said_role=form.cleaned_data["role"],
+            content=content,
+            received_by=request.user,
+        )
+    except BadInput as error:
+        return JsonResponse({"detail": error.cause, "file": error.file}, status=422)
+    except UploadClosed as error:
+        return JsonResponse({"detail": str(error)}, status=409)
+    return JsonResponse({"id": file.pk, "name": file.name, "role": file.role, "size": file.size}, status=201)
+
+
+@login_required
+@require_POST
+def upload_file_remove(request: AuthenticatedRequest, project_id: int, upload_id: int, file_id: int) -> HttpResponse:
+    project, upload = upload_for(request, project_id, upload_id)
+    file = get_object_or_404(upload.files, pk=file_id)
+    try:
+        remove_file(file=file, removed_by=request.user)
+    except UploadClosed as error:
+        messages.error(request, str(error))
+    if not request.htmx:
+        return redirect("upload_detail", project.pk, upload.pk)
+    form = MaskKindForm(request.POST)
+    mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
+    return render_review(request, project, upload, review_upload(upload, mask_kind))
+
+
+@login_required
+@require_GET
+def upload_review(request: AuthenticatedRequest, project_id: int, upload_id: int) -> HttpResponse:
+    """The fragment that shows what would be imported; asked for after each batch of files and change of mask kind."""
+    project, upload = upload_for(request, project_id, upload_id)
+    form = MaskKindForm(request.GET)
+    review = review_upload(upload, form.cleaned_data["mask_kind"] if form.is_valid() else None)
+    return render_review(request, project, upload, review)
+
+
+@login_required
+@require_POST
+def upload_discard(request: AuthenticatedRequest, project_id: int, upload_id: int) -> HttpResponse:
+    project, upload = upload_for(request, project_id, upload_id)
+    try:
+        discard_upload(upload=upload, discarded_by=request.user)
+    except UploadClosed as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, "The upload is discarded.")
+    return redirect("image_list", project.pk)
+
+
+def upload_for(request: AuthenticatedRequest, project_id: int, upload_id: int) -> tuple[Project, Upload]:
+    """The project and one of its uploads, for somebody who may upload."""
+    project = get_project_for_user(request.user, project_id, needs=Permission.UPLOAD)
+    return project, get_object_or_404(uploads_of(project), pk=upload_id)
+
+
+def render_review(
+    request: AuthenticatedRequest,
+    project: Project,
+    upload: Upload,
+    review: Review,
+    *,
+    missing: frozenset[str] = frozenset(),
+    problem: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    """The review; `missing` are the values that still need a class, `problem` is why the import could not begin."""
+    template = "images/_review.html" if request.htmx else "images/upload.html"
+    context = _review_context(upload, review) | {"missing": missing, "problem": problem, "tab": "images"}
+    return _render_page(request, project, template, context, status=status)
+
+
+def _review_context(upload: Upload, review: Review | None) -> dict[str, Any]:
+    return {
+        "upload": upload,
+        "review": review,
+        "mask_kinds": [(kind.value, text) for kind, text in MASK_KIND_TEXT.items()],
+        "n_files": files_of(upload).count(),
+    }
+
+
+def _render_page(
+    request: AuthenticatedRequest, project: Project, template: str, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
+    shared = {"project": project, "permissions": permissions_of(request.user, project)}
+    return render(request, template, shared | context, status=status)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+
+from apps.accounts.models import User
+from apps.images.models import Image, Upload
+from apps.images.review import Review, review_upload
+from apps.images.services import receive_file, start_upload
+from apps.objects.tasks import import_images
+from apps.projects.models import Job
+from tests.factories import blobs, make_image, picture, png
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+SignIn = Callable[[User], Client]
+Give = Callable[..., None]
+
+
+@pytest.fixture
+def upload(world: World) -> Upload:
+    return start_upload(project=world.project, created_by=world.manager)
+
+
+@pytest.fixture
+def give(world: World, upload: Upload) -> Give:
+    """Put files into the upload."""
+
+    def put(**files: bytes) -> None:
+        for name, content in files.items():
+            plain = name.replace("__", ".")
+            receive_file(
+                upload=upload, name=plain, content=SimpleUploadedFile(plain, content), received_by=world.manager
+            )
+
+    return put
+
+
+def states(review: Review) -> dict[str, tuple[str | None, str]]:
+    """Of each image its mask and what is wrong."""
+    return {row.image.name: (row.mask.name if row.mask else None, row.problem) for row in review.rows}
+
+
+IMAGE, MASK = png(picture()), png(blobs())
+
+
+def labeled(*values: int) -> bytes:
+    """A mask of 8 bits in which the squares have these values in turn."""
+    mask = blobs()
+    return png(np.where(mask > 0, np.array(values, np.uint8)[(mask - 1) % len(values)], 0).astype(np.uint8))
+
+
+def test_a_mask_goes_to_the_image_of_its_name(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, a_mask__png=MASK, b__png=png(picture(seed=1)))
+    review = review_upload(upload, "indexed")
+    assert states(review) == {"a.png": ("a_mask.png", ""), "b.png": (None, "there is no mask for this image")}
+    assert [row.image.name for row in review.importable] == ["a.png"]
+
+
+def test_a_mask_without_an_image_is_listed(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, b_mask__png=MASK)
+    assert review_upload(upload).unpaired == ["b_mask.png"]
+
+
+def test_two_masks_for_one_image_are_never_chosen_between(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, a_mask__png=MASK, a_labels__png=MASK, b__png=png(picture(seed=1)), b_mask__png=MASK)
+    review = review_upload(upload, "indexed")
+    assert len(review.unclear) == 1
+    assert "a_mask.png" in review.unclear[0]
+    assert "a_labels.png" in review.unclear[0]
+    assert states(review) == {"b.png": ("b_mask.png", "")}
+
+
+def test_a_mask_of_another_size_is_told_with_both_sizes(upload: Upload, give: Give) -> None:
+    give(a__png=png(picture(64, 60)), a_mask__png=MASK)
+    (row,) = review_upload(upload, "indexed").rows
+    assert "64 rows x 80 columns" in row.problem
+    assert "64 x 60" in row.problem
+    assert review_upload(upload, "none").rows[0].problem == ""
+
+
+def test_an_image_of_the_project_is_recognized_by_its_content(world: World, upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE)
+    (row,) = review_upload(upload).rows
+    make_image(world.project, "earlier.png", checksum=row.image.checksum)
+    assert review_upload(upload).rows[0].problem == "this image is in the project already, as earlier.png"
+
+
+def test_a_name_that_is_taken_by_another_image_is_told(world: World, upload: Upload, give: Give) -> None:
+    make_image(world.project, "a.png")
+    give(a__png=IMAGE)
+    assert "another image of this name" in review_upload(upload).rows[0].problem
+
+
+@pytest.mark.parametrize(
+    ("mask", "kind"),
+    [
+        (png((blobs() > 0).astype(np.uint8) * 255), "binary"),
+        (png(blobs(20, 20)), "indexed"),
+        (labeled(1, 2), None),
+        (
+            png(np.stack([blobs() > 0] * 3, axis=2).astype(np.uint8) * np.array([0, 255, 255], np.uint8)),
+            "quick_annotator",
+        ),
+        (png(np.stack([blobs() > 0] * 3, axis=2).astype(np.uint8) * np.array([9, 80, 255], np.uint8)), "labeled"),
+    ],
+)
+def test_the_kind_is_taken_from_the_mask_only_where_it_can_be_no_other(
+    upload: Upload, give: Give, mask: bytes, kind: str | None
+) -> None:
+    give(a__png=IMAGE, a_mask__png=mask)
+    assert review_upload(upload).mask_kind == kind
+
+
+def test_no_masks_at_all_is_a_kind_too(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE)
+    review = review_upload(upload)
+    assert review.mask_kind == "none"
+    assert len(review.importable) == 1
+
+
+def test_the_values_found_are_listed_with_the_classes_that_have_them(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, a_mask__png=labeled(1, 7), b__png=png(picture(seed=1)), b_mask__png=labeled(7))
+    rows = review_upload(upload, "labeled").value_rows
+    assert [(row.shown, row.n_masks, row.class_name) for row in rows] == [("1", 1, "lymphocyte"), ("7", 2, "")]
+
+
+def test_the_uploaded_table_says_what_values_mean(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, a_mask__png=labeled(1, 7), values__csv=b"value,class_name\n1,mitosis\n7,epithelial\n")
+    review = review_upload(upload)
+    assert review.mask_kind == "labeled"
+    assert [row.as_json() for row in review.value_rows] == [
+        {"value": 1, "class_name": "mitosis"},
+        {"value": 7, "class_name": "epithelial"},
+    ]
+
+
+def test_colors_are_listed_as_colors(upload: Upload, give: Give) -> None:
+    mask = np.stack([blobs() > 0] * 3, axis=2).astype(np.uint8) * np.array([230, 159, 0], np.uint8)
+    give(a__png=IMAGE, a_mask__png=png(mask))
+    (row,) = review_upload(upload, "labeled").value_rows
+    assert (row.key, row.as_json()) == ("color_e69f00", {"color": "#e69f00", "class_name": "lymphocyte"})
+
+
+def test_more_values_than_classes_fit_are_no_classes(upload: Upload, give: Give) -> None:
+    give(a__png=png(picture(320, 320)), a_mask__png=png(blobs(20, 20)))
+    review = review_upload(upload, "labeled")
+    assert "400 different values" in review.blockers[0]
+    assert review.value_rows == []
+
+
+# -- the import -----------------------------------------------------------------------------------------------------
+
+
+def post_import(world: World, upload: Upload, client: Client, **data: str) -> Any:
+    url = reverse("upload_import", args=[world.project.pk, upload.pk])
+    return client.post(url, data, headers={"HX-Request": "true"})
+
+
+def test_what_the_review_shows_is_imported_and_its_result_shown(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__png=IMAGE, a_mask__png=MASK, b__png=png(picture(seed=1)), c__png=png(picture(60, 60)), c_mask__png=MASK)
+    client = signed_in(world.lead)
+    response = post_import(world, upload, client, mask_kind="indexed")
+    job = Job.objects.get(kind="import")
+    assert response["HX-Redirect"] == reverse("import_detail", args=[world.project.pk, job.pk])
+    assert "Waiting for a worker" in client.get(response["HX-Redirect"]).content.decode()
+    import_images(job.pk)
+    page = client.get(response["HX-Redirect"]).content.decode()
+    assert "1 image imported" in page
+    assert "20 objects" in page
+    assert Image.objects.get(project=world.project).name == "a.png"
+    assert (
+        "imported already" in client.get(reverse("upload_detail", args=[world.project.pk, upload.pk])).content.decode()
+    )
+    assert "1 image imported" not in signed_in(world.stranger).get(response["HX-Redirect"]).content.decode()
+
+
+def test_without_a_kind_nothing_begins_and_the_form_says_so(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__png=IMAGE, a_mask__png=labeled(1, 2))
+    response = post_import(world, upload, signed_in(world.manager))
+    assert response.status_code == 422
+    assert "Choose what kind of masks these are." in response.content.decode()
+    assert not Job.objects.exists()
+
+
+def test_every_value_needs_a_class_and_what_was_typed_stays(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__png=IMAGE, a_mask__png=labeled(7, 8))
+    client = signed_in(world.manager)
+    response = post_import(world, upload, client, mask_kind="labeled", value_7="mitosis", value_8=" ")
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert "Which class is this?" in page
+    assert 'value="mitosis"' in page
+    response = post_import(world, upload, client, mask_kind="labeled", value_7="mitosis", value_8="Lymphocyte")
+    assert response.status_code == 204
+    job = Job.objects.get(kind="import")
+    assert job.params["label_values"] == [
+        {"value": 7, "class_name": "mitosis"},
+        {"value": 8, "class_name": "Lymphocyte"},
+    ]
+    import_images(job.pk)
+    assert set(world.project.label_classes.values_list("name", flat=True)) == {"lymphocyte", "epithelial", "mitosis"}
+    overview = client.get(reverse("project_overview", args=[world.project.pk])).content.decode()
+    assert "10" in overview
+
+
+def test_importing_twice_starts_one_job(world: World, upload: Upload, give: Give, signed_in: SignIn) -> None:
+    give(a__png=IMAGE)
+    client = signed_in(world.manager)
+    post_import(world, upload, client, mask_kind="none")
+    response = post_import(world, upload, client, mask_kind="none")
+    assert response["HX-Redirect"] == reverse("job_list", args=[world.project.pk])
+    assert Job.objects.count() == 1
+
+
+def test_removing_a_file_shows_the_review_without_it(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__png=IMAGE, a_mask__png=MASK, b__png=png(picture(seed=1)))
+    file = upload.files.get(name="b.png")
+    url = reverse("upload_file_remove", args=[world.project.pk, upload.pk, file.pk])
+    page = signed_in(world.manager).post(url, {"mask_kind": "indexed"}, headers={"HX-Request": "true"})
+    text = page.content.decode()
+    assert "b.png" not in text
+    assert "a.png" in text
+    assert '<option value="indexed" selected>' in text
+
+
+def test_the_review_is_a_fragment_for_htmx_and_a_page_else(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__png=IMAGE)
+    url = reverse("upload_review", args=[world.project.pk, upload.pk])
+    client = signed_in(world.manager)
+    assert "<html" not in client.get(url, headers={"HX-Request": "true"}).content.decode()
+    assert "<html" in client.get(url, {"mask_kind": "no such"}).content.decode()
