@@ -1,0 +1,168 @@
+"""What a project's first page shows: how far it is, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from django.db.models import Sum
+
+from apps.accounts.models import User
+from apps.images.models import Image
+from apps.labels.models import LabelSet
+from apps.labels.selectors import counts_by_class, label_sets_visible_to, stated_labels
+from apps.models.models import Embedding
+from apps.models.selectors import latest_embedding
+from apps.projects.models import Job, Project
+from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
+
+StepState = Literal["done", "current", "later"]
+
+
+@dataclass(frozen=True)
+class ClassProgress:
+    name: str
+    color: str
+    key: str
+    n: int
+    share: float
+    """Of all objects, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do on the way to labeled objects. `key` names it for the template, which knows the button."""
+
+    key: Literal["images", "train", "label", "retrain", "export"]
+    title: str
+    text: str
+    state: StepState
+
+
+@dataclass(frozen=True)
+class Overview:
+    n_images: int
+    n_objects: int
+    n_labeled: int
+    classes: list[ClassProgress]
+    label_set: LabelSet
+    seconds: float
+    """Time spent labeling, by everybody, pauses left out."""
+    labels_per_second: float | None
+    embedding: Embedding | None
+    iteration: Job | None
+    """The one that is running or waiting, if any."""
+    last_export: Job | None
+    steps: list[Step]
+
+    @property
+    def n_unlabeled(self) -> int:
+        return self.n_objects - self.n_labeled
+
+    @property
+    def labeled_share(self) -> float:
+        return self.n_labeled / self.n_objects if self.n_objects else 0.0
+
+    @property
+    def quality(self) -> dict[str, Any]:
+        return self.embedding.quality if self.embedding else {}
+
+    @property
+    def n_not_on_map(self) -> int:
+        """Objects that were added since the map was made."""
+        return self.n_objects - self.embedding.n if self.embedding else self.n_objects
+
+
+def project_overview(project: Project, user: User) -> Overview:
+    label_set = label_sets_visible_to(user, project).filter(kind=LabelSet.Kind.SHARED).get()
+    counts = _counts_by_value(project, label_set)
+    n_labeled = sum(counts.values())
+    label_classes = list(label_classes_of(project))
+    classes = [
+        ClassProgress(
+            name=label_class.name,
+            color=label_class.color,
+            key=label_class.key,
+            n=counts.get(label_class.value, 0),
+            share=counts.get(label_class.value, 0) / project.n_objects if project.n_objects else 0.0,
+        )
+        for label_class in label_classes
+    ]
+    sessions = label_set.sessions.aggregate(seconds=Sum("active_seconds"), timed=Sum("timed_labels"))
+    seconds = sessions["seconds"] or 0.0
+    embedding = latest_embedding(project)
+    iteration = jobs_of(project).filter(kind="iteration", state__in=ACTIVE_STATES).first()
+    last_export = jobs_of(project).filter(kind="export", state=Job.State.FINISHED).first()
+    return Overview(
+        n_images=Image.objects.filter(project=project).count(),
+        n_objects=project.n_objects,
+        n_labeled=n_labeled,
+        classes=classes,
+        label_set=label_set,
+        seconds=seconds,
+        labels_per_second=sessions["timed"] / seconds if seconds else None,
+        embedding=embedding,
+        iteration=iteration,
+        last_export=last_export,
+        steps=_steps(project.n_objects, n_labeled, classes, embedding, iteration, last_export),
+    )
+
+
+def _counts_by_value(project: Project, label_set: LabelSet) -> dict[int, int]:
+    """Labeled objects by class value, as training and export see them: imported labels count where nobody said else."""
+    imported = project.label_sets.filter(kind=LabelSet.Kind.IMPORTED, revision__gt=0)
+    if not imported.exists():  # the counts that every action keeps; nothing has to be read
+        counts = counts_by_class(label_set, project.n_objects)
+        return {int(value): n for value, n in counts.items() if value != "0"}
+    values, _ = stated_labels(project)
+    return {value: int(n) for value, n in enumerate(np.bincount(values)) if value and n}
+
+
+def _steps(
+    n_objects: int,
+    n_labeled: int,
+    classes: list[ClassProgress],
+    embedding: Embedding | None,
+    iteration: Job | None,
+    last_export: Job | None,
+) -> list[Step]:
+    """What to do, in order; the first that is not done is the current one."""
+    n_used = sum(entry.n > 0 for entry in classes)
+    done = {
+        "images": n_objects > 0,
+        "train": embedding is not None,
+        "label": n_used >= 2,
+        "retrain": embedding is not None and embedding.has_predictions,
+        "export": last_export is not None,
+    }
+    first_busy = " It is being made now." if iteration and embedding is None else ""
+    next_busy = " The next map is being made now." if iteration and embedding is not None else ""
+    texts: dict[str, tuple[str, str]] = {
+        "images": ("Add images", "Regions of interest, with masks or points that say where the objects are."),
+        "train": (
+            "Make the first map",
+            f"The model learns what the objects look like and lays them out by likeness.{first_busy}",
+        ),
+        "label": (
+            "Label a few of each class",
+            "Lasso a region of the map, look at its patches, press the class's key.",
+        ),
+        "retrain": (
+            "Train with your labels",
+            f"The map sorts itself by class, and every object gets a prediction to confirm or correct.{next_busy}",
+        ),
+        "export": (
+            "Export",
+            "Masks with classes, and a table of who labeled what and when."
+            if n_labeled
+            else "Once objects are labeled: masks with classes, and a table of who labeled what and when.",
+        ),
+    }
+    steps: list[Step] = []
+    current_is_ahead = True
+    for key, (title, text) in texts.items():
+        state: StepState = "done" if done[key] else "current" if current_is_ahead else "later"
+        current_is_ahead = current_is_ahead and done[key]
+        steps.append(Step(key, title, text, state))  # type: ignore[arg-type]  # the keys above are the literals
+    return steps
