@@ -6,8 +6,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
 from apps.accounts.models import OrganizationMember, User
-from apps.projects.models import Project, ProjectMember
-from apps.projects.permissions import Permission, effective_permissions
+from apps.projects.models import Job, Project, ProjectMember
+from apps.projects.permissions import NEEDS_BY_JOB_KIND, Permission, effective_permissions
 
 
 def permissions_of(user: User, project: Project) -> frozenset[Permission]:
@@ -38,3 +38,10 @@ def get_project_for_user(user: User, project_id: int, *, needs: Permission = Per
     if needs not in permissions:
         raise PermissionDenied(f"this needs the permission {needs}")
     return project
+
+
+def check_may_cancel(user: User, job: Job) -> None:
+    """Raises PermissionDenied unless the job is the user's own, or one that the user may start."""
+    needs = NEEDS_BY_JOB_KIND.get(job.kind, Permission.EDIT_PROJECT)
+    if job.requested_by_id != user.pk and needs not in permissions_of(user, job.project):
+        raise PermissionDenied(f"this needs the permission {needs}")

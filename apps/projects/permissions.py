@@ -55,3 +55,7 @@ def effective_permissions(
         allowed |= PERMISSIONS_BY_PROJECT_ROLE.get(project_role, frozenset())
         allowed |= {permission for permission in Permission if permission in grants}
     return allowed - {permission for permission in Permission if permission in denials}
+
+
+# Who may start such a job, may cancel it; everybody may cancel a job of their own.
+NEEDS_BY_JOB_KIND = {"iteration": Permission.TRAIN, "export": Permission.EXPORT, "import": Permission.UPLOAD}

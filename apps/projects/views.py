@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
@@ -16,7 +16,7 @@ from apps.accounts.access import MANAGING_ROLES, get_organization_for_user
 from apps.accounts.models import OrganizationMember
 from apps.common.forms import add_errors
 from apps.common.requests import AuthenticatedRequest
-from apps.projects.access import get_project_for_user, permissions_of
+from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.forms import (
     PERMISSION_TEXT,
     ROLE_CHOICES,
@@ -246,11 +246,9 @@ def job_detail(request: AuthenticatedRequest, project_id: int, job_id: int) -> H
 @login_required
 @require_POST
 def job_cancel(request: AuthenticatedRequest, project_id: int, job_id: int) -> HttpResponse:
-    """Whoever may start jobs may cancel any; everybody may cancel a job of their own."""
     project = get_project_for_user(request.user, project_id)
     job = get_object_or_404(jobs_of(project), pk=job_id)
-    if job.requested_by != request.user and Permission.TRAIN not in permissions_of(request.user, project):
-        raise PermissionDenied("this needs the permission to start jobs")
+    check_may_cancel(request.user, job)
     if job.is_active:
         cancel_job(job=job, cancelled_by=request.user)
         messages.success(request, f"The {job.kind} job is being cancelled.")

@@ -21,14 +21,12 @@ from apps.common.api import read_ordinals
 from apps.common.requests import ApiRequest
 from apps.labels.selectors import label_sets_visible_to
 from apps.models.services import IterationRefused, start_iteration
-from apps.projects.access import get_project_for_user
+from apps.projects.access import check_may_cancel, get_project_for_user
 from apps.projects.jobs import cancel_job, job_state
 from apps.projects.models import Job
 from apps.projects.permissions import Permission
 from apps.workspace import selectors
 from apps.workspace.services import start_export
-
-NEEDS_BY_JOB_KIND = {"iteration": Permission.TRAIN, "export": Permission.EXPORT, "import": Permission.UPLOAD}
 
 
 class State(APIView):
@@ -102,11 +100,10 @@ class Jobs(APIView):
         return Response(job_state(job), status.HTTP_201_CREATED)
 
 
-def get_job_for_user(user: User, job_id: int, *, to_change: bool = False) -> Job:
-    """The job, if the user may see its project; with `to_change`, if the user may start such a job."""
+def get_job_for_user(user: User, job_id: int) -> Job:
+    """The job, if the user may see its project."""
     job = get_object_or_404(Job.objects.select_related("project", "requested_by"), pk=job_id)
-    needs = NEEDS_BY_JOB_KIND.get(job.kind, Permission.EDIT_PROJECT) if to_change else Permission.VIEW
-    get_project_for_user(user, job.project_id, needs=needs)
+    get_project_for_user(user, job.project_id)
     return job
 
 
@@ -120,7 +117,8 @@ class JobDetail(APIView):
 class CancelJob(APIView):
     @extend_schema(request=None, responses={200: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, job_id: int) -> Response:
-        job = get_job_for_user(request.user, job_id, to_change=True)
+        job = get_job_for_user(request.user, job_id)
+        check_may_cancel(request.user, job)
         cancel_job(job=job, cancelled_by=request.user)
         job.refresh_from_db()
         return Response(job_state(job))

@@ -25,7 +25,7 @@ from apps.engine.masks import (
     wants_colors,
 )
 from apps.engine.outlines import outline_points
-from tests.engine.shared_data import EXAMPLES, needs_examples
+from tests.shared_data import EXAMPLES, needs_examples
 
 EIGHT = np.ones((3, 3), int)
 RASTERS = hnp.arrays(

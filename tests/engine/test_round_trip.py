@@ -29,7 +29,7 @@ from apps.engine.masks import (
 )
 from apps.engine.pixels import StoredImage, read_raster, write_image
 from apps.engine.tables import ObjectRow, read_classes, write_objects_csv
-from tests.engine.shared_data import EXAMPLES, needs_examples
+from tests.shared_data import EXAMPLES, needs_examples
 
 CLASSES = {1: ("tumor", "#e41a1c"), 2: ("stroma", "#377eb8"), 3: ("necrosis", "#4daf4a"), 200: ("other", "#ff0000")}
 LEGEND = [render.LegendRow(value, *rest) for value, rest in CLASSES.items()]

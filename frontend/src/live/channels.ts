@@ -22,7 +22,7 @@ export function listenToProject(projectId: string, listener: Listener): () => vo
       projectId,
       onEvent: tell,
       onStatus: () => undefined,
-      onReconnect: () => tell({ type: "reconnected" }),
+      onConnected: () => tell({ type: "reconnected" }),
     });
     channel = { socket, listeners };
     channels.set(projectId, channel);

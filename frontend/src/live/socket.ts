@@ -17,15 +17,14 @@ export interface ProjectSocketOptions {
   readonly projectId: string;
   onEvent(event: ProjectEvent): void;
   onStatus(status: SocketStatus): void;
-  /** After every connection but the first: what was missed must be asked for. */
-  onReconnect(): void;
+  /** After every connection, the first too: what happened since the page asked for the state must be asked for. */
+  onConnected(): void;
 }
 
 /** One project's event stream. Reconnects for as long as it lives; sends nothing. */
 export class ProjectSocket {
   private socket: WebSocket | null = null;
   private attempt = 0;
-  private connectedOnce = false;
   private timer: number | undefined;
   private closed = false;
 
@@ -64,8 +63,7 @@ export class ProjectSocket {
     socket.onopen = () => {
       this.attempt = 0;
       this.options.onStatus("live");
-      if (this.connectedOnce) this.options.onReconnect();
-      this.connectedOnce = true;
+      this.options.onConnected();
     };
     socket.onmessage = (message) => {
       const event = parseEvent(message.data);

@@ -134,7 +134,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       projectId: this.config.projectId,
       onEvent: (event) => this.handle(event),
       onStatus: (status) => this.project.setConnection(status),
-      onReconnect: () => void this.catchUp(),
+      onConnected: () => void this.catchUp(),
     });
   }
 

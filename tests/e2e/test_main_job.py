@@ -1,0 +1,242 @@
+"""The main job, whole, as a pathologist does it in a browser: from signing in to masks with classes."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from skimage.io import imread
+
+from apps.engine.demonstration import demonstration_image, segment_nuclei
+from tests.e2e.conftest import Faults, Pictures, Site, new_window, sign_in
+from tests.factories import png
+from tests.shared_data import EXAMPLES
+
+pytestmark = pytest.mark.e2e
+MAP_PATIENCE_MS = 8 * 60 * 1000  # two shared cores, no GPU
+ADMIN = "admin@demo.example"
+
+
+@pytest.fixture(scope="module")
+def input_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An image and its indexed mask: the original tool's example, or the demonstration's where that is absent."""
+    folder = tmp_path_factory.mktemp("input")
+    image, mask = folder / "train_6.png", folder / "train_6_mask.png"
+    if EXAMPLES.is_dir():
+        image.write_bytes((EXAMPLES / "train_6.png").read_bytes())
+        mask.write_bytes((EXAMPLES / "indexed" / "train_6_mask.png").read_bytes())
+    else:
+        pixels = demonstration_image()
+        image.write_bytes(png(pixels))
+        mask.write_bytes(png(segment_nuclei(pixels)))
+    return image, mask
+
+
+def handle(page: Page, expression: str, argument: Any = None) -> Any:
+    return page.evaluate(f"argument => window.patchsorter.{expression}", argument)
+
+
+def wait_until(page: Page, condition: str, argument: Any = None, *, timeout_ms: float = 60_000) -> None:
+    """Wait until `window.patchsorter` is there and the condition on it, as `page`, holds. Polls from here: the pages'
+    content security policy forbids the evaluation of text, which Playwright's own waiting needs."""
+    deadline = time.monotonic() + timeout_ms / 1000
+    while not page.evaluate(
+        f"argument => {{ const page = window.patchsorter; return page !== undefined && ({condition}); }}", argument
+    ):
+        assert time.monotonic() < deadline, f"never came true: {condition}"
+        page.wait_for_timeout(100)
+
+
+def wait_for_map(page: Page, number: int) -> None:
+    wait_until(page, "page.embeddingNumber() === argument && !page.isMoving()", number, timeout_ms=MAP_PATIENCE_MS)
+
+
+def lasso_with_the_mouse(page: Page, ordinals: list[int]) -> None:
+    """Draw a lasso, with real pointer events, around the box of these objects' points."""
+    points = [handle(page, "plotPointToClient(argument)", ordinal) for ordinal in ordinals]
+    left, right = min(p["x"] for p in points) - 4, max(p["x"] for p in points) + 4
+    top, bottom = min(p["y"] for p in points) - 4, max(p["y"] for p in points) + 4
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in [(right, top), (right, bottom), (left, bottom), (left, top + 1)]:
+        page.mouse.move(x, y, steps=8)
+    page.mouse.up()
+
+
+def label_selection(page: Page, key: str) -> list[int]:
+    """Pick the whole region and press a class's key; returns the objects, once the server has them."""
+    ordinals: list[int] = handle(page, "selection().ordinals")
+    page.keyboard.press("a")
+    page.keyboard.press(key)
+    wait_until(
+        page,
+        "page.unsaved() === 0 && argument[0].every(ordinal => page.labelOf(ordinal) === argument[1])",
+        [ordinals, int(key)],
+    )
+    return ordinals
+
+
+def test_from_signing_in_to_masks_with_classes(
+    site: Site, browser: Browser, input_files: tuple[Path, Path], faults: Faults, pictures: Pictures
+) -> None:
+    image, mask = input_files
+    window = new_window(browser)
+    page = window.new_page()
+    faults.watch(page)
+    sign_in(page, site, ADMIN)
+
+    # a project
+    page.get_by_role("link", name="New project").first.click()
+    page.get_by_label("Name").fill("Colorectal nuclei")
+    page.get_by_label("Classes").fill("inflammatory\nepithelial")
+    page.get_by_label("Patch size").fill("32")
+    page.get_by_label("Encoder size").fill("32")
+    page.get_by_role("button", name="Create project").click()
+    expect(page.get_by_role("heading", name="Colorectal nuclei")).to_be_visible()
+
+    # images and masks
+    page.get_by_role("button", name="Upload images").first.click()
+    page.get_by_test_id("upload-input").set_input_files([image, mask])
+    kind = page.get_by_label("What kind of masks are these?")
+    expect(kind).to_be_visible(timeout=30_000)
+    kind.select_option("indexed")
+    pictures.take(page, "upload")
+    with page.expect_response(lambda response: "/uploads/" in response.url and response.request.method == "POST"):
+        page.get_by_role("button", name="Import").click()
+    n_objects = len(np.unique(imread(mask))) - 1
+    expect(page.get_by_text(f"The project has {n_objects} objects now")).to_be_visible(timeout=60_000)
+    page.get_by_role("link", name="Go on").click()
+    project_url = page.url
+
+    # the first map
+    page.get_by_role("button", name="Make the map").click()
+    page.get_by_role("link", name="Open workspace").first.click()
+    wait_until(page, "page.ready")
+    assert handle(page, "nObjects()") == n_objects
+    page.screenshot()  # the grid is there before the map
+    wait_for_map(page, 1)
+    assert not any(handle(page, "predictions()")), "nothing is predicted before anything is labeled"
+
+    # lasso, label with a key, undo, label again
+    points = np.array([handle(page, "dataPoint(argument)", ordinal) for ordinal in range(n_objects)])
+    leftmost = np.argsort(points[:, 0])[: n_objects // 3].tolist()
+    lasso_with_the_mouse(page, leftmost)
+    wait_until(page, "page.selection().source === 'lasso'")
+    region = handle(page, "selection().ordinals")
+    assert set(leftmost) <= set(region)
+    pictures.take(page, "workspace-light")
+    first = label_selection(page, "1")
+    assert first == region
+    page.keyboard.press("z")
+    page.wait_for_function(
+        "() => window.patchsorter.unsaved() === 0 && window.patchsorter.labels().every(v => v === 0)"
+    )
+    label_selection(page, "2")
+
+    bounds = handle(page, "bounds()")
+    middle = float(np.median(points[:, 0]))
+    right, bottom, top = bounds["x0"] + bounds["width"] + 1, bounds["y0"] - 1, bounds["y0"] + bounds["height"] + 1
+    handle(page, "lasso(argument)", [[middle, bottom], [right, bottom], [right, top], [middle, top]])
+    label_selection(page, "1")
+    labels = handle(page, "labels()")
+    assert {1, 2} <= set(labels)
+
+    # retrain; labeling goes on meanwhile; the new map is pushed into the open page and the selection stays
+    selected = handle(page, "selection().ordinals")
+    page.get_by_test_id("train").click()
+    expect(page.get_by_test_id("cancel-job")).to_be_visible(timeout=30_000)
+    one = selected[0]
+    handle(page, "pick([argument])", one)
+    page.keyboard.press("2")
+    wait_until(page, "page.labelOf(argument) === 2", one)
+    wait_for_map(page, 2)
+    assert sorted(handle(page, "selection().ordinals")) == sorted(selected)
+    assert set(handle(page, "predictions()")) == {1, 2}
+    pictures.take(page, "workspace-after-training")
+    labels = np.array(handle(page, "labels()"))
+
+    # somebody who was away sees the same
+    page.reload()
+    wait_for_map(page, 2)
+    wait_until(page, "page.ready")
+    assert handle(page, "labels()") == labels.tolist()
+
+    # masks with classes
+    page.goto(project_url)
+    pictures.take(page, "overview")
+    page.get_by_role("button", name="Export").click()
+    link = page.get_by_role("link", name="Download").first
+    expect(link).to_be_visible(timeout=60_000)
+    with page.expect_download() as download:
+        link.click()
+    archive = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
+    exported = imread(io.BytesIO(archive.read("class_masks/train_6.png")))
+    ids = imread(mask)
+    value_by_id = np.zeros(ids.max() + 1, np.uint16)
+    value_by_id[np.unique(ids)[1:]] = np.where(labels == 0, 65535, labels)
+    assert exported.dtype == np.uint16
+    assert (exported == value_by_id[ids]).all(), "every pixel has the class that its object was given"
+    assert {"legend.csv", "objects.csv", "instance_masks/train_6.png", "color_masks/train_6.png"} <= set(
+        archive.namelist()
+    )
+    window.close()
+
+
+def test_the_demonstration_opens_with_a_map(site: Site, browser: Browser, faults: Faults, pictures: Pictures) -> None:
+    window = new_window(browser, dark=True, width=1920, height=1080)
+    page = window.new_page()
+    faults.watch(page)
+    sign_in(page, site, "rater@demo.example")
+    page.get_by_role("link", name="Colon nuclei").click()
+    page.get_by_role("link", name="Open workspace").first.click()
+    wait_until(page, "page.embeddingNumber() >= 1", timeout_ms=MAP_PATIENCE_MS)
+    assert handle(page, "nObjects()") > 300
+    page.wait_for_timeout(1500)
+    pictures.take(page, "workspace-dark")
+    window.close()
+
+
+def test_two_raters_see_each_other_s_labels_at_once(site: Site, browser: Browser, faults: Faults) -> None:
+    pages = []
+    for email in (ADMIN, "rater@demo.example"):
+        page = new_window(browser).new_page()
+        faults.watch(page)
+        sign_in(page, site, email)
+        page.get_by_role("link", name="Colon nuclei").click()
+        page.get_by_role("link", name="Open workspace").first.click()
+        wait_until(page, "page.ready")
+        pages.append(page)
+    first, second = pages
+    handle(first, "pick([11, 12])")
+    first.keyboard.press("1")
+    wait_until(second, "[11, 12].every(ordinal => page.labelOf(ordinal) === 1)")
+    first.keyboard.press("z")
+    wait_until(second, "[11, 12].every(ordinal => page.labelOf(ordinal) === 0)")
+    for page in pages:
+        page.context.close()
+
+
+def test_labels_made_offline_are_kept_and_saved_when_the_network_is_back(site: Site, browser: Browser) -> None:
+    window = new_window(browser)
+    page = window.new_page()
+    sign_in(page, site, "rater@demo.example")
+    page.get_by_role("link", name="Colon nuclei").click()
+    page.get_by_role("link", name="Open workspace").first.click()
+    wait_until(page, "page.ready")
+    window.set_offline(True)
+    handle(page, "pick([21])")
+    page.keyboard.press("2")
+    wait_until(page, "page.unsaved() === 1 && page.labelOf(21) === 2")
+    expect(page.get_by_test_id("saving")).to_contain_text("not saved")
+    window.set_offline(False)
+    wait_until(page, "page.unsaved() === 0")
+    page.reload()
+    wait_until(page, "page.ready && page.labelOf(21) === 2")
+    page.keyboard.press("z")
+    window.close()

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.test import Client
+from django.urls import reverse
+
+from apps.accounts.models import User
+from apps.labels.models import LabelSet
+from apps.labels.selectors import shared_label_set
+from apps.labels.services import Gesture, get_or_create_label_set, label_objects
+from apps.models.models import Embedding, ModelVersion
+from apps.projects.models import Job
+from apps.workspace.overview import Overview, project_overview
+from tests.factories import make_image
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+SignIn = Callable[[User], Client]
+
+
+def states(overview: Overview) -> dict[str, str]:
+    return {step.key: step.state for step in overview.steps}
+
+
+def label(world: World, value: int, ordinals: list[int], label_set: LabelSet | None = None) -> None:
+    label_objects(
+        label_set=label_set or shared_label_set(world.project),
+        label_class=world.project.label_classes.get(value=value),
+        ordinals=np.array(ordinals, np.uint32),
+        actor=world.rater,
+        gesture=Gesture(provenance="bulk", selection={}),
+    )
+
+
+def embed(world: World, number: int, *, has_predictions: bool) -> None:
+    Embedding.objects.create(
+        project=world.project,
+        number=number,
+        model_version=ModelVersion.objects.create(project=world.project, number=number, approach="simclr"),
+        n=world.project.n_objects,
+        dimension=8,
+        has_predictions=has_predictions,
+    )
+
+
+def test_the_next_step_moves_on_as_the_project_does(world: World) -> None:
+    order = ["images", "train", "label", "retrain", "export"]
+
+    def expect(n_done: int) -> None:
+        expected = ["done"] * n_done + ["current"] * (n_done < 5) + ["later"] * (4 - n_done)
+        assert states(project_overview(world.project, world.rater)) == dict(zip(order, expected, strict=True))
+
+    expect(0)
+    make_image(world.project)
+    expect(1)
+    embed(world, 1, has_predictions=False)
+    expect(2)
+    label(world, 1, [0, 1])
+    expect(2)
+    label(world, 2, [2])
+    expect(3)
+    embed(world, 2, has_predictions=True)
+    expect(4)
+    Job.objects.create(project=world.project, kind="export", task="none", queue="cpu", state="finished")
+    expect(5)
+
+
+def test_objects_are_counted_by_class_and_removed_labels_are_not(world: World) -> None:
+    make_image(world.project)
+    label(world, 1, [0, 1, 2])
+    label(world, 2, [2, 3])
+    label_objects(
+        label_set=shared_label_set(world.project),
+        label_class=None,
+        ordinals=np.array([3], np.uint32),
+        actor=world.rater,
+        gesture=Gesture(provenance="bulk", selection={}),
+    )
+    overview = project_overview(world.project, world.viewer)
+    assert [(entry.name, entry.n) for entry in overview.classes] == [("lymphocyte", 2), ("epithelial", 1)]
+    assert (overview.n_labeled, overview.n_unlabeled) == (3, 17)
+
+
+def test_imported_labels_count_where_nobody_said_else(world: World) -> None:
+    make_image(world.project)
+    imported = get_or_create_label_set(project=world.project, name="from the mask", kind=LabelSet.Kind.IMPORTED)
+    label(world, 1, [0, 1, 2, 3], imported)
+    label(world, 2, [3])
+    overview = project_overview(world.project, world.viewer)
+    assert [entry.n for entry in overview.classes] == [3, 1]
+
+
+def test_the_page_costs_the_same_number_of_queries_whatever_the_project_holds(
+    world: World, signed_in: SignIn, django_assert_max_num_queries: Any
+) -> None:
+    client, url = signed_in(world.manager), reverse("project_overview", args=[world.project.pk])
+    for _ in range(3):
+        make_image(world.project)
+    label(world, 1, list(range(20)))
+    label(world, 2, list(range(20, 40)))
+    embed(world, 1, has_predictions=True)
+    client.get(url)
+    with django_assert_max_num_queries(18):
+        assert client.get(url).status_code == 200
+
+
+def test_training_starts_from_the_page_once_at_a_time(world: World, signed_in: SignIn) -> None:
+    client, url = signed_in(world.lead), reverse("project_train", args=[world.project.pk])
+    assert "no objects yet" in client.post(url, follow=True).content.decode()
+    make_image(world.project)
+    client.post(url)
+    assert "already under way" in client.post(url, follow=True).content.decode()
+    assert Job.objects.filter(project=world.project, kind="iteration").count() == 1
+
+
+def test_the_labeling_screen_knows_where_it_is(world: World, signed_in: SignIn) -> None:
+    client = signed_in(world.rater)
+    response = client.get(reverse("workspace", args=[world.project.pk]))
+    page = response.content.decode()
+    assert f'data-project-id="{world.project.pk}"' in page
+    assert f'data-label-set-id="{shared_label_set(world.project).pk}"' in page
+    assert 'data-project-name="Nuclei"' in page
+    assert "csrftoken" in response.cookies
+
+
+def test_a_fragment_asked_for_after_the_session_ended_leads_to_the_sign_in_page(world: World, client: Client) -> None:
+    url = reverse("project_overview", args=[world.project.pk])
+    response = client.get(url, headers={"HX-Request": "true"}, follow=True)
+    assert response.status_code == 204
+    assert response["HX-Redirect"].startswith(reverse("account_login"))
