@@ -1,0 +1,103 @@
+"""Geometry of plot coordinates without UMAP: alignment to an earlier map, principal components, small fixed layouts."""
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float64]
+
+# Objects that moved more than this quantile of all do not steer the alignment: labels may have pulled them elsewhere.
+STEADY_SHARE = 0.7
+# Random small groups that propose an alignment, and the most objects that judge each: together some 20 ms.
+ALIGNMENT_TRIALS = 200
+MOST_JUDGES = 1000
+GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+
+
+def align_to(points: Floats, previous: Floats) -> Floats:
+    """`points` (n, 2) rotated, mirrored, scaled and moved as one to lie as well as they can on `previous` (n, 2).
+
+    Rows of `previous` with NaN have no earlier place and follow the others. The fit is orthogonal Procrustes
+    (Schoenemann 1966) on the objects that moved least, found by the least median of squares (Rousseeuw 1984): clusters
+    that labels pulled elsewhere do not turn or shrink the rest of the map.
+    """
+    known = np.isfinite(previous).all(axis=1)
+    if not known.any():
+        return points
+    source, target = points[known].astype(np.float64), previous[known].astype(np.float64)
+    matrix, shift = _steadiest_fit(source, target)
+    for _ in range(3):
+        residuals = np.linalg.norm(source @ matrix + shift - target, axis=1)
+        steady = residuals <= np.quantile(residuals, STEADY_SHARE)
+        matrix, shift = _similarity(source[steady], target[steady])
+    return (points @ matrix + shift).astype(np.float32)
+
+
+def _steadiest_fit(source: Points, target: Points) -> tuple[Points, Points]:
+    """Of fits to all objects and to random few, the one with the smallest median distance; the draws are fixed."""
+    rng = np.random.default_rng(0)
+    judges = rng.permutation(len(source))[:MOST_JUDGES]
+    best = _similarity(source, target)
+    least = _median_distance(source[judges], target[judges], best)
+    for trial in range(ALIGNMENT_TRIALS):
+        few = rng.integers(0, len(source), 3 + trial % 6)
+        candidate = _similarity(source[few], target[few])
+        distance = _median_distance(source[judges], target[judges], candidate)
+        if distance < least:
+            best, least = candidate, distance
+    return best
+
+
+def _median_distance(source: Points, target: Points, fit: tuple[Points, Points]) -> float:
+    return float(np.median(np.linalg.norm(source @ fit[0] + fit[1] - target, axis=1)))
+
+
+def _similarity(source: Points, target: Points) -> tuple[Points, Points]:
+    """The 2 x 2 matrix and the shift of the best `source @ matrix + shift` in least squares."""
+    source_center, target_center = source.mean(axis=0), target.mean(axis=0)
+    source, target = source - source_center, target - target_center
+    spread = float((source**2).sum())
+    if spread <= 1e-12 or float((target**2).sum()) <= 1e-12:  # one place: nothing says how to turn or to scale
+        return np.eye(2), target_center - source_center
+    left, values, right = np.linalg.svd(source.T @ target)
+    matrix = (left @ right) * (values.sum() / spread)
+    return matrix, target_center - source_center @ matrix
+
+
+def principal_components(features: Floats) -> Points:
+    """Coordinates (n, 2) along the two directions in which `features` (n, d) differ most; zeros where they do not."""
+    points = np.zeros((len(features), 2))
+    if len(features) < 2 or features.shape[1] == 0:
+        return points
+    centered = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    if len(features) <= features.shape[1]:
+        values, vectors = np.linalg.eigh(centered @ centered.T)  # (n, n): cheaper, and the same components
+        components = vectors * np.sqrt(np.maximum(values, 0))
+    else:
+        _values, vectors = np.linalg.eigh(centered.T @ centered)
+        components = centered @ vectors[:, -2:]
+    for column in range(min(2, components.shape[1])):
+        component = components[:, -1 - column]
+        # A component's sign is arbitrary; the largest entry decides it, so that it is the same everywhere.
+        points[:, column] = component * np.sign(component[np.argmax(np.abs(component))] or 1.0)
+    return points
+
+
+def spiral(n: int) -> Points:
+    """n distinct places (n, 2) in a disk of radius 1, evenly spread (a sunflower's)."""
+    index = np.arange(n)
+    radius = np.sqrt((index + 0.5) / max(1, n))
+    return np.column_stack([radius * np.cos(index * GOLDEN_ANGLE), radius * np.sin(index * GOLDEN_ANGLE)])
+
+
+def small_layout(features: Floats) -> Floats:
+    """Places (n, 2) for few objects, or for objects all alike: by principal components, none exactly on another."""
+    points = principal_components(features)
+    largest = float(np.abs(points).max(initial=0.0))
+    # What is left of objects all alike is rounding, and no direction to show.
+    if largest > 1e-6 * max(1.0, float(np.abs(features).max(initial=0.0))):
+        points = points / largest * 10
+    else:
+        points = np.zeros_like(points)
+    spread = 0.1 if points.any() else 1.0
+    return (points + spread * spiral(len(points))).astype(np.float32)

@@ -1,0 +1,95 @@
+"""Weights on disk: a folder with `model.safetensors` and `model.json`, there as a whole or not at all. No pickle."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+
+from apps.engine.errors import EngineError
+from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.model import PatchModel
+
+WEIGHTS_NAME = "model.safetensors"
+DESCRIPTION_NAME = "model.json"
+FORMAT = 1
+
+
+def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra: Mapping[str, Any]) -> None:
+    """Write the model and its settings as `folder`, replacing one that is there.
+
+    `extra` (JSON values) is kept beside the settings. Everything is written and synced in a folder of another name
+    first, then renamed: a reader, and a machine that loses power, see the whole checkpoint or none.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+    description = {
+        "format": FORMAT,
+        "config": config.to_json(),
+        "class_values": list(model.class_values),
+        "extra": dict(extra),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    draft.mkdir()
+    try:
+        _write_synced(draft / WEIGHTS_NAME, safetensors.torch.save(weights))
+        _write_synced(draft / DESCRIPTION_NAME, json.dumps(description, indent=1, allow_nan=False).encode())
+        _sync_folder(draft)
+        if folder.exists():
+            # A folder cannot be renamed over a filled one.
+            replaced = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+            folder.rename(replaced)
+            draft.rename(folder)
+            shutil.rmtree(replaced)
+        else:
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    _sync_folder(folder.parent)
+
+
+def load_checkpoint(folder: Path) -> tuple[PatchModel, TrainConfig]:
+    """The model, on the CPU and in evaluation mode, and its settings; `EngineError` for what is no checkpoint."""
+    folder = Path(folder)
+    description = read_description(folder)
+    try:
+        config = TrainConfig.from_json(description["config"])
+        model = PatchModel(config, tuple(description["class_values"]))
+        model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_NAME))
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise EngineError(f"The model in {folder.name} cannot be read: {error}") from error
+    return model.eval(), config
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What `save_checkpoint` wrote beside the weights: format, config, class_values, extra."""
+    try:
+        description: dict[str, Any] = json.loads((Path(folder) / DESCRIPTION_NAME).read_text())
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{Path(folder).name} is not a model folder: {error}") from error
+    if description.get("format") != FORMAT:
+        raise EngineError(
+            f"The model in {Path(folder).name} has format {description.get('format')}; this version reads {FORMAT}"
+        )
+    return description
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,86 @@
+"""Which device to compute on, and in which number format."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+
+from apps.engine.errors import EngineError
+
+# torch.float32 stands for "no autocast".
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name, torch's own ("cpu", "cuda:1"); "auto" is the GPU where one can be used, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise EngineError(f"There is no device called {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"The device {name!r} was asked for, but torch finds no usable GPU on this machine")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The format for convolutions: "fp32", "bf16", "fp16", or "auto" = the fastest that the device computes natively.
+
+    bf16 needs a CPU with AVX512-BF16 or AMX, or a GPU from Ampere on (capability 8.0); a GPU with fp16 tensor cores
+    only (Volta, Turing: 7.x) gets fp16, which training accompanies with loss scaling. Emulated bf16 is slower than
+    fp32, so capability decides here, not what torch is willing to run.
+    """
+    if name in PRECISIONS:
+        return PRECISIONS[name]
+    if name != "auto":
+        raise EngineError(f"There is no precision called {name!r}; there are auto, {', '.join(PRECISIONS)}")
+    if device.type == "cuda":
+        major, _minor = torch.cuda.get_device_capability(device)
+        if major >= 8:
+            return torch.bfloat16
+        return torch.float16 if major == 7 else torch.float32
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
+    return torch.float32
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
+    """Run what is inside in `precision` where that is safe; float32 changes nothing."""
+    context: AbstractContextManager[None] = torch.autocast(
+        device.type,
+        dtype=precision if precision != torch.float32 else None,
+        enabled=precision != torch.float32,
+    )
+    return context
+
+
+@contextmanager
+def reproducible(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch inside the block, choose repeatable GPU kernels, and leave the caller's random state as it was."""
+    devices = [device] if device.type == "cuda" else []
+    with (
+        torch.random.fork_rng(devices=devices),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True),
+    ):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def compute_threads(threads: int) -> Iterator[None]:
+    """Let torch compute with so many CPU threads inside the block; 0 is one fewer than there are cores, at least one.
+
+    One core stays for the web server and the database because torch's threads wait for each other after every layer:
+    with as many as there are cores, one busy neighbor stops all of them again and again. Measured on two cores at
+    32 px: beside busy neighbors 70 to 80 patches/s with one thread and 6 to 25 with two; alone, the second thread adds
+    about a third.
+    """
+    before = torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    torch.set_num_threads(threads or max(1, cores - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

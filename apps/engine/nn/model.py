@@ -1,0 +1,30 @@
+"""The whole network of a project: features, the layers of its approach, and a classifier once classes have labels."""
+
+import torch
+from torch import nn
+
+from apps.engine.nn.approaches import create_approach
+from apps.engine.nn.backbones import create_backbone
+from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.heads import LinearClassifier
+
+
+class PatchModel(nn.Module):
+    """`backbone` gives the features that everything else uses; `approach` and `classifier` are for training."""
+
+    def __init__(self, config: TrainConfig, class_values: tuple[int, ...] = ()) -> None:
+        """New random weights from torch's current random state; `class_values` are the classes to tell apart."""
+        super().__init__()
+        self.backbone = create_backbone(config.backbone, encoder_size_px=config.encoder_size_px)
+        self.approach = create_approach(config.approach, self.backbone.feature_dim, config)
+        self.classifier = LinearClassifier(self.backbone.feature_dim, class_values) if class_values else None
+
+    @property
+    def class_values(self) -> tuple[int, ...]:
+        """The classes that the classifier tells apart; none before two have labels."""
+        return self.classifier.class_values if self.classifier is not None else ()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features (n, feature_dim) of images (n, 3, size, size) in 0 to 1."""
+        features: torch.Tensor = self.backbone(images)
+        return features

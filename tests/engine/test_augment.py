@@ -1,0 +1,66 @@
+"""The random views: both renderers agree, every view differs, and a draw does what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from apps.engine.nn.augment import AugmentSettings, ViewDraws, draw_views, render_on_cpu, render_on_device
+from tests.engine.fake_patches import make_patches
+
+CPU = torch.device("cpu")
+USUAL = AugmentSettings()
+STILL = AugmentSettings(
+    max_rotation_degrees=0, scale=(1, 1), max_shift=0, stain=0, brightness=0, contrast=0, saturation=0,
+    hue_degrees=0, blur_probability=0, max_noise=0,
+)  # fmt: skip
+
+
+def draws_for(n: int, size_px: int, settings: AugmentSettings = USUAL) -> ViewDraws:
+    return draw_views(np.random.default_rng(3), n, size_px=size_px, settings=settings)
+
+
+@pytest.mark.parametrize("size_px", [16, 33])
+def test_numba_and_torch_render_the_same_views(size_px: int) -> None:
+    patches = make_patches(5, size_px=size_px)[0].patches
+    wide = AugmentSettings(scale=(0.5, 2.0), max_shift=0.8, blur_probability=0.5, stain=0.5, max_noise=0)
+    draws = draws_for(10, size_px, wide)
+    on_cpu, by_torch = render_on_cpu(patches, draws), render_on_device(patches, draws, CPU)
+    assert on_cpu.shape == by_torch.shape == (10, 3, size_px, size_px)
+    assert on_cpu.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(on_cpu, by_torch, atol=2e-4, rtol=0)
+
+
+def test_the_noise_of_both_renderers_has_the_drawn_strength() -> None:
+    patches = np.full((4, 32, 32, 3), 128, np.uint8)
+    draws = draws_for(8, 32, replace(STILL, max_noise=0.1))
+    for views in (render_on_cpu(patches, draws), render_on_device(patches, draws, CPU)):
+        np.testing.assert_allclose(views.flatten(1).std(dim=1).numpy(), draws.noise, rtol=0.1, atol=1e-3)
+        assert views.mean().item() == pytest.approx(128 / 255, abs=0.005)
+
+
+def test_without_any_strength_a_view_is_the_patch_or_its_mirror_image() -> None:
+    patches = make_patches(2)[0].patches
+    views = render_on_cpu(patches, draws_for(12, 16, STILL)).permute(0, 2, 3, 1).numpy() * 255
+    for i, view in enumerate(views):
+        patch = patches[i % 2].astype(np.float64)
+        assert min(np.abs(view - patch).max(), np.abs(view - patch[:, ::-1]).max()) < 1e-2
+
+
+def test_views_stay_in_range_differ_from_each_other_and_repeat_with_the_seed() -> None:
+    patches = make_patches(1)[0].patches
+    draws = draws_for(6, 16)
+    views = render_on_cpu(patches, draws)
+    assert 0 <= views.min() <= views.max() <= 1
+    distances = torch.cdist(views.flatten(1), views.flatten(1)) + torch.eye(6) * 9
+    assert distances.min() > 0.5
+    assert torch.equal(views, render_on_cpu(patches, draws_for(6, 16)))
+
+
+def test_gray_stays_gray_whatever_hue_and_saturation() -> None:
+    patches = np.full((1, 8, 8, 3), 100, np.uint8)
+    views = render_on_cpu(patches, draws_for(5, 8, replace(STILL, saturation=0.9, hue_degrees=180)))
+    torch.testing.assert_close(views, torch.full_like(views, 100 / 255), atol=2e-3, rtol=0)

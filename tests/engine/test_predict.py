@@ -1,0 +1,147 @@
+"""Predictions: right on separable classes, calibrated on overlapping ones, none below two classes, never NaN."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from apps.engine.errors import EngineError
+from apps.engine.predict import fit_head
+
+
+def make_labeled(
+    counts: dict[int, int], *, distance: float, dims: int = 16, seed: int = 0
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Features and class values of as many objects per class as asked, the classes' centers `distance` apart."""
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([np.full(n, value) for value, n in counts.items()]).astype(np.uint8)
+    centers = {value: np.eye(dims)[k] * distance / np.sqrt(2) for k, value in enumerate(sorted(counts))}
+    features = np.stack([centers[value] for value in values]) + rng.normal(size=(len(values), dims))
+    order = rng.permutation(len(values))
+    return features[order].astype(np.float32), values[order]
+
+
+@pytest.mark.parametrize("values", [[], [0, 0], [0, 3, 3]])
+def test_there_is_no_head_before_two_classes_have_labels(values: list[int]) -> None:
+    assert fit_head(np.zeros((len(values), 4), np.float32), np.array(values, np.uint8), seed=0) is None
+
+
+def test_separable_classes_are_told_apart_under_their_own_values() -> None:
+    features, values = make_labeled({2: 60, 9: 60, 254: 60}, distance=12)
+    some = np.where(np.arange(180) < 120, values, 0).astype(np.uint8)
+    head = fit_head(features.astype(np.float16), some, seed=0)
+    assert head is not None
+    predicted, confidence = head.predict(features.astype(np.float16))
+    assert predicted.dtype == np.uint8
+    assert confidence.dtype == np.float32
+    assert (predicted == values).mean() > 0.99
+    assert ((confidence > 1 / 3) & (confidence <= 1)).all()
+    assert head.quality.accuracy is not None
+    assert head.quality.accuracy > 0.95
+    assert head.quality.classes == [2, 9, 254]
+    assert head.quality.n_train + head.quality.n_held_out == 120
+    assert sum(map(sum, head.quality.confusion)) == head.quality.n_held_out
+    assert abs(head.quality.n_held_out - 24) <= 2
+    json.dumps(head.quality.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("n", [150, 1500])
+def test_confidence_is_calibrated_on_objects_never_seen(n: int) -> None:
+    features, values = make_labeled({1: n, 2: n}, distance=1.5, dims=64)
+    unseen, truth = make_labeled({1: 3000, 2: 3000}, distance=1.5, dims=64, seed=1)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    predicted, confidence = head.predict(unseen)
+    accuracy = float((predicted == truth).mean())
+    assert 0.65 < accuracy < 0.85
+    assert float(confidence.mean()) == pytest.approx(accuracy, abs=0.06)
+    for low, high in ((0.5, 0.7), (0.7, 0.9), (0.9, 1.0)):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.sum() > 300:
+            assert (predicted == truth)[inside].mean() == pytest.approx(confidence[inside].mean(), abs=0.1)
+
+
+def test_the_measured_quality_is_that_on_unseen_objects() -> None:
+    features, values = make_labeled({1: 800, 2: 400}, distance=2)
+    unseen, truth = make_labeled({1: 2000, 2: 1000}, distance=2, seed=1)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    predicted, _confidence = head.predict(unseen)
+    assert head.quality.accuracy == pytest.approx((predicted == truth).mean(), abs=0.05)
+    balanced = np.mean([(predicted == truth)[truth == value].mean() for value in (1, 2)])
+    assert head.quality.balanced_accuracy == pytest.approx(balanced, abs=0.06)
+    assert head.quality.ece is not None
+    assert head.quality.ece < 0.12
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
+    features, values = make_labeled({1: 950, 2: 50}, distance=3)
+    unseen, truth = make_labeled({1: 500, 2: 500}, distance=3, seed=1)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    predicted, _confidence = head.predict(unseen)
+    assert (predicted == truth)[truth == 2].mean() > 0.75
+
+
+@pytest.mark.parametrize("counts", [{1: 1, 2: 1}, {1: 1, 2: 30}, {1: 2, 2: 2, 3: 1}, dict.fromkeys(range(1, 40), 1)])
+def test_few_labels_give_finite_predictions_that_do_not_claim_certainty(counts: dict[int, int]) -> None:
+    features, values = make_labeled(counts, distance=20, dims=64)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    predicted, confidence = head.predict(features)
+    assert np.isfinite(confidence).all()
+    assert (confidence < 0.999).all()
+    assert set(predicted) <= set(counts)
+    json.dumps(head.quality.to_json(), allow_nan=False)
+
+
+def test_where_nothing_can_be_held_out_the_quality_says_so() -> None:
+    features, values = make_labeled({1: 1, 2: 1}, distance=5)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    assert head.quality.accuracy is head.quality.balanced_accuracy is head.quality.ece is None
+    assert (head.quality.n_train, head.quality.n_held_out) == (2, 0)
+
+
+def test_equal_constant_and_broken_features_never_give_nan() -> None:
+    values = np.array([1, 2] * 10, np.uint8)
+    broken = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    broken[:, 2] = 7.0
+    broken[4] = np.nan
+    broken[5, 1] = np.inf
+    for features in (np.ones((20, 6), np.float32), np.zeros((20, 6), np.float16), broken):
+        head = fit_head(features, values, seed=0)
+        assert head is not None
+        assert np.isfinite(head.weights).all()
+        assert np.isfinite(head.predict(features)[1]).all()
+
+
+def test_the_same_seed_gives_the_same_head() -> None:
+    features, values = make_labeled({1: 40, 2: 25}, distance=2)
+    first, second = fit_head(features, values, seed=5), fit_head(features, values, seed=5)
+    assert first is not None
+    assert second is not None
+    np.testing.assert_array_equal(first.weights, second.weights)
+    assert first.temperature == second.temperature
+    assert first.quality == second.quality
+
+
+def test_of_very_many_labels_a_sample_is_used_with_the_rare_classes_whole() -> None:
+    features, values = make_labeled({1: 14_000, 2: 3_000, 3: 20}, distance=8, dims=8)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    n = head.quality.n_train + head.quality.n_held_out
+    assert 9_000 < n <= 10_000
+    assert (head.predict(features)[0] == values)[values == 3].mean() > 0.9
+
+
+def test_no_objects_to_predict_and_a_wrong_length() -> None:
+    features, values = make_labeled({1: 5, 2: 5}, distance=2)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    assert [len(part) for part in head.predict(features[:0])] == [0, 0]
+    with pytest.raises(EngineError, match="10 objects"):
+        fit_head(features, values[:-1], seed=0)
