@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.devices import choose_device
 from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.train import TrainResult, train_model
 from apps.engine.predict import draw_held_out, fit_head
@@ -29,16 +30,31 @@ from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 
 SEED = 0
-# Objects seen over a whole training. A first one learns from nothing; later ones start from weights that know the
-# project's objects and have only its new labels to learn.
-FIRST_TRAINING_OBJECTS, LATER_TRAINING_OBJECTS = 60_000, 15_000
-FEWEST_EPOCHS, MOST_FIRST_EPOCHS, MOST_LATER_EPOCHS = 2, 30, 8
 
 
-def default_epochs(n_objects: int, *, first: bool) -> int:
-    """Epochs that give a useful map soon: many over few objects, few over many."""
-    budget, most = (FIRST_TRAINING_OBJECTS, MOST_FIRST_EPOCHS) if first else (LATER_TRAINING_OBJECTS, MOST_LATER_EPOCHS)
-    return int(np.clip(round(budget / max(n_objects, 1)), FEWEST_EPOCHS, most))
+@dataclass(frozen=True)
+class TrainingBudget:
+    """Objects that a whole training may see, so that the map comes soon: many epochs over few objects, few over many.
+
+    A first training knows nothing; later ones start from weights that know the project's objects and have only its new
+    labels to learn.
+    """
+
+    first: int
+    later: int
+    fewest_epochs: int
+    most_epochs: int
+
+    def epochs(self, n_objects: int, *, first: bool) -> int:
+        budget = self.first if first else self.later
+        return int(np.clip(round(budget / max(n_objects, 1)), self.fewest_epochs, self.most_epochs))
+
+
+# A core trains on some 80 to 150 objects a second: half a minute for a few hundred nuclei. A GPU, on thousands.
+TRAINING_BUDGETS = {
+    "cpu": TrainingBudget(first=3_000, later=2_000, fewest_epochs=2, most_epochs=30),
+    "cuda": TrainingBudget(first=2_000_000, later=300_000, fewest_epochs=5, most_epochs=100),
+}
 
 
 @dataclass
@@ -87,10 +103,11 @@ def _compute(project: Project, params: dict[str, Any], work: Path, report: Repor
     held_out = draw_held_out(values, seed=SEED)
     parent = latest_model_version(project)
     train = params.get("train", True) or parent is None
+    budget = TRAINING_BUDGETS[choose_device("auto").type]
     config = TrainConfig(
         approach=params.get("approach") or project.approach,
         encoder_size_px=project.encoder_size_px,
-        epochs=params.get("epochs") or default_epochs(n, first=parent is None),
+        epochs=params.get("epochs") or budget.epochs(n, first=parent is None),
         seed=SEED,
     )
     usable_parent = parent if parent and _same_architecture(parent, config) else None
