@@ -1,0 +1,56 @@
+"""A job's page says what came of it, whatever kind of job it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.projects.models import Job
+
+pytestmark = pytest.mark.django_db
+RESULTS = {
+    "import": (
+        {
+            "images": [{"name": "a.png", "n_objects": 12, "notes": ["one id in two pieces"]}],
+            "errors": [{"file": "b.png", "cause": "the file is truncated"}],
+            "already_imported": [{"name": "c.png", "as": "d.png"}],
+        },
+        ["one id in two pieces", "the file is truncated", "d.png"],
+    ),
+    "export": ({"images": 3, "objects": 1200, "labeled": 7, "archive": "labels-1.zip"}, ["7 of 1,200", "Download"]),
+    "iteration": (
+        {
+            "objects": 1200,
+            "labeled": 7,
+            "model_version": 4,
+            "embedding": 5,
+            "epochs": 3,
+            "seconds": {"train": 12.3, "map": 4.0},
+            "accuracy": 0.9,
+            "balanced_accuracy": 0.875,
+        },
+        ["Model v4, map 5", "train 12.3"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_the_result_of_a_finished_job_is_shown(world, signed_in, make_job, kind):
+    result, shown = RESULTS[kind]
+    job = make_job(kind=kind, state=Job.State.FINISHED, result=result)
+    page = signed_in(world.manager).get(f"/projects/{world.project.pk}/jobs/{job.pk}/").content.decode()
+    assert [text for text in shown if text not in page] == []
+
+
+def test_a_failed_job_shows_its_cause(world, signed_in, make_job):
+    job = make_job(kind="export", state=Job.State.FAILED, error="the disk is full")
+    assert (
+        "the disk is full"
+        in signed_in(world.viewer).get(f"/projects/{world.project.pk}/jobs/{job.pk}/").content.decode()
+    )
+
+
+def test_a_viewer_is_offered_no_download(world, signed_in, make_job):
+    job = make_job(kind="export", state=Job.State.FINISHED, result=RESULTS["export"][0])
+    assert (
+        "Download" not in signed_in(world.viewer).get(f"/projects/{world.project.pk}/jobs/{job.pk}/").content.decode()
+    )
