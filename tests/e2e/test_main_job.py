@@ -134,9 +134,7 @@ def test_from_signing_in_to_masks_with_classes(
     first = label_selection(page, "1")
     assert first == region
     page.keyboard.press("z")
-    page.wait_for_function(
-        "() => window.patchsorter.unsaved() === 0 && window.patchsorter.labels().every(v => v === 0)"
-    )
+    wait_until(page, "page.unsaved() === 0 && page.labels().every(value => value === 0)")
     label_selection(page, "2")
 
     bounds = handle(page, "bounds()")
@@ -233,7 +231,7 @@ def test_labels_made_offline_are_kept_and_saved_when_the_network_is_back(site: S
     handle(page, "pick([21])")
     page.keyboard.press("2")
     wait_until(page, "page.unsaved() === 1 && page.labelOf(21) === 2")
-    expect(page.get_by_test_id("saving")).to_contain_text("not saved")
+    expect(page.get_by_test_id("saving")).to_contain_text("Not saved")
     window.set_offline(False)
     wait_until(page, "page.unsaved() === 0")
     page.reload()
