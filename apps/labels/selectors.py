@@ -37,7 +37,7 @@ def class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
 
 
 def changes_since(label_set: LabelSet, revision: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Ordinals (k,) that changed after `revision`, each once, and the class values (k,) they have now."""
+    """Ordinals (k,) that changed after `revision`, each once, ascending, and the class values (k,) they have now."""
     return read_values(
         """
         SELECT DISTINCT label.ordinal, label.value
@@ -45,6 +45,7 @@ def changes_since(label_set: LabelSet, revision: int) -> tuple[NDArray[np.int64]
         JOIN labels_labelevent event ON event.action_id = action.id
         JOIN labels_label label ON label.label_set_id = %s AND label.ordinal = event.ordinal
         WHERE action.label_set_id = %s AND action.sequence > %s
+        ORDER BY label.ordinal
         """,
         [label_set.pk, label_set.pk, revision],
     )
