@@ -118,8 +118,7 @@ def attach(folder: Path, *, settings: Mapping[str, str] | None = None) -> Embedd
     try:
         _wait_for(lambda: try_lock(holders, shared=True), STOP_PATIENCE_S, f"{folder} is still being shut down")
         with _start_lock(folder):
-            keeper = None if _keeper_lives(folder) else _launch(folder, settings or {})
-            state = _wait_until_ready(folder, keeper)
+            keeper, state = _start_or_join(folder, settings or {})
     except BaseException:
         os.close(holders)
         raise
@@ -243,6 +242,31 @@ def _keeper_lives(folder: Path) -> bool:
         return not try_lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _start_or_join(folder: Path, settings: Mapping[str, str]) -> tuple[subprocess.Popen[bytes] | None, State]:
+    """A server that answers. One that was found may be ending just now, or be dead with its keeper's lock not yet taken
+    back by the kernel; then it is looked at again."""
+    deadline = time.monotonic() + START_PATIENCE_S
+    while True:
+        keeper = None if _keeper_lives(folder) else _launch(folder, settings)
+        try:
+            state = _wait_until_ready(folder, keeper)
+        except EmbeddedPostgresError:
+            if keeper is not None or time.monotonic() > deadline:
+                raise
+        else:
+            if _answers(state) or time.monotonic() > deadline:
+                return keeper, state
+        time.sleep(0.05)
+
+
+def _answers(state: State) -> bool:
+    try:
+        psycopg.connect(host=state.socket_folder, user=SUPERUSER, dbname="postgres", connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _launch(folder: Path, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
