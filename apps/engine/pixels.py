@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.engine.components import FoundObjects
+from apps.engine.durable import TEMPORARY_SUFFIX, sync_folder
 from apps.engine.errors import EngineError
 from apps.engine.jit import kernel
 
-TEMPORARY_SUFFIX = ".partial"
 PARTS = ("pixels", "objects", "centroids")
 MAX_OPEN_IMAGES = 512
 
@@ -63,7 +63,7 @@ def write_image(folder: Path, key: str, image: npt.NDArray[np.uint8], found: Fou
         list(pool.map(_write_synced, temporary.values(), arrays.values()))
     for part in arrays:
         os.replace(temporary[part], part_path(folder, key, part))
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def part_path(folder: Path, key: str, part: str) -> Path:
@@ -233,20 +233,6 @@ def _write_synced(path: Path, array: npt.NDArray[np.generic]) -> None:
             file.write(contiguous.data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renames durable. Not every system can open a folder; there the rename is all there is."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
 
 
 @kernel

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from apps.engine.durable import replacing
 from apps.engine.errors import EngineError
 from apps.engine.masks import UNLABELED_COLOR, UNLABELED_VALUE
 
@@ -136,8 +136,5 @@ def _encode_png(picture: npt.NDArray[np.generic]) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Under a temporary name first, so that a name that exists is a file that is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        file.write(data)

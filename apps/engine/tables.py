@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.engine import csvfiles
+from apps.engine.durable import replacing
 from apps.engine.errors import BadInput
 
 
@@ -57,25 +59,29 @@ class ClassTable:
         return len(self.line)
 
 
+# Names that a spreadsheet would take for a formula are refused on their way in; an e-mail address may begin so.
+FORMULA_STARTS = ("=", "+", "-", "@")
+
+
 def write_objects_csv(path: Path, rows: Iterable[ObjectRow]) -> int:
     """Write objects.csv and return the number of objects. Rows may be a generator: nothing is gathered in memory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
     n = 0
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(ObjectRow._fields)
         for row in rows:
-            # nine digits bring a 32-bit float back exactly
-            writer.writerow(
-                row._replace(
-                    row=f"{row.row:.9g}",  # type: ignore[arg-type]
-                    column=f"{row.column:.9g}",  # type: ignore[arg-type]
-                    confidence="" if row.confidence is None else f"{row.confidence:.4f}",  # type: ignore[arg-type]
-                )
-            )
+            cells = row._asdict() | {
+                "row": f"{row.row:.9g}",  # nine digits bring a 32-bit float back exactly
+                "column": f"{row.column:.9g}",
+                "confidence": "" if row.confidence is None else f"{row.confidence:.4f}",
+            }
+            if row.labeled_by.startswith(FORMULA_STARTS):
+                cells["labeled_by"] = f"'{row.labeled_by}"  # by which spreadsheets mark text
+            writer.writerow(cells.values())
             n += 1
-    os.replace(temporary, path)
+        file.flush()
+        file.detach()
     return n
 
 

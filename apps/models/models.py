@@ -25,10 +25,10 @@ class ModelVersion(models.Model):
 
 
 class TrainingRun(models.Model):
-    """The attempt that made a model version, or failed to."""
+    """How a model version came about. (An attempt that failed is a job with its error.)"""
 
     job = models.OneToOneField(Job, models.CASCADE, related_name="training_run")
-    model_version = models.OneToOneField(ModelVersion, models.CASCADE, null=True, related_name="training_run")
+    model_version = models.OneToOneField(ModelVersion, models.CASCADE, related_name="training_run")
     settings = models.JSONField(default=dict)
     n_objects = models.PositiveIntegerField()
     n_labeled = models.PositiveIntegerField()

@@ -13,6 +13,9 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from apps.common.wire import encode_plot, gzipped
+from apps.engine.durable import move_folder
+from apps.engine.errors import EngineError
+from apps.engine.nn.approaches import APPROACHES
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
 from apps.engine.nn.embed import embed_patches
@@ -55,6 +58,12 @@ TRAINING_BUDGETS = {
     "cpu": TrainingBudget(first=3_000, later=2_000, fewest_epochs=2, most_epochs=30),
     "cuda": TrainingBudget(first=2_000_000, later=300_000, fewest_epochs=5, most_epochs=100),
 }
+
+
+def check_approach(name: str) -> None:
+    """Raises EngineError for an approach that is not in the registry."""
+    if name not in APPROACHES:
+        raise EngineError(f"there is no approach {name!r}; there are {', '.join(sorted(APPROACHES))}")
 
 
 @dataclass
@@ -211,7 +220,7 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
             settings=outcome.config.to_json(),
             quality=outcome.quality,
         )
-        _move_in(work / "model", model_folder(version))
+        move_folder(work / "model", model_folder(version))
         TrainingRun.objects.create(
             job=job,
             model_version=version,
@@ -233,16 +242,9 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
         has_predictions=outcome.has_predictions,
         quality=outcome.quality,
     )
-    _move_in(work / "embedding", folder(project, "embeddings") / str(embedding.number))
+    move_folder(work / "embedding", folder(project, "embeddings") / str(embedding.number))
     send_event_on_commit(project.pk, EmbeddingReady(type="embedding.ready", number=embedding.number, n=embedding.n))
     return embedding
-
-
-def _move_in(source: Path, target: Path) -> None:
-    """Rename a finished folder to its final name; what lies there has no row and was left by a crash just here."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    source.rename(target)
 
 
 class _Clock:

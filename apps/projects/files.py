@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
+from apps.engine.durable import replacing
 from apps.projects.models import Project
 
 
@@ -26,16 +26,8 @@ def folder(project: Project, *parts: str | int) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write so that a power cut leaves the old file or the new one, never a half: temporary name, sync, rename."""
-    temporary = path.with_name(f"{path.name}.part-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(content)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -43,12 +35,6 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    temporary = path.with_name(f"{path.name}.part-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """An .npy file, without pickle."""
+    with replacing(path) as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)

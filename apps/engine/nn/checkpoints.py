@@ -11,6 +11,7 @@ from typing import Any
 import safetensors.torch
 from safetensors import SafetensorError
 
+from apps.engine.durable import sync_folder
 from apps.engine.errors import EngineError
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.model import PatchModel
@@ -40,7 +41,7 @@ def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra:
     try:
         _write_synced(draft / WEIGHTS_NAME, safetensors.torch.save(weights))
         _write_synced(draft / DESCRIPTION_NAME, json.dumps(description, indent=1, allow_nan=False).encode())
-        _sync_folder(draft)
+        sync_folder(draft)
         if folder.exists():
             # A folder cannot be renamed over a filled one.
             replaced = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
@@ -51,7 +52,7 @@ def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra:
             draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
 def load_checkpoint(folder: Path) -> tuple[PatchModel, TrainConfig]:
@@ -85,11 +86,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -99,7 +99,6 @@ class Migration(migrations.Migration):
                 (
                     "model_version",
                     models.OneToOneField(
-                        null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="training_run",
                         to="dl_models.modelversion",

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
 
 from apps.common.commands import JsonCommand
+from apps.models.pipelines import check_approach
 from apps.models.services import IterationRefused, check_can_iterate
 from apps.models.tasks import run_iteration
 from apps.projects.jobs import create_job
@@ -25,6 +25,8 @@ class Command(JsonCommand):
     def run(self, **options: Any) -> dict[str, Any]:
         project = find_project(options["project"])
         check_can_iterate(project, options["epochs"])
+        if options["approach"]:
+            check_approach(options["approach"])
         try:
             # Not queued: the job runs in this process, and the pages show it like any other.
             job = create_job(
@@ -37,7 +39,6 @@ class Command(JsonCommand):
             )
         except IntegrityError as error:
             raise IterationRefused("an iteration of this project is already under way") from error
-        print(f"job {job.pk} of {project}", file=sys.stderr)
         run_iteration(job.pk)
         job.refresh_from_db()
         if job.state != Job.State.FINISHED:
