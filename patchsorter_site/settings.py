@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -28,12 +30,24 @@ def _secret_key() -> str:
         return key
     DATA_DIR.mkdir(parents=True, exist_ok=True)
     path = DATA_DIR / "secret_key"
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with suppress(FileNotFoundError):
+        if path.stat().st_size == 0:
+            path.unlink()  # what a crash left
+    if not path.exists():
+        descriptor, temporary = tempfile.mkstemp(dir=DATA_DIR, prefix="secret_key.")  # mode 0600
+        with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was quicker: its key counts
+            os.link(temporary, path)
+        os.unlink(temporary)
     return path.read_text()
+
+
+def _private_folder(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
 
 
 def _database(url: str) -> dict[str, object]:
@@ -127,6 +141,7 @@ DATABASES = {
     "default": _database(os.environ["DATABASE_URL"]),
     "owner": _database(os.environ.get("DATABASE_OWNER_URL", os.environ["DATABASE_URL"])),
 }
+EMBEDDED_DATABASE = _flag("PATCHSORTER_EMBEDDED_DATABASE", False)  # set by manage.py where it starts the database
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -179,21 +194,33 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024 * 1024  # ordinals of a whole lasso: 4 bytes each
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
-FILE_UPLOAD_TEMP_DIR = None
+FILE_UPLOAD_TEMP_DIR = _private_folder(DATA_DIR / "incoming")  # /tmp may be small, or memory
 
 # Server folders from which `import_images` may read; unset: whatever the operator at the shell can read.
 IMPORT_ROOTS = [Path(root).resolve() for root in _list("PATCHSORTER_IMPORT_ROOTS")]
 UPLOAD_MAX_BYTES = int(os.environ.get("PATCHSORTER_UPLOAD_MAX_BYTES", 2 * 1024**3))
 
-# allauth counts sign-in attempts in the cache: one web process keeps them itself, several share them through Redis.
+# allauth counts sign-in attempts in the default cache: one web process keeps them itself, several share them through
+# Redis. Nothing else goes there, so that nothing pushes them out.
+_CACHE_ENTRIES = {"default": 100_000, "pictures": 300, "reviews": 10_000}
 REDIS_URL = os.environ.get("REDIS_URL")
 if REDIS_URL:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+    CACHES: dict[str, dict[str, object]] = {
+        name: {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": name}
+        for name in _CACHE_ENTRIES
+    }
     CHANNEL_LAYERS = {
         "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
     }
 else:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CACHES = {
+        name: {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": name,
+            "OPTIONS": {"MAX_ENTRIES": n_entries},
+        }
+        for name, n_entries in _CACHE_ENTRIES.items()
+    }
     CHANNEL_LAYERS = {"default": {"BACKEND": "apps.common.channel_layer.PostgresChannelLayer"}}
 
 # `retry` must outlast every job: the ORM broker hands a task out again once it has passed, whether or not the task

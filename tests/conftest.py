@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.test import Client
 from django_vite.core.asset_loader import DjangoViteAssetLoader
@@ -103,7 +103,8 @@ def make_job(world: World) -> Callable[..., Job]:
 def own_media(tmp_path: Path) -> Iterator[None]:
     """Every test has its own files and an empty cache."""
     before, settings.MEDIA_ROOT = settings.MEDIA_ROOT, tmp_path / "media"
-    cache.clear()
+    for cache in caches.all():
+        cache.clear()
     yield
     settings.MEDIA_ROOT = before
     shutil.rmtree(tmp_path / "media", ignore_errors=True)

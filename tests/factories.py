@@ -42,7 +42,8 @@ def make_organization(name: str = "") -> Organization:
 def make_member(
     organization: Organization, name: str = "", role: str = OrganizationMember.Role.MEMBER
 ) -> OrganizationMember:
-    return add_organization_member(organization=organization, user=make_user(name), role=role, added_by=None)
+    user = make_user(name, organization=organization)
+    return add_organization_member(organization=organization, user=user, role=role, added_by=None)
 
 
 def make_project(organization: Organization, created_by: User | None = None, **fields: Any) -> Project:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.forms import ChangePasswordForm
 from django import forms
 
 from apps.accounts.models import OrganizationMember
@@ -33,6 +34,15 @@ class InviteForm(forms.Form):
     def __init__(self, *args: Any, with_owner: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = role_choices(with_owner=with_owner)  # type: ignore[attr-defined]
+
+
+class NewPasswordForm(ChangePasswordForm):
+    def clean_password1(self) -> str:
+        """Another one than the present, which may be known to the administrator who made it."""
+        password: str = self.cleaned_data["password1"]
+        if self.user.check_password(password):
+            raise forms.ValidationError("Choose another password than the one until now.")
+        return password
 
 
 class RoleForm(forms.Form):

@@ -26,6 +26,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     name = models.CharField(max_length=120, blank=True)
     is_active = models.BooleanField(default=True)
     must_change_password = models.BooleanField(default=False)  # the present one was made by an administrator
+    # Whose administrators made the account: they alone close it or give it a new password. None: nobody does.
+    home_organization = models.ForeignKey("Organization", models.SET_NULL, null=True, blank=True, related_name="+")
     date_joined = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar[UserManager] = UserManager()

@@ -25,10 +25,5 @@ def organization_role_of(user: User, organization: Organization) -> str | None:
     )
 
 
-def is_only_in(user: User, organization: Organization) -> bool:
-    """Whether the account is this organization's alone, so that its administrators may speak for it."""
-    return not OrganizationMember.objects.filter(user=user).exclude(organization=organization).exists()
-
-
 def user_by_email(email: str) -> User | None:
     return User.objects.filter(email=email.strip().lower()).first()

@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from apps.accounts.models import Organization, OrganizationMember, User
-from apps.accounts.selectors import is_only_in, organization_role_of, user_by_email
+from apps.accounts.selectors import organization_role_of, user_by_email
 from apps.accounts.signals import organization_member_removed
 from apps.audit.services import record
 
@@ -60,9 +60,15 @@ def create_user(
 ) -> User:
     """Make an account. It can sign in but sees nothing until it is a member of something.
 
-    `organization` is only where the event is noted. Raises ValidationError for a bad or taken e-mail address.
+    `organization` is its home: the one whose administrators made it and may close it or give it a new password.
+    Raises ValidationError for a bad or taken e-mail address.
     """
-    user = User(email=email.strip().lower(), name=name.strip(), must_change_password=must_change_password)
+    user = User(
+        email=email.strip().lower(),
+        name=name.strip(),
+        must_change_password=must_change_password,
+        home_organization=organization,
+    )
     user.full_clean(exclude=["password"])
     user.set_password(password)
     user.save()
@@ -100,6 +106,9 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
         )
     elif organization_role_of(user, organization):
         raise ValidationError({"email": "This person is a member already."})
+    elif user.home_organization is None and not user.organization_memberships.exists():
+        user.home_organization = organization  # it belongs nowhere any more, so to nobody else
+        user.save(update_fields=["home_organization"])
     member = add_organization_member(organization=organization, user=user, role=role, added_by=invited_by)
     return Invitation(member=member, one_time_password=one_time_password)
 
@@ -135,6 +144,9 @@ def remove_organization_member(*, member: OrganizationMember, removed_by: User) 
     _check_not_last_owner(member)
     organization, user = member.organization, member.user
     member.delete()
+    if user.home_organization == organization:  # else they could be added again and their account be taken over
+        user.home_organization = None
+        user.save(update_fields=["home_organization"])
     organization_member_removed.send(
         sender=OrganizationMember, organization=organization, user=user, removed_by=removed_by
     )
@@ -152,7 +164,7 @@ def deactivate_member(*, member: OrganizationMember, deactivated_by: User) -> No
         raise ValidationError("You cannot deactivate your own account.")
     member.user.is_active = False
     member.user.save(update_fields=["is_active"])
-    _record(deactivated_by, "account.deactivate", f"account {member.user.email}", member.organization)
+    _record_change(member.user, deactivated_by, "account.deactivate")
 
 
 @transaction.atomic
@@ -162,7 +174,7 @@ def reactivate_member(*, member: OrganizationMember, reactivated_by: User) -> No
     _check_account_is_ours(member)
     member.user.is_active = True
     member.user.save(update_fields=["is_active"])
-    _record(reactivated_by, "account.reactivate", f"account {member.user.email}", member.organization)
+    _record_change(member.user, reactivated_by, "account.reactivate")
 
 
 @transaction.atomic
@@ -175,7 +187,7 @@ def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
     member.user.set_password(password)
     member.user.must_change_password = True
     member.user.save(update_fields=["password", "must_change_password"])
-    _record(reset_by, "account.password.reset", f"account {member.user.email}", member.organization)
+    _record_change(member.user, reset_by, "account.password.reset")
     return password
 
 
@@ -210,7 +222,10 @@ def _one_time_password() -> str:
 def _locked(member: OrganizationMember) -> OrganizationMember:
     """The row as it is now. The organization's lock keeps two owners from removing each other at once."""
     Organization.objects.select_for_update(no_key=True).get(pk=member.organization_id)
-    return OrganizationMember.objects.select_related("user", "organization").get(pk=member.pk)
+    found = OrganizationMember.objects.select_related("user", "organization").filter(pk=member.pk).first()
+    if found is None:
+        raise ValidationError("This person is no longer a member.")
+    return found
 
 
 def _check_may_give(actor: User | None, organization: Organization, role: str) -> None:
@@ -234,10 +249,14 @@ def _check_not_last_owner(member: OrganizationMember) -> None:
 
 
 def _check_account_is_ours(member: OrganizationMember) -> None:
-    if member.user.is_superuser or not is_only_in(member.user, member.organization):
+    if member.user.is_superuser or member.user.home_organization_id != member.organization_id:
         raise ValidationError(
-            "This account also belongs elsewhere, so it is not yours to change. You can remove it from this organization."
+            "This account was made elsewhere, so it is not yours to change. You can remove it from this organization."
         )
+
+
+def _record_change(user: User, actor: User, action: str) -> None:
+    record_for_account(user=user, actor=actor, action=action, subject=f"account {user.email}")
 
 
 def _record(actor: User | None, action: str, subject: str, organization: Organization | None, **detail: Any) -> None:

@@ -7,14 +7,14 @@ from allauth.account import views as allauth_views
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse, reverse_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.access import MANAGING_ROLES, get_organization_for_user
-from apps.accounts.forms import InviteForm, RoleForm, role_choices
+from apps.accounts.forms import InviteForm, NewPasswordForm, RoleForm, role_choices
 from apps.accounts.models import Organization, OrganizationMember
 from apps.accounts.selectors import members_of, memberships_of, organization_role_of
 from apps.accounts.services import (
@@ -27,7 +27,7 @@ from apps.accounts.services import (
     reset_password,
 )
 from apps.common.forms import add_errors
-from apps.common.requests import AuthenticatedRequest
+from apps.common.requests import AuthenticatedRequest, posted
 
 Role = OrganizationMember.Role
 
@@ -64,6 +64,7 @@ class InactiveView(allauth_views.AccountInactiveView):
 
 class PasswordChangeView(_WithoutPlaceholders, allauth_views.PasswordChangeView):
     template_name = "accounts/password_change.html"
+    form_class = NewPasswordForm
     success_url = reverse_lazy("account_home")
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -106,7 +107,7 @@ def organization_members(request: AuthenticatedRequest, organization_id: int) ->
 def organization_invite(request: AuthenticatedRequest, organization_id: int) -> HttpResponse:
     organization = get_organization_for_user(request.user, organization_id, to_manage=True)
     is_owner = organization_role_of(request.user, organization) == Role.OWNER
-    form = InviteForm(_posted(request), with_owner=is_owner)
+    form = InviteForm(posted(request), with_owner=is_owner)
     if form.is_valid():
         try:
             invitation = invite_member(organization=organization, invited_by=request.user, **form.cleaned_data)
@@ -114,7 +115,7 @@ def organization_invite(request: AuthenticatedRequest, organization_id: int) -> 
             add_errors(form, error)
         else:
             if invitation.one_time_password is None:
-                messages.success(request, f"{invitation.member.user} is now a member.")
+                messages.success(request, f"The account with the address {form.cleaned_data['email']} was added.")
                 return redirect("organization_members", organization.pk)
             return _show_password(request, organization, invitation.member, invitation.one_time_password)
     return render(
@@ -225,8 +226,3 @@ def _show_password(
             "sign_in_url": request.build_absolute_uri(reverse("account_login")),
         },
     )
-
-
-def _posted(request: AuthenticatedRequest) -> QueryDict | None:
-    """What a form is bound to: an empty POST is a form without its fields, not a first look at the page."""
-    return request.POST if request.method == "POST" else None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from rest_framework.request import Request
 
 if TYPE_CHECKING:
@@ -22,3 +22,8 @@ class ApiRequest(Request):
     """A request that the API's default permission, IsAuthenticated, has let through."""
 
     user: User
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """What a form is bound to: an empty POST is a form without its fields, not a first look at the page."""
+    return request.POST if request.method == "POST" else None

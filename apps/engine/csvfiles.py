@@ -15,7 +15,8 @@ SEPARATORS = (",", ";", "\t")
 def read_rows(
     source: str | os.PathLike[str] | bytes, *, name: str | None = None
 ) -> tuple[list[tuple[int, list[str]]], str]:
-    """([(line number from 1, stripped cells)], name shown to the user); empty lines are left out. Raises BadInput."""
+    """([(line number from 1, stripped cells)], name shown to the user); empty lines are left out. Raises BadInput, also
+    where no line is left."""
     if isinstance(source, bytes):
         data, shown = source, name or "file"
     else:
@@ -25,15 +26,13 @@ def read_rows(
             data = path.read_bytes()
         except OSError as error:
             raise BadInput(shown, f"the file cannot be read ({error.strerror or type(error).__name__})") from error
-    if not data.strip():
-        raise BadInput(shown, "the file is empty")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(shown, "this is not a CSV file in UTF-8") from error
     if "\0" in text:
         raise BadInput(shown, "this is not a CSV file (it holds binary data)")
-    first_line = text.lstrip().splitlines()[0]
+    first_line = next(iter(text.lstrip().splitlines()), "")
     separator = max(SEPARATORS, key=first_line.count)  # the first of them where none occurs
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     rows: list[tuple[int, list[str]]] = []
@@ -44,6 +43,8 @@ def read_rows(
                 rows.append((reader.line_num, stripped))
     except csv.Error as error:
         raise BadInput(shown, f"line {reader.line_num} is not valid CSV ({error})") from error
+    if not rows:
+        raise BadInput(shown, "the file is empty")
     return rows, shown
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from apps.engine import png
 from apps.engine.errors import BadInput
 
 MAX_PIXELS = 400_000_000
+HEADER_BYTES = 1024  # what a format is recognized by, and all of a PNG's header
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 KNOWN_OTHERS = (
@@ -95,32 +97,43 @@ def read_mask(
 
 def read_size(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) from the header alone. Raises BadInput for what is no supported image or too large."""
-    data, shown = _load(source, name)
-    kind = _kind_of(data, shown)
-    with _readable_errors(kind, shown):
-        if kind == "PNG":
-            header = png.read_header(data, shown)
-            height, width = header.height, header.width
-        elif kind == "TIFF":
-            with tifffile.TiffFile(io.BytesIO(data)) as tif:
-                height, width = _tiff_size(tif, shown)
-        else:
-            image = _open_with_pillow(data, kind)
-            width, height = image.size
+    shown = _shown(source, name)
+    with _opened(source, shown) as file:
+        start = file.read(HEADER_BYTES)
+        if not start:
+            raise BadInput(shown, "the file is empty (0 bytes)")
+        kind = _kind_of(start, shown)
+        file.seek(0)
+        with _readable_errors(kind, shown):
+            if kind == "PNG":
+                header = png.read_header(start, shown)
+                height, width = header.height, header.width
+            elif kind == "TIFF":
+                with tifffile.TiffFile(file) as tif:
+                    height, width = _tiff_size(tif, shown)
+            else:
+                width, height = _open_with_pillow(file, kind).size
     _check_size(height, width, shown, max_pixels)
     return height, width
 
 
+def _shown(source: Source, name: str | None) -> str:
+    return name or ("file" if isinstance(source, bytes) else Path(source).name)
+
+
+@contextmanager
+def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+            yield file
+    except OSError as error:
+        raise BadInput(name, f"the file cannot be read ({error.strerror or type(error).__name__})") from error
+
+
 def _load(source: Source, name: str | None) -> tuple[bytes, str]:
-    if isinstance(source, bytes):
-        data, shown = source, name or "file"
-    else:
-        path = Path(source)
-        shown = name or path.name
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BadInput(shown, f"the file cannot be read ({error.strerror or type(error).__name__})") from error
+    shown = _shown(source, name)
+    with _opened(source, shown) as file:
+        data = file.read()
     if not data:
         raise BadInput(shown, "the file is empty (0 bytes)")
     return data, shown
@@ -192,14 +205,14 @@ def _decode_png(data: bytes, name: str, max_pixels: int) -> Raw:
     return Raw(decoded.samples, maximum, decoded.palette if header.color_type == png.PALETTE else None)
 
 
-def _open_with_pillow(data: bytes, kind: str) -> ImageFile.ImageFile:
+def _open_with_pillow(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
     # The plugin's class, not Image.open: that one refuses or warns about sizes by a limit of its own.
     plugin = JpegImagePlugin.JpegImageFile if kind == "JPEG" else BmpImagePlugin.BmpImageFile
-    return plugin(io.BytesIO(data))
+    return plugin(file)
 
 
 def _decode_with_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Raw:
-    image: Image.Image = _open_with_pillow(data, kind)
+    image: Image.Image = _open_with_pillow(io.BytesIO(data), kind)
     _check_size(image.height, image.width, name, max_pixels)
     image.load()
     if image.mode in ("CMYK", "RGBX", "YCbCr"):

@@ -17,6 +17,7 @@ CSV_SUFFIXES = ("_points", "-points", ".points")
 MASK_FOLDERS = ("mask", "masks")
 KNOWN_FOLDERS = (*MASK_FOLDERS, "image", "images", "csv", "points")
 MAX_NAME_BYTES = 200
+FORMULA_SIGNS = ("=", "+", "-", "@")  # with which a spreadsheet begins a formula
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def safe_name(name: str) -> str:
     plain = unicodedata.normalize("NFC", name).strip()
     if not plain or plain.startswith("."):
         raise BadInput(shown, "the file name is empty or starts with a dot")
+    if plain.startswith(FORMULA_SIGNS):
+        raise BadInput(shown, f"the file name starts with {plain[0]}, which spreadsheets take for a formula; rename it")
     if len(plain.encode()) > MAX_NAME_BYTES:
         raise BadInput(shown, f"the file name is longer than {MAX_NAME_BYTES} bytes")
     return plain

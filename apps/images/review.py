@@ -1,6 +1,7 @@
 """What an upload would become: which mask and points belong to which image, and what is wrong with them.
 
-Nothing is imported here. Sizes come from headers; only labeled masks are read whole, for the values that they hold.
+Nothing is imported here. Sizes come from headers; only labeled masks are read whole, for the values that they hold,
+and of those not the large ones: they need a table of values.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 
 from apps.engine.errors import BadInput
 from apps.engine.formats import read_image, read_mask, read_size
@@ -31,6 +32,7 @@ from apps.engine.pairing import pair
 from apps.images.models import Image, Upload, UploadedFile
 from apps.images.selectors import files_of, refused_files
 from apps.projects.models import MAX_LABEL_CLASSES, LabelClass, Project
+from apps.projects.services import class_name_fault
 
 CACHE_SECONDS = 6 * 60 * 60
 DECODE_AT_ONCE_PX = 25_000_000  # a tenth of a second or two
@@ -168,7 +170,7 @@ def probe(path: Path, role: str, *, name: str, checksum: str) -> None:
     """
     if role in (UploadedFile.Role.IMAGE, UploadedFile.Role.MASK):
         height, width = read_size(path, name=name)
-        cache.set(f"image-size:{checksum}", (height, width), CACHE_SECONDS)
+        caches["reviews"].set(f"image-size:{checksum}", (height, width), CACHE_SECONDS)
         if height * width <= DECODE_AT_ONCE_PX:
             read_image(path, name=name) if role == UploadedFile.Role.IMAGE else read_mask(path, name=name)
     elif role == UploadedFile.Role.LABEL_VALUES:
@@ -180,21 +182,27 @@ def probe(path: Path, role: str, *, name: str, checksum: str) -> None:
 def _size_of(file: UploadedFile) -> tuple[int, int]:
     """(height, width). A file's content never changes under its checksum, so it is looked at once."""
     key = f"image-size:{file.checksum}"
-    size = cache.get(key)
+    size = caches["reviews"].get(key)
     if size is None:
         size = read_size(path_of(file), name=file.name)
-        cache.set(key, size, CACHE_SECONDS)
+        caches["reviews"].set(key, size, CACHE_SECONDS)
     return cast("tuple[int, int]", size)
+
+
+def _is_large(file: UploadedFile) -> bool:
+    """Whether decoding it takes longer than somebody who waits for a page should wait."""
+    height, width = _size_of(file)
+    return height * width > DECODE_AT_ONCE_PX
 
 
 def _content_of(file: UploadedFile, *, colors: bool) -> Content:
     key = f"mask-content:{file.checksum}:{colors:d}"
-    content = cache.get(key)
+    content = caches["reviews"].get(key)
     if content is None:
         mask = read_mask(path_of(file), name=file.name, colors=colors)
         values = tuple(value for value, _ in values_present(mask))
         content = Content(is_color=mask.ndim == 3, bits=8 * mask.dtype.itemsize, values=values)
-        cache.set(key, content, CACHE_SECONDS)
+        caches["reviews"].set(key, content, CACHE_SECONDS)
     return cast("Content", content)
 
 
@@ -221,6 +229,8 @@ def _suggest_kind(review: Review, table: LabelValues) -> tuple[MaskKind | None, 
     if first is None:
         return None, ""
     try:
+        if _is_large(first):
+            return None, f"{first.name} is too large to look into here."
         content = _content_of(first, colors=False)
     except BadInput:
         return None, ""
@@ -269,18 +279,17 @@ def _problem_of(row: Row, mask_kind: MaskKind | None) -> str:
 def _fill_value_rows(project: Project, review: Review, table: LabelValues, written: dict[str, str]) -> None:
     """The values of all masks that would be imported, each with the class that the user, the table or the project
     gives it."""
-    colors = wants_colors(MaskKind.LABELED, table)
     masks_with: dict[tuple[bool, int], int] = {}
     for row in review.rows:
         if row.problem or row.mask is None:
             continue
         try:
-            content = _content_of(row.mask, colors=colors)
+            values = _values_of(row.mask, table)
         except BadInput as error:
             row.problem = error.cause
             continue
-        for value in content.values:
-            masks_with[content.is_color, value] = masks_with.get((content.is_color, value), 0) + 1
+        for key in values:
+            masks_with[key] = masks_with.get(key, 0) + 1
     known = {(False, UNLABELED_VALUE), (True, UNLABELED_COLOR)}  # in exports of ours: no label
     found = sorted(key for key in masks_with if key not in known)
     if len(found) > MAX_LABEL_CLASSES:
@@ -294,6 +303,24 @@ def _fill_value_rows(project: Project, review: Review, table: LabelValues, writt
         entry = ValueRow(value, is_color, masks_with[is_color, value], names.get((is_color, value), ""))
         class_name = " ".join(written.get(entry.key, entry.class_name).split())
         review.value_rows.append(ValueRow(value, is_color, entry.n_masks, class_name))
+        fault = class_name_fault(class_name) if class_name else ""  # one that is missing is asked for at its field
+        if fault and fault not in review.blockers:
+            review.blockers.append(fault)
+
+
+def _values_of(mask: UploadedFile, table: LabelValues) -> set[tuple[bool, int]]:
+    """(whether it is a color, value) for all that a labeled mask holds; for a large one what the table states."""
+    if not _is_large(mask):
+        content = _content_of(mask, colors=wants_colors(MaskKind.LABELED, table))
+        return {(content.is_color, value) for value in content.values}
+    stated = {(False, value) for value in table.by_value} | {(True, color) for color in table.by_color}
+    if not stated:
+        raise BadInput(
+            mask.name,
+            f"the mask has more than {DECODE_AT_ONCE_PX:,} pixels, too many to list its values here; upload a table "
+            "values.csv that says what they mean",
+        )
+    return stated
 
 
 def _known_names(label_classes: Iterable[LabelClass], table: LabelValues) -> dict[tuple[bool, int], str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db.models import Count, Q, QuerySet
 from PIL import Image as PillowImage
 
@@ -54,10 +54,10 @@ def stored_image(image: Image) -> StoredImage:
 def thumbnail(image: Image, size_px: int) -> bytes:
     """The image as a JPEG whose longer side has at most `size_px` pixels."""
     key = f"thumbnail:{image.store_key}:{size_px}"
-    found: bytes | None = cache.get(key)
+    found: bytes | None = caches["pictures"].get(key)
     if found is None:
         found = _draw_thumbnail(image, size_px)
-        cache.set(key, found, THUMBNAIL_SECONDS)
+        caches["pictures"].set(key, found, THUMBNAIL_SECONDS)
     return found
 
 

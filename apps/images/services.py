@@ -6,11 +6,14 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.core.files.base import File
 from django.db import transaction
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.audit.services import record
@@ -19,22 +22,32 @@ from apps.engine.pairing import MASK_FOLDERS, safe_name, sort_files
 from apps.images.models import Upload, UploadedFile
 from apps.images.review import probe
 from apps.images.selectors import files_of
-from apps.projects.files import folder
-from apps.projects.models import Project
+from apps.projects.files import folder, project_folder
+from apps.projects.models import Job, Project
 
 Role = UploadedFile.Role
 LABEL_VALUE_NAMES = ("values.csv", "legend.csv")
+CSV_MAX_BYTES = 50_000_000  # a million points; a table is read as a whole
+DISK_RESERVE_BYTES = 1024**3  # stays free for the database
 
 
 class UploadClosed(ValueError):
-    """The upload is being imported or was; the message is for the user."""
+    """The upload is being imported or was, or is gone; the message is for the user."""
+
+
+class FilesGone(ValueError):
+    """Files that were reviewed are no longer in the upload; the message is for the user."""
 
 
 @transaction.atomic
 def start_upload(*, project: Project, created_by: User) -> Upload:
     """Begin to collect files. An upload of the same person that is still without any is used again."""
     empty = Upload.objects.filter(project=project, created_by=created_by, imported_at=None, files=None).first()
-    return empty or Upload.objects.create(project=project, created_by=created_by)
+    if empty is None:
+        return Upload.objects.create(project=project, created_by=created_by)
+    empty.created_at = timezone.now()  # begun now, so not abandoned
+    empty.save(update_fields=["created_at"])
+    return empty
 
 
 def receive_file(
@@ -50,7 +63,7 @@ def receive_file(
         raise UploadClosed("These files are being imported already. Start another upload for more.")
     try:
         plain, role = _name_and_role(name, said_role)
-        path, checksum, size = _write(upload, plain, content)
+        path, checksum, size = _write(upload, plain, role, content)
         try:
             probe(path, role, name=plain, checksum=checksum)
             return _enter(upload, plain, role, path, checksum, size, received_by)
@@ -69,19 +82,85 @@ def remove_file(*, file: UploadedFile, removed_by: User) -> None:
     if file.path:
         path = Path(settings.MEDIA_ROOT) / file.path
         transaction.on_commit(lambda: path.unlink(missing_ok=True))
-    file.delete()
-    _record(upload, removed_by, "upload.file.remove", file.name)
+    removed, _ = UploadedFile.objects.filter(pk=file.pk).delete()
+    if removed:  # not by a second tab a moment ago
+        _record(upload, removed_by, "upload.file.remove", file.name)
 
 
 @transaction.atomic
 def discard_upload(*, upload: Upload, discarded_by: User) -> None:
     """Delete the files of an upload that was not imported, and forget it."""
+    _discard(_open_upload(upload), discarded_by)
+
+
+@transaction.atomic
+def close_for_import(*, upload: Upload, file_ids: Collection[int]) -> None:
+    """Take nothing more into the upload, because these files of it are being imported.
+
+    Raises UploadClosed where that has begun already, FilesGone where one of the files was removed meanwhile.
+    """
     upload = _open_upload(upload)
+    if files_of(upload).filter(pk__in=file_ids).count() < len(set(file_ids)):
+        raise FilesGone("Files of this upload were removed meanwhile. Check what belongs together again.")
+    upload.imported_at = timezone.now()
+    upload.save(update_fields=["imported_at"])
+
+
+@transaction.atomic
+def reopen_upload(upload: Upload) -> bool:
+    """Make an upload usable again if its import failed or was cancelled; whether it did and was."""
+    locked = Upload.objects.select_for_update(no_key=True).select_related("project").filter(pk=upload.pk).first()
+    if locked is None or locked.imported_at is None or not _import_came_to_nothing(locked):
+        return False
+    locked.imported_at, locked.created_at = None, timezone.now()  # begun anew, so not abandoned
+    locked.save(update_fields=["imported_at", "created_at"])
+    _record(locked, None, "upload.reopen", str(locked))
+    return True
+
+
+def sweep_uploads(*, older_than: timedelta) -> int:
+    """Delete uploads that were not imported and that nothing was added to for so long; returns how many.
+
+    One whose import came to nothing waits anew from when that is noticed.
+    """
+    failed = Job.objects.filter(kind="import", state__in=[Job.State.FAILED, Job.State.CANCELLED])
+    ids = [params.get("upload") for params in failed.values_list("params", flat=True)]
+    for upload in Upload.objects.filter(imported_at__isnull=False, pk__in=ids):
+        reopen_upload(upload)
+    before = timezone.now() - older_than
+    waiting = Upload.objects.filter(imported_at=None, created_at__lt=before)
+    return sum(_discard_if_untouched(upload, before) for upload in waiting)
+
+
+@transaction.atomic
+def _discard_if_untouched(upload: Upload, before: datetime) -> bool:
+    locked = Upload.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=upload.pk, imported_at=None)
+    found = locked.first()
+    if found is None:
+        return False
+    place = _place_of(found)
+    if place.exists() and place.stat().st_mtime >= before.timestamp():  # when the last file came or went
+        return False
+    _discard(found, None)
+    return True
+
+
+def _import_came_to_nothing(upload: Upload) -> bool:
+    jobs = Job.objects.filter(project=upload.project, kind="import", params__upload=upload.pk)
+    state = jobs.order_by("-pk").values_list("state", flat=True).first()
+    return state in (Job.State.FAILED, Job.State.CANCELLED)
+
+
+def _discard(upload: Upload, discarded_by: User | None) -> None:
     names = list(files_of(upload).values_list("name", flat=True))
-    place = folder(upload.project, "uploads", upload.pk)
+    place = _place_of(upload)
     _record(upload, discarded_by, "upload.discard", f"upload of {len(names)} files", files=names[:100])
     upload.delete()
     transaction.on_commit(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+def _place_of(upload: Upload) -> Path:
+    return project_folder(upload.project) / "uploads" / str(upload.pk)
 
 
 def _name_and_role(name: str, said_role: str) -> tuple[str, str]:
@@ -100,9 +179,14 @@ def _name_and_role(name: str, said_role: str) -> tuple[str, str]:
     return plain, Role.MASK if masks else Role.IMAGE
 
 
-def _write(upload: Upload, name: str, content: File[bytes]) -> tuple[Path, str, int]:
+def _write(upload: Upload, name: str, role: str, content: File[bytes]) -> tuple[Path, str, int]:
     """Stream the file to the upload's folder; (where, SHA-256 as hex, bytes). The name on disk is ours, not the user's."""
     place = folder(upload.project, "uploads", upload.pk)
+    if shutil.disk_usage(place).free < content.size + DISK_RESERVE_BYTES:
+        raise BadInput(name, "the server's disk is too full for this file; tell its administrator")
+    limit, whose = settings.UPLOAD_MAX_BYTES, "the limit of this server"
+    if role in (Role.POINTS, Role.LABEL_VALUES) and limit > CSV_MAX_BYTES:
+        limit, whose = CSV_MAX_BYTES, "the limit for a CSV file"
     suffix = Path(name).suffix.lower()[:8]
     path = place / f"{uuid.uuid4().hex}{suffix if suffix[1:].isalnum() else ''}"
     checksum, size = hashlib.sha256(), 0
@@ -110,9 +194,8 @@ def _write(upload: Upload, name: str, content: File[bytes]) -> tuple[Path, str, 
         with path.open("xb") as file:
             for chunk in content.chunks():
                 size += len(chunk)
-                if size > settings.UPLOAD_MAX_BYTES:
-                    limit = f"{settings.UPLOAD_MAX_BYTES / 1e6:,.0f} MB"
-                    raise BadInput(name, f"the file is larger than {limit}, the limit of this server")
+                if size > limit:
+                    raise BadInput(name, f"the file is larger than {limit / 1e6:,.0f} MB, {whose}")
                 checksum.update(chunk)
                 file.write(chunk)
             file.flush()
@@ -168,12 +251,14 @@ def _open_upload(upload: Upload) -> Upload:
     NO KEY: the foreign keys of other transactions are checked as they commit, holding the audit chain that we want next.
     """
     locked = Upload.objects.select_for_update(no_key=True).select_related("project").filter(pk=upload.pk).first()
-    if locked is None or locked.imported_at is not None:
+    if locked is None:
+        raise UploadClosed("This upload was discarded. Start another one.")
+    if locked.imported_at is not None:
         raise UploadClosed("These files are being imported already. Start another upload for more.")
     return locked
 
 
-def _record(upload: Upload, actor: User, action: str, subject: str, **detail: object) -> None:
+def _record(upload: Upload, actor: User | None, action: str, subject: str, **detail: object) -> None:
     record(
         actor=actor,
         action=action,

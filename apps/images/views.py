@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.common.requests import AuthenticatedRequest
@@ -16,9 +16,10 @@ from apps.images.models import Upload
 from apps.images.review import MASK_KIND_TEXT, Review, review_upload
 from apps.images.selectors import files_of, images_of, thumbnail, unfinished_uploads, uploads_of
 from apps.images.services import UploadClosed, discard_upload, receive_file, remove_file, start_upload
-from apps.projects.access import get_project_for_user, permissions_of
+from apps.projects.access import get_project_for_user
 from apps.projects.models import Project
 from apps.projects.permissions import Permission
+from apps.projects.views import render_project_page
 
 IMAGES_PER_PAGE = 60
 THUMBNAIL_SIZES_PX = (128, 256, 512, 1024, 2048)
@@ -30,7 +31,7 @@ def image_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id)
     page = Paginator(images_of(project), IMAGES_PER_PAGE).get_page(request.GET.get("page"))
     context = {"page": page, "tab": "images", "unfinished": unfinished_uploads(project, request.user)}
-    return _render_page(request, project, "images/list.html", context)
+    return render_project_page(request, project, "images/list.html", context)
 
 
 @login_required
@@ -38,7 +39,7 @@ def image_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
 def image_detail(request: AuthenticatedRequest, project_id: int, image_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id)
     image = get_object_or_404(images_of(project).select_related("created_by"), pk=image_id)
-    return _render_page(request, project, "images/detail.html", {"image": image, "tab": "images"})
+    return render_project_page(request, project, "images/detail.html", {"image": image, "tab": "images"})
 
 
 @login_required
@@ -73,7 +74,9 @@ def upload_start(request: AuthenticatedRequest, project_id: int) -> HttpResponse
 def upload_detail(request: AuthenticatedRequest, project_id: int, upload_id: int) -> HttpResponse:
     project, upload = upload_for(request, project_id, upload_id)
     review = review_upload(upload) if upload.imported_at is None else None
-    return _render_page(request, project, "images/upload.html", _review_context(upload, review) | {"tab": "images"})
+    return render_project_page(
+        request, project, "images/upload.html", _review_context(upload, review) | {"tab": "images"}
+    )
 
 
 @login_required
@@ -159,7 +162,7 @@ def render_review(
     """The review; `missing` are the values that still need a class, `problem` is why the import could not begin."""
     template = "images/_review.html" if request.htmx else "images/upload.html"
     context = _review_context(upload, review) | {"missing": missing, "problem": problem, "tab": "images"}
-    return _render_page(request, project, template, context, status=status)
+    return render_project_page(request, project, template, context, status=status)
 
 
 def _review_context(upload: Upload, review: Review | None) -> dict[str, Any]:
@@ -169,10 +172,3 @@ def _review_context(upload: Upload, review: Review | None) -> dict[str, Any]:
         "mask_kinds": [(kind.value, text) for kind, text in MASK_KIND_TEXT.items()],
         "n_files": files_of(upload).count(),
     }
-
-
-def _render_page(
-    request: AuthenticatedRequest, project: Project, template: str, context: dict[str, Any], *, status: int = 200
-) -> HttpResponse:
-    shared = {"project": project, "permissions": permissions_of(request.user, project)}
-    return render(request, template, shared | context, status=status)

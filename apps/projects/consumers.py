@@ -47,8 +47,8 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
 
     @database_sync_to_async
     def _may_listen(self) -> bool:
-        # Read anew: a socket lives for hours, and its user may have been deactivated since.
-        user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
+        # Read anew: a socket lives for hours, and its user may have been deactivated or given a new password since.
+        user = User.objects.filter(pk=self.scope["user"].pk, is_active=True, must_change_password=False).first()
         if user is None:
             return False
         try:

@@ -9,7 +9,7 @@ from apps.accounts.models import User
 from apps.projects.models import Project
 from apps.projects.permissions import Permission, ProjectRole
 from apps.projects.selectors import people_to_add
-from apps.projects.services import MAX_SIZE_PX, MIN_SIZE_PX
+from apps.projects.services import MAX_SIZE_PX, MIN_SIZE_PX, class_name_fault
 
 ROLE_HELP = {
     ProjectRole.MANAGER: "everything, including members and classes",
@@ -63,6 +63,8 @@ class NewProjectForm(ProjectForm):
             raise forms.ValidationError("Name at least one class.")
         if len({name.lower() for name in names}) < len(names):
             raise forms.ValidationError("Two of the classes have the same name.")
+        if faults := [fault for name in names if (fault := class_name_fault(name))]:
+            raise forms.ValidationError(faults)
         return names
 
 

@@ -112,7 +112,7 @@ class Report:
         self._stop = threading.Event()
         self._span = (0.0, 1.0)
         self._last_write = 0.0
-        self._log: list[str] = []
+        self._log = job.log.splitlines()
 
     def should_stop(self) -> bool:
         return self._stop.is_set()
@@ -186,6 +186,8 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
         return
     job = Job.objects.select_related("project", "requested_by").get(pk=job_id)
     report = Report(job)
+    if job.attempt > 1:
+        report.log(f"attempt {job.attempt}: the worker before this one stopped answering")
     finished = threading.Event()
     heartbeat = threading.Thread(target=report.keep_alive, args=[finished], daemon=True)
     heartbeat.start()

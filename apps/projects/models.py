@@ -8,7 +8,6 @@ from apps.accounts.models import Organization, User
 from apps.projects.permissions import ProjectRole
 from apps.projects.querysets import ProjectQuerySet
 
-UNLABELED_EXPORT_VALUE = 65535
 MAX_LABEL_CLASSES = 254  # a class value travels as one byte; 0 is "none"
 
 

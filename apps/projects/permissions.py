@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from django.db.models import TextChoices
@@ -49,12 +50,22 @@ PERMISSIONS_BY_ORGANIZATION_ROLE: dict[str, frozenset[Permission]] = {
 def effective_permissions(
     *, organization_role: str | None, project_role: str | None, grants: list[str], denials: list[str]
 ) -> frozenset[Permission]:
-    """Union of both roles and the single grants, less the single denials; unknown names in either have no effect."""
-    allowed = PERMISSIONS_BY_ORGANIZATION_ROLE.get(organization_role or "", frozenset())
+    """Union of both roles and the single grants, less the single denials; unknown names in either have no effect.
+
+    Without a role in the organization nothing else counts: who leaves it has left everything.
+    """
+    if organization_role is None:
+        return frozenset()
+    allowed = PERMISSIONS_BY_ORGANIZATION_ROLE.get(organization_role, frozenset())
     if project_role:
-        allowed |= PERMISSIONS_BY_PROJECT_ROLE.get(project_role, frozenset())
-        allowed |= {permission for permission in Permission if permission in grants}
-    return allowed - {permission for permission in Permission if permission in denials}
+        allowed |= project_permissions(project_role, grants, denials)
+    return allowed.difference(denials)
+
+
+def project_permissions(role: str, grants: Collection[str], denials: Collection[str]) -> frozenset[Permission]:
+    """What a member may do through the project alone."""
+    allowed = PERMISSIONS_BY_PROJECT_ROLE.get(role, frozenset())
+    return (allowed | {permission for permission in Permission if permission in grants}).difference(denials)
 
 
 # Who may start such a job, may cancel it; everybody may cancel a job of their own.

@@ -9,10 +9,14 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from apps.accounts.models import Organization, OrganizationMember, User
+from apps.accounts.access import MANAGING_ROLES
+from apps.accounts.models import Organization, User
+from apps.accounts.selectors import organization_role_of
 from apps.audit.services import record
+from apps.engine.pairing import FORMULA_SIGNS
+from apps.projects.access import permissions_of
 from apps.projects.models import MAX_LABEL_CLASSES, LabelClass, Project, ProjectMember
-from apps.projects.permissions import Permission, ProjectRole
+from apps.projects.permissions import Permission, ProjectRole, project_permissions
 from apps.projects.selectors import highest_class_value
 from apps.projects.signals import project_created
 
@@ -33,6 +37,7 @@ PALETTE = (
     "#9467bd",
 )
 MIN_SIZE_PX, MAX_SIZE_PX = 16, 512
+MAX_CLASS_NAME = 80
 
 
 @transaction.atomic
@@ -178,11 +183,12 @@ def update_label_class(
 
 @transaction.atomic
 def add_project_member(*, project: Project, user: User, role: str, added_by: User | None) -> ProjectMember:
-    """Let a member of the organization into the project."""
-    if not OrganizationMember.objects.filter(organization_id=project.organization_id, user=user).exists():
+    """Let a member of the organization into the project. `added_by` None: a command at the server."""
+    if organization_role_of(user, project.organization) is None:
         raise ValidationError({"user": f"{user} does not belong to {project.organization}. Invite them there first."})
     member = ProjectMember(project=project, user=user, role=role)
     member.full_clean()
+    _check_may_give(added_by, project, project_permissions(role, [], []))
     member.save()
     _record(project, added_by, "project.member.add", f"member {user.email}", role=role)
     return member
@@ -195,10 +201,17 @@ def update_project_member(
     role: str,
     grants: Collection[str] = (),
     denials: Collection[str] = (),
-    updated_by: User,
+    updated_by: User | None,
 ) -> ProjectMember:
-    """Change a member's role and the single permissions that are added to it or taken from it; a denial wins."""
-    member = ProjectMember.objects.select_for_update(no_key=True).select_related("project", "user").get(pk=member.pk)
+    """Change a member's role and the single permissions that are added to it or taken from it; a denial wins.
+
+    Nobody gives what they may not do themselves. `updated_by` None: a command at the server.
+    """
+    members = ProjectMember.objects.select_for_update(no_key=True, of=["self"])
+    found = members.select_related("project__organization", "user").filter(pk=member.pk).first()
+    if found is None:
+        raise ValidationError("This person is no longer a member of the project.")
+    member, before = found, project_permissions(found.role, found.grants, found.denials)
     values: dict[str, object] = {
         "role": role,
         "grants": _checked_permissions("grants", grants),
@@ -210,6 +223,9 @@ def update_project_member(
     for key in changes:
         setattr(member, key, values[key])
     member.full_clean()
+    _check_may_give(
+        updated_by, member.project, project_permissions(member.role, member.grants, member.denials) - before
+    )
     member.save(update_fields=list(changes))
     _record(member.project, updated_by, "project.member.update", f"member {member.user.email}", changes=changes)
     return member
@@ -218,9 +234,28 @@ def update_project_member(
 @transaction.atomic
 def remove_project_member(*, member: ProjectMember, removed_by: User | None) -> None:
     """Take somebody off the project. What they labeled stays, with their name."""
-    project, email, role = member.project, member.user.email, member.role
-    member.delete()
-    _record(project, removed_by, "project.member.remove", f"member {email}", role=role)
+    removed, _ = ProjectMember.objects.filter(pk=member.pk).delete()
+    if removed:  # not by somebody else a moment ago
+        _record(member.project, removed_by, "project.member.remove", f"member {member.user.email}", role=member.role)
+
+
+def class_name_fault(name: str) -> str:
+    """What is wrong with the name of a class, for the user; "" where nothing is."""
+    if not name:
+        return "A class needs a name."
+    if len(name) > MAX_CLASS_NAME:
+        return f"The class name {name[:20]}… is longer than {MAX_CLASS_NAME} characters."
+    if name.startswith(FORMULA_SIGNS):
+        return f"The class name {name} starts with {name[0]}, which spreadsheets take for a formula."
+    return ""
+
+
+def _check_may_give(actor: User | None, project: Project, given: Collection[Permission]) -> None:
+    """Owners and admins of the organization give everything, other people what they may do themselves."""
+    if actor is None or organization_role_of(actor, project.organization) in MANAGING_ROLES:
+        return
+    if beyond := set(given) - permissions_of(actor, project):
+        raise ValidationError({"role": f"You can not give what you may not do yourself: {', '.join(sorted(beyond))}."})
 
 
 def _checked_size(field: str, size: int) -> int:
@@ -231,8 +266,8 @@ def _checked_size(field: str, size: int) -> int:
 
 def _checked_class_name(project: Project, name: str, but_not: LabelClass | None = None) -> str:
     name = " ".join(name.split())
-    if not name:
-        raise ValidationError({"name": "A class needs a name."})
+    if fault := class_name_fault(name):
+        raise ValidationError({"name": fault})
     same = LabelClass.objects.filter(project=project, name__iexact=name)
     if but_not is not None:
         same = same.exclude(pk=but_not.pk)

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
@@ -15,7 +15,7 @@ from django.views.decorators.vary import vary_on_headers
 from apps.accounts.access import MANAGING_ROLES, get_organization_for_user
 from apps.accounts.models import OrganizationMember
 from apps.common.forms import add_errors
-from apps.common.requests import AuthenticatedRequest
+from apps.common.requests import AuthenticatedRequest, posted
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.forms import (
     PERMISSION_TEXT,
@@ -70,7 +70,7 @@ def project_list(request: AuthenticatedRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def project_create(request: AuthenticatedRequest, organization_id: int) -> HttpResponse:
     organization = get_organization_for_user(request.user, organization_id, to_manage=True)
-    form = NewProjectForm(_posted(request))
+    form = NewProjectForm(posted(request))
     if form.is_valid():
         try:
             project = create_project(organization=organization, created_by=request.user, **form.cleaned_data)
@@ -89,7 +89,7 @@ def project_create(request: AuthenticatedRequest, organization_id: int) -> HttpR
 def project_settings(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id, needs=Permission.EDIT_PROJECT)
     fields = ("name", "description", "patch_size_px", "encoder_size_px")
-    form = ProjectForm(_posted(request), initial={field: getattr(project, field) for field in fields})
+    form = ProjectForm(posted(request), initial={field: getattr(project, field) for field in fields})
     if form.is_valid():
         try:
             update_project(project=project, updated_by=request.user, **form.cleaned_data)
@@ -123,7 +123,7 @@ def label_class_edit(request: AuthenticatedRequest, project_id: int, value: int)
     project = get_project_for_user(request.user, project_id, needs=Permission.EDIT_PROJECT)
     label_class = get_object_or_404(LabelClass, project=project, value=value)
     fields = ("name", "color", "is_uncertain", "is_non_object")
-    form = LabelClassForm(_posted(request), initial={field: getattr(label_class, field) for field in fields})
+    form = LabelClassForm(posted(request), initial={field: getattr(label_class, field) for field in fields})
     if form.is_valid():
         try:
             update_label_class(label_class=label_class, updated_by=request.user, **form.cleaned_data)
@@ -132,7 +132,7 @@ def label_class_edit(request: AuthenticatedRequest, project_id: int, value: int)
         else:
             messages.success(request, "The class is saved.")
             return redirect("project_settings", project.pk)
-    return _render_page(
+    return render_project_page(
         request,
         project,
         "projects/label_class.html",
@@ -146,7 +146,7 @@ def label_class_edit(request: AuthenticatedRequest, project_id: int, value: int)
 def project_member_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     needs = Permission.MANAGE_MEMBERS if request.method == "POST" else Permission.VIEW
     project = get_project_for_user(request.user, project_id, needs=needs)
-    form = NewMemberForm(_posted(request), project=project)
+    form = NewMemberForm(posted(request), project=project)
     if form.is_valid():
         try:
             member = add_project_member(project=project, added_by=request.user, **form.cleaned_data)
@@ -155,7 +155,7 @@ def project_member_list(request: AuthenticatedRequest, project_id: int) -> HttpR
         else:
             messages.success(request, f"{member.user} is now a member.")
             return redirect("project_members", project.pk)
-    return _render_page(
+    return render_project_page(
         request,
         project,
         "projects/members.html",
@@ -188,7 +188,7 @@ def project_member_edit(request: AuthenticatedRequest, project_id: int, member_i
         **dict.fromkeys(member.grants, "grant"),
         **dict.fromkeys(member.denials, "deny"),
     }
-    form = MemberForm(_posted(request), initial=initial)
+    form = MemberForm(posted(request), initial=initial)
     if form.is_valid():
         try:
             update_project_member(
@@ -203,7 +203,7 @@ def project_member_edit(request: AuthenticatedRequest, project_id: int, member_i
         else:
             messages.success(request, f"What {member.user} may do is saved.")
             return _back_to_members(request, project)
-    return _render_page(
+    return render_project_page(
         request,
         project,
         "projects/member.html",
@@ -230,7 +230,7 @@ def job_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id)
     page = Paginator(jobs_of(project), JOBS_PER_PAGE).get_page(request.GET.get("page"))
     template = "projects/_jobs_table.html" if request.htmx else "projects/jobs.html"
-    return _render_page(request, project, template, {"page": page, "tab": "jobs"})
+    return render_project_page(request, project, template, {"page": page, "tab": "jobs"})
 
 
 @login_required
@@ -240,7 +240,7 @@ def job_detail(request: AuthenticatedRequest, project_id: int, job_id: int) -> H
     project = get_project_for_user(request.user, project_id)
     job = get_object_or_404(jobs_of(project), pk=job_id)
     template = "projects/_job.html" if request.htmx else "projects/job.html"
-    return _render_page(request, project, template, {"job": job, "tab": "jobs"})
+    return render_project_page(request, project, template, {"job": job, "tab": "jobs"})
 
 
 @login_required
@@ -272,7 +272,7 @@ def project_audit(request: AuthenticatedRequest, project_id: int) -> HttpRespons
         until=_start_of(until + timedelta(days=1)) if until else None,
     )
     page = Paginator(events, EVENTS_PER_PAGE).get_page(request.GET.get("page"))
-    return _render_page(
+    return render_project_page(
         request,
         project,
         "projects/audit.html",
@@ -289,7 +289,7 @@ def _render_settings(
 ) -> HttpResponse:
     fields = ("name", "description", "patch_size_px", "encoder_size_px")
     next_color = PALETTE[highest_class_value(project) % len(PALETTE)]
-    return _render_page(
+    return render_project_page(
         request,
         project,
         "projects/settings.html",
@@ -303,9 +303,10 @@ def _render_settings(
     )
 
 
-def _render_page(
+def render_project_page(
     request: AuthenticatedRequest, project: Project, template: str, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
+    """A page about the project, with what its person may do there."""
     shared = {"project": project, "permissions": permissions_of(request.user, project)}
     return render(request, template, shared | context, status=status)
 
@@ -323,8 +324,3 @@ def _status_of(form: Any) -> int:
 
 def _start_of(day: Any) -> datetime | None:
     return datetime.combine(day, time.min, UTC) if day else None
-
-
-def _posted(request: AuthenticatedRequest) -> QueryDict | None:
-    """What a form is bound to: an empty POST is a form without its fields, not a first look at the page."""
-    return request.POST if request.method == "POST" else None

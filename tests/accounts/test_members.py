@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.messages import get_messages
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
@@ -15,6 +16,7 @@ from apps.accounts.services import (
     change_member_role,
     deactivate_member,
     invite_member,
+    reactivate_member,
     remove_organization_member,
     reset_password,
 )
@@ -127,7 +129,7 @@ def test_an_admin_can_neither_make_owners_nor_touch_them(world: World) -> None:
     assert not User.objects.filter(email="o@lab.example").exists()
 
 
-def test_an_account_that_also_belongs_elsewhere_can_be_removed_but_not_taken_over(world: World) -> None:
+def test_an_account_that_was_made_elsewhere_can_be_removed_but_not_taken_over(world: World) -> None:
     member = add_organization_member(
         organization=world.organization, user=world.stranger, role=Role.MEMBER, added_by=world.owner
     )
@@ -135,12 +137,89 @@ def test_an_account_that_also_belongs_elsewhere_can_be_removed_but_not_taken_ove
         lambda: reset_password(member=member, reset_by=world.owner),
         lambda: deactivate_member(member=member, deactivated_by=world.owner),
     ):
-        with pytest.raises(ValidationError, match="also belongs elsewhere"):
+        with pytest.raises(ValidationError, match="made elsewhere"):
             change()
     remove_organization_member(member=member, removed_by=world.owner)
     world.stranger.refresh_from_db()
     assert world.stranger.is_active
     assert world.stranger.check_password(PASSWORD)
+
+
+def test_another_organization_that_adds_an_account_does_not_keep_its_home_from_closing_it(
+    world: World, signed_in: SignIn
+) -> None:
+    invite_member(
+        organization=world.their_organization,
+        email=world.rater.email,
+        name="",
+        role=Role.MEMBER,
+        invited_by=world.stranger,
+    )
+    member = membership(world, world.rater)
+    reset_password(member=member, reset_by=world.owner)
+    deactivate_member(member=member, deactivated_by=world.owner)
+    world.rater.refresh_from_db()
+    assert not world.rater.is_active
+    theirs = OrganizationMember.objects.get(organization=world.their_organization, user=world.rater)
+    with pytest.raises(ValidationError, match="made elsewhere"):
+        reactivate_member(member=theirs, reactivated_by=world.stranger)
+    reactivate_member(member=member, reactivated_by=world.owner)
+    told = AuditEvent.objects.filter(action="account.deactivate").values_list("organization_id", flat=True)
+    assert set(told) == {world.organization.pk, world.their_organization.pk}
+    page = signed_in(world.stranger).get(reverse("organization_members", args=[world.their_organization.pk]))
+    assert f'data-dialog-open="password-{theirs.pk}"' not in page.content.decode()
+
+
+def test_who_left_for_another_organization_can_not_be_added_again_and_taken_over(world: World) -> None:
+    add_organization_member(
+        organization=world.their_organization, user=world.rater, role=Role.MEMBER, added_by=world.stranger
+    )
+    remove_organization_member(member=membership(world, world.rater), removed_by=world.owner)
+    again = invite_member(
+        organization=world.organization, email=world.rater.email, name="", role=Role.MEMBER, invited_by=world.owner
+    )
+    with pytest.raises(ValidationError, match="made elsewhere"):
+        reset_password(member=again.member, reset_by=world.owner)
+
+
+def test_who_left_and_belongs_nowhere_is_at_home_where_they_are_added_again(world: World) -> None:
+    remove_organization_member(member=membership(world, world.rater), removed_by=world.owner)
+    again = invite_member(
+        organization=world.organization, email=world.rater.email, name="", role=Role.MEMBER, invited_by=world.owner
+    )
+    assert reset_password(member=again.member, reset_by=world.owner)
+
+
+def test_adding_an_account_tells_no_more_than_the_address_that_was_typed(world: World, signed_in: SignIn) -> None:
+    client = signed_in(world.owner)
+    added = client.post(
+        reverse("organization_invite", args=[world.organization.pk]),
+        {"email": world.stranger.email, "name": "", "role": "member"},
+    )
+    said = [str(message) for message in get_messages(added.wsgi_request)]
+    assert said == [f"The account with the address {world.stranger.email} was added."]
+
+
+def test_removing_somebody_who_has_just_been_removed_says_so(world: World, signed_in: SignIn) -> None:
+    member = membership(world, world.rater)
+    remove_organization_member(member=member, removed_by=world.owner)
+    for change in (
+        lambda: remove_organization_member(member=member, removed_by=world.owner),
+        lambda: change_member_role(member=member, role=Role.ADMIN, changed_by=world.owner),
+    ):
+        with pytest.raises(ValidationError, match="no longer a member"):
+            change()
+    assert AuditEvent.objects.filter(action="organization.member.remove").count() == 1
+
+
+def test_the_password_until_now_is_no_new_password(world: World, client: Client) -> None:
+    password = reset_password(member=membership(world, world.rater), reset_by=world.owner)
+    client.post(reverse("account_login"), {"login": world.rater.email, "password": password})
+    response = client.post(
+        reverse("account_change_password"), {"oldpassword": password, "password1": password, "password2": password}
+    )
+    assert "Choose another password than the one until now." in response.content.decode()
+    assert client.get("/")["Location"] == reverse("account_change_password")
 
 
 def test_who_leaves_the_organization_leaves_its_projects(world: World, signed_in: SignIn) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.cache import caches
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
-from tests.factories import PASSWORD
+from apps.images.selectors import thumbnail
+from tests.factories import PASSWORD, make_image
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -61,6 +63,19 @@ def test_guessing_is_slowed_down(world: World, client: Client) -> None:
         sign_in(client, world.rater.email, "not the password")
     assert sign_in(client, world.rater.email, PASSWORD) == 200
     assert client.get("/").status_code == 302
+
+
+def test_thumbnails_and_reviews_do_not_make_the_lock_forgotten(world: World, client: Client) -> None:
+    for _ in range(6):
+        sign_in(client, world.rater.email, "not the password")
+    for name in ("pictures", "reviews"):
+        for number in range(1000):
+            caches[name].set(f"entry-{number}", b"")
+    assert sign_in(client, world.rater.email, PASSWORD) == 200
+    image = make_image(world.project)
+    thumbnail(image, 128)
+    key = f"thumbnail:{image.store_key}:128"
+    assert (key in caches["pictures"], key in caches["default"]) == (True, False)
 
 
 def test_nobody_signs_up_or_resets_a_password_by_mail() -> None:

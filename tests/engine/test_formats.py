@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -309,3 +311,16 @@ def test_a_missing_file_and_a_too_large_one_are_named(tmp_path: Path):
         read_image(IMAGES["rgb.tif"], name="a.tif", max_pixels=1000)
     with pytest.raises(BadInput, match="at most 1,000"):
         read_size(IMAGES["rgb.jpg"], name="a.jpg", max_pixels=1000)
+
+
+@pytest.mark.parametrize("name", ["rgb.png", "rgb.jpg", "rgb.bmp", "rgb.tif"])
+def test_the_size_of_a_large_file_costs_no_memory(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(IMAGES[name])
+    os.truncate(path, 100_000_000)
+    tracemalloc.start()
+    try:
+        assert read_size(path) == RGB.shape[:2]
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()

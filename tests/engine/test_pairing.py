@@ -69,6 +69,11 @@ def test_original_got_this_wrong_d14_a_mask_is_never_paired_by_likeness():
         "",
         "..",
         ".hidden",
+        "=1+1.png",
+        "+a.png",
+        " -a.png",
+        "@a.png",
+        "\ta.png",
         "x" * 300,
     ],
 )

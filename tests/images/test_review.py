@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.accounts.models import User
+from apps.images import review as review_module
 from apps.images.models import Image, Upload
 from apps.images.review import Review, review_upload
 from apps.images.services import receive_file, start_upload
@@ -156,6 +158,21 @@ def test_more_values_than_classes_fit_are_no_classes(upload: Upload, give: Give)
     assert review.value_rows == []
 
 
+def test_a_labeled_mask_too_large_to_look_into_needs_a_table_of_values(
+    upload: Upload, give: Give, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(a__png=IMAGE, a_mask__png=labeled(1, 7))
+    monkeypatch.setattr(review_module, "DECODE_AT_ONCE_PX", 1000)
+    monkeypatch.setattr(review_module, "read_mask", lambda *_, **__: pytest.fail("a large mask was decoded"))
+    assert review_upload(upload).mask_kind is None
+    (row,) = review_upload(upload, "labeled").rows
+    assert "upload a table values.csv" in row.problem
+    give(values__csv=b"value,class_name\n1,mitosis\n7,epithelial\n")
+    review = review_upload(upload, "labeled")
+    assert [row.problem for row in review.rows] == [""]
+    assert [row.as_json()["class_name"] for row in review.value_rows] == ["mitosis", "epithelial"]
+
+
 # -- the import -----------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +232,24 @@ def test_every_value_needs_a_class_and_what_was_typed_stays(
     assert set(world.project.label_classes.values_list("name", flat=True)) == {"lymphocyte", "epithelial", "mitosis"}
     overview = client.get(reverse("project_overview", args=[world.project.pk])).content.decode()
     assert "10" in overview
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("x" * 81, "longer than 80 characters"), ("=1+1", "spreadsheets take for a formula")]
+)
+def test_a_class_name_that_can_not_be_is_refused_before_the_import(
+    world: World, upload: Upload, give: Give, signed_in: SignIn, name: str, fault: str
+) -> None:
+    give(a__png=IMAGE, a_mask__png=labeled(7))
+    client = signed_in(world.manager)
+    response = post_import(world, upload, client, mask_kind="labeled", value_7=name)
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert fault in page
+    assert f'value="{name}"' in page
+    assert not re.search(r'type="submit"[^>]*disabled', page)  # so that it can be mended and sent again
+    assert not Job.objects.exists()
+    assert post_import(world, upload, client, mask_kind="labeled", value_7="mitosis").status_code == 204
 
 
 def test_importing_twice_starts_one_job(world: World, upload: Upload, give: Give, signed_in: SignIn) -> None:

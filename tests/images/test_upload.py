@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,15 +17,18 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from PIL import Image as PillowImage
 
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.services import verify_audit
+from apps.images import services
 from apps.images.models import Upload, UploadedFile
 from apps.images.selectors import thumbnail
 from apps.images.services import receive_file, start_upload
 from apps.projects.files import folder
+from apps.projects.models import Job
 from tests.factories import blobs, make_image, picture, png
 
 if TYPE_CHECKING:
@@ -141,6 +148,38 @@ def test_a_file_over_the_limit_is_refused_before_it_is_whole(
     assert stored(upload) == []
 
 
+def test_a_csv_file_has_a_limit_of_its_own(
+    upload: Upload, send: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "CSV_MAX_BYTES", 100)
+    for name in ("a.csv", "values.csv"):
+        response = send(name, b"row,column\n" + b"3,4\n" * 50)
+        assert (response.status_code, "the limit for a CSV file" in response.json()["detail"]) == (422, True)
+    assert stored(upload) == []
+    assert send("a.png", png(picture())).status_code == 201
+
+
+def test_a_file_that_would_fill_the_disk_is_refused(
+    upload: Upload, send: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = png(picture())
+    free = services.DISK_RESERVE_BYTES + len(content) - 1
+    monkeypatch.setattr(services.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    response = send("a.png", content)
+    assert response.status_code == 422
+    assert "disk is too full" in response.json()["detail"]
+    assert stored(upload) == []
+    monkeypatch.setattr(services.shutil, "disk_usage", lambda _: SimpleNamespace(free=free + 1))
+    assert send("a.png", content).status_code == 201
+
+
+def test_a_name_that_a_spreadsheet_would_calculate_is_refused(upload: Upload, send: Callable[..., Any]) -> None:
+    response = send("=cmd.png", png(picture()))
+    assert response.status_code == 422
+    assert "spreadsheets take for a formula" in response.json()["detail"]
+    assert stored(upload) == []
+
+
 def test_a_refused_file_can_be_sent_again_once_it_is_mended(upload: Upload, send: Callable[..., Any]) -> None:
     assert send("a.png", b"").status_code == 422
     assert send("a.png", png(picture())).status_code == 201
@@ -200,6 +239,102 @@ def test_discarding_deletes_the_files_and_is_audited(
     assert not Upload.objects.filter(pk=upload.pk).exists()
     assert not place.exists()
     assert AuditEvent.objects.get(action="upload.discard").detail["files"] == ["a.png"]
+
+
+def test_a_file_removed_twice_is_noted_once(upload: Upload, send: Callable[..., Any], world: World) -> None:
+    send("a.png", png(picture()))
+    file = UploadedFile.objects.get(upload=upload)
+    for _ in range(2):
+        services.remove_file(file=UploadedFile(pk=file.pk, upload=upload, path=file.path), removed_by=world.manager)
+    assert AuditEvent.objects.filter(action="upload.file.remove").count() == 1
+
+
+def test_what_was_removed_after_the_review_is_not_imported(
+    world: World, upload: Upload, send: Callable[..., Any]
+) -> None:
+    ids = [send(f"{seed}.png", png(picture(seed=seed))).json()["id"] for seed in (1, 2)]
+    services.remove_file(file=UploadedFile.objects.get(pk=ids[0]), removed_by=world.manager)
+    with pytest.raises(services.FilesGone, match="removed meanwhile"):
+        services.close_for_import(upload=upload, file_ids=ids)
+    services.close_for_import(upload=upload, file_ids=ids[1:])
+    with pytest.raises(services.UploadClosed, match="being imported already"):
+        services.close_for_import(upload=upload, file_ids=ids[1:])
+    assert send("late.png", png(picture(seed=3))).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("states", "usable"),
+    [
+        (["failed"], True),
+        (["cancelled"], True),
+        (["running"], False),
+        (["finished"], False),
+        (["failed", "running"], False),
+        (["finished", "failed"], True),
+    ],
+)
+def test_an_upload_whose_import_came_to_nothing_is_usable_again(
+    upload: Upload,
+    send: Callable[..., Any],
+    make_job: Callable[..., Job],
+    states: list[str],
+    usable: bool,
+) -> None:
+    services.close_for_import(upload=upload, file_ids=[send("a.png", png(picture())).json()["id"]])
+    for state in states:
+        make_job(kind="import", state=state, params={"upload": upload.pk})
+    make_job(kind="import", state="failed", params={"upload": upload.pk + 1})
+    assert services.reopen_upload(upload) is usable
+    assert send("b.png", png(picture(seed=1))).status_code == (201 if usable else 409)
+
+
+def test_uploads_that_nobody_went_on_with_are_deleted_after_a_week(
+    world: World,
+    signed_in: SignIn,
+    make_job: Callable[..., Job],
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    def make(*, added_to_days_ago: float, job_state: str = "") -> Upload:
+        upload = Upload.objects.create(project=world.project, created_by=world.manager)
+        receive_file(
+            upload=upload, name="a.png", content=SimpleUploadedFile("a.png", png(picture())), received_by=world.manager
+        )
+        Upload.objects.filter(pk=upload.pk).update(
+            created_at=timezone.now() - timedelta(days=8), imported_at=timezone.now() if job_state else None
+        )
+        if job_state:
+            make_job(kind="import", state=job_state, params={"upload": upload.pk})
+        touched = time.time() - added_to_days_ago * 24 * 60 * 60
+        os.utime(folder(world.project, "uploads", upload.pk), (touched, touched))
+        return upload
+
+    swept = [make(added_to_days_ago=8), make(added_to_days_ago=9)]
+    failed = make(added_to_days_ago=8, job_state="failed")
+    kept = [
+        failed,
+        make(added_to_days_ago=1),
+        make(added_to_days_ago=8, job_state="running"),
+        make(added_to_days_ago=8, job_state="finished"),
+        Upload.objects.create(project=world.project, created_by=world.manager),
+    ]
+    with django_capture_on_commit_callbacks(execute=True):
+        assert services.sweep_uploads(older_than=timedelta(days=7)) == len(swept)
+    assert set(Upload.objects.all()) == set(kept)
+    for upload in swept:
+        assert not (
+            Path(settings.MEDIA_ROOT) / f"{world.organization.pk}/{world.project.pk}/uploads/{upload.pk}"
+        ).exists()
+    assert AuditEvent.objects.filter(action="upload.discard", actor=None).count() == len(swept)
+    failed.refresh_from_db()
+    assert failed.imported_at is None  # its files wait for another week
+    assert services.sweep_uploads(older_than=timedelta(days=7)) == 0
+
+
+def test_an_empty_upload_that_is_used_again_is_not_abandoned(world: World) -> None:
+    first = start_upload(project=world.project, created_by=world.lead)
+    Upload.objects.filter(pk=first.pk).update(created_at=timezone.now() - timedelta(days=8))
+    assert start_upload(project=world.project, created_by=world.lead) == first
+    assert services.sweep_uploads(older_than=timedelta(days=7)) == 0
 
 
 def test_an_upload_that_is_still_empty_is_used_again(world: World, signed_in: SignIn) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
 from apps.accounts.models import OrganizationMember, User
 from apps.images.models import Upload
 from apps.projects.models import Job, ProjectMember
+from apps.projects.services import update_project_member
 from tests.factories import make_image, make_member
 
 if TYPE_CHECKING:
@@ -172,3 +174,69 @@ def test_one_may_cancel_a_job_of_ones_own(world: World, signed_in: SignIn, make_
     assert signed_in(world.viewer).post(url).status_code == 302
     job.refresh_from_db()
     assert job.state == Job.State.CANCELLED
+
+
+def test_who_is_no_longer_in_the_organization_may_do_nothing_whatever_the_project_says(
+    world: World, signed_in: SignIn
+) -> None:
+    OrganizationMember.objects.filter(user=world.manager).delete()  # not through the service, which ends both
+    assert ProjectMember.objects.filter(user=world.manager).exists()
+    client = signed_in(world.manager)
+    assert client.get(reverse("project_overview", args=[world.project.pk])).status_code == 404
+    assert "Nuclei" not in client.get("/").content.decode()
+
+
+@pytest.mark.parametrize("name", ["viewer", "owner"])
+def test_a_project_that_somebody_is_denied_is_not_in_their_list(world: World, signed_in: SignIn, name: str) -> None:
+    user = world.user(name)
+    client = signed_in(user)
+    assert "Nuclei" in client.get("/").content.decode()
+    member, _ = ProjectMember.objects.get_or_create(project=world.project, user=user)
+    update_project_member(member=member, role="viewer", denials=["project.view"], updated_by=world.manager)
+    assert "Nuclei" not in client.get("/").content.decode()
+
+
+def test_nobody_gives_what_they_may_not_do_themselves(world: World, signed_in: SignIn) -> None:
+    lead, rater, viewer = (
+        ProjectMember.objects.get(project=world.project, user=user) for user in (world.lead, world.rater, world.viewer)
+    )
+    update_project_member(member=lead, role="lead", grants=["members.manage"], updated_by=world.manager)
+    client = signed_in(world.lead)
+
+    def change(member: ProjectMember, **data: str) -> int:
+        url = reverse("project_member_edit", args=[world.project.pk, member.pk])
+        return client.post(url, {"role": member.role} | data).status_code
+
+    assert change(lead, role="manager", **{"members.manage": "grant"}) == 422
+    assert change(rater, role="manager") == 422
+    assert change(rater, **{"project.edit": "grant"}) == 422
+    assert change(rater, role="lead") == 302
+    assert change(viewer, **{"members.manage": "grant"}) == 302
+    members = reverse("project_members", args=[world.project.pk])
+    refused = client.post(members, {"user": world.colleague.pk, "role": "manager"})
+    assert refused.status_code == 422
+    assert "audit.view, project.edit" in refused.content.decode()
+    assert client.post(members, {"user": world.colleague.pk, "role": "rater"}).status_code == 302
+
+
+def test_taking_a_denial_back_is_giving_too(world: World) -> None:
+    lead = ProjectMember.objects.get(project=world.project, user=world.lead)
+    update_project_member(
+        member=lead, role="lead", grants=["members.manage"], denials=["train.start"], updated_by=world.manager
+    )
+    with pytest.raises(ValidationError, match="not do yourself: train"):
+        update_project_member(member=lead, role="lead", grants=["members.manage"], updated_by=world.lead)
+
+
+def test_who_runs_the_organization_gives_everything(world: World) -> None:
+    rater = ProjectMember.objects.get(project=world.project, user=world.rater)
+    assert update_project_member(member=rater, role="manager", updated_by=world.owner).role == "manager"
+
+
+def test_what_a_member_has_already_stays_when_somebody_with_less_changes_them(world: World) -> None:
+    lead, manager = (
+        ProjectMember.objects.get(project=world.project, user=user) for user in (world.lead, world.manager)
+    )
+    update_project_member(member=lead, role="lead", grants=["members.manage"], updated_by=world.manager)
+    changed = update_project_member(member=manager, role="manager", denials=["export.labels"], updated_by=world.lead)
+    assert changed.role == "manager"

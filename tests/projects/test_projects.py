@@ -20,8 +20,10 @@ from apps.projects.services import (
     add_project_member,
     create_project,
     get_or_create_label_classes,
+    remove_project_member,
     update_label_class,
     update_project,
+    update_project_member,
 )
 from tests.factories import make_image, make_project
 
@@ -201,6 +203,25 @@ def test_a_removed_member_is_out_at_once(world: World, signed_in: SignIn) -> Non
     assert signed_in(world.rater).get(reverse("project_overview", args=[world.project.pk])).status_code == 404
 
 
+def test_removing_a_member_twice_is_noted_once(world: World) -> None:
+    member = ProjectMember.objects.get(project=world.project, user=world.rater)
+    same = ProjectMember.objects.get(pk=member.pk)
+    remove_project_member(member=member, removed_by=world.manager)
+    remove_project_member(member=same, removed_by=world.manager)
+    assert AuditEvent.objects.filter(action="project.member.remove").count() == 1
+    with pytest.raises(ValidationError, match="no longer a member"):
+        update_project_member(member=same, role="viewer", updated_by=world.manager)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+", " -x", "@a", "\t=x"])
+def test_a_class_name_that_a_spreadsheet_would_calculate_is_refused(world: World, signed_in: SignIn, name: str) -> None:
+    with pytest.raises(ValidationError, match="spreadsheets"):
+        add_label_class(project=world.project, name=name, added_by=world.manager)
+    response = post_new(signed_in(world.owner), world, classes=f"Healthy\n{name}")
+    assert response.status_code == 422
+    assert "spreadsheets take for a formula" in response.content.decode()
+
+
 def test_a_manager_who_removes_themselves_lands_on_the_list(world: World, signed_in: SignIn) -> None:
     member = ProjectMember.objects.get(project=world.project, user=world.manager)
     response = signed_in(world.manager).post(reverse("project_member_remove", args=[world.project.pk, member.pk]))
@@ -251,13 +272,14 @@ def test_htmx_gets_the_table_of_jobs_alone(world: World, signed_in: SignIn, make
     assert 'value="40"' in client.get(reverse("job_list", args=[world.project.pk])).content.decode()
 
 
-def test_a_failed_job_shows_its_error_and_its_log(
+def test_a_failed_job_shows_its_error_and_to_who_may_train_its_log(
     world: World, signed_in: SignIn, make_job: Callable[..., Job]
 ) -> None:
     job = make_job(state="failed", error="the disk is full", log="12:00:01 reading <images>")
-    page = signed_in(world.viewer).get(reverse("job_detail", args=[world.project.pk, job.pk])).content.decode()
-    assert "the disk is full" in page
-    assert "reading &lt;images&gt;" in page
+    for user, sees_log in ((world.lead, True), (world.viewer, False)):
+        page = signed_in(user).get(reverse("job_detail", args=[world.project.pk, job.pk])).content.decode()
+        assert "the disk is full" in page
+        assert ("reading &lt;images&gt;" in page) is sees_log
 
 
 def test_cancelling_is_audited_and_asked_for_first(

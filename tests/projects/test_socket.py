@@ -81,12 +81,14 @@ async def test_other_projects_hear_nothing(world):
     await communicator.disconnect()
 
 
-@pytest.mark.parametrize("how", ["taken off the project", "deactivated"])
+@pytest.mark.parametrize("how", ["taken off the project", "deactivated", "given a new password"])
 async def test_somebody_who_loses_access_hears_nothing_more(world, how):
     communicator = socket(world.rater, world.project)
     await communicator.connect()
     if how == "deactivated":
         await User.objects.filter(pk=world.rater.pk).aupdate(is_active=False)
+    elif how == "given a new password":
+        await User.objects.filter(pk=world.rater.pk).aupdate(must_change_password=True)
     else:
         await ProjectMember.objects.filter(user=world.rater, project=world.project).adelete()
     await sync_to_async(label_something)(world)

@@ -41,6 +41,16 @@ class Migration(migrations.Migration):
                 ("must_change_password", models.BooleanField(default=False)),
                 ("date_joined", models.DateTimeField(auto_now_add=True)),
                 (
+                    "home_organization",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="accounts.organization",
+                    ),
+                ),
+                (
                     "groups",
                     models.ManyToManyField(
                         blank=True,

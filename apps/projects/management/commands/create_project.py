@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 
 from apps.accounts.models import Organization
+from apps.accounts.services import create_organization
 from apps.common.commands import JsonCommand
 from apps.projects.services import create_project
 
@@ -21,9 +23,13 @@ class Command(JsonCommand):
             "--encoder-size", type=int, help="px that the network sees (default: the patch size, at most 64)"
         )
 
+    @transaction.atomic
     def run(self, **options: Any) -> dict[str, Any]:
-        organization, _ = Organization.objects.get_or_create(name=options["organization"].strip())
+        name = options["organization"].strip()
+        organization = Organization.objects.filter(name=name).first() or create_organization(name=name)
         classes = [name.strip() for name in options["classes"].split(",") if name.strip()]
+        if not classes:
+            raise CommandError("--classes names no class")
         project = create_project(
             organization=organization,
             name=options["name"],

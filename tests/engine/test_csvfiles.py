@@ -1,0 +1,22 @@
+"""Small tables that people and other programs wrote: whatever is in them, the answer is rows or a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.engine.csvfiles import read_rows
+from apps.engine.errors import BadInput
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_every_usual_separator_is_recognized_and_empty_lines_are_left_out(separator):
+    data = f"\n row {separator}column\n\n1{separator}2\n".encode("utf-8-sig")
+    assert read_rows(data) == ([(2, ["row", "column"]), (4, ["1", "2"])], "file")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b" \n\t", b"\xef\xbb\xbf", "\u00a0".encode(), "\u00a0\n\u2003\n".encode(), b",,\n,,\n", b'"', b'""']
+)
+def test_a_file_in_which_nothing_is_written_is_empty(data):
+    with pytest.raises(BadInput, match="the file is empty"):
+        read_rows(data, name="a.csv")
