@@ -46,6 +46,8 @@ def main() -> None:
             execute_from_command_line(sys.argv)
     except (EmbeddedPostgresError, CannotStart) as error:
         sys.exit(f"patchsorter: {error}")
+    except OSError as error:
+        sys.exit(f"patchsorter: {error.filename or data}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
 

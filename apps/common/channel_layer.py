@@ -128,7 +128,7 @@ class PostgresChannelLayer(BaseChannelLayer):
         return self._listeners[loop]
 
     async def _notify(self, sent: dict[str, Any]) -> None:
-        payload = json.dumps(sent, separators=(",", ":"))
+        payload = json.dumps(sent, separators=(",", ":"), ensure_ascii=False)
         if len(payload.encode()) > MAX_BYTES:
             raise MessageTooLarge(f"a message of {len(payload.encode())} bytes; at most {MAX_BYTES} can be sent")
         await database_sync_to_async(self._execute_notify)(payload)

@@ -185,6 +185,7 @@ def provide_database(data: Path) -> EmbeddedPostgres:
         raise
     os.environ["DATABASE_URL"] = server.url(APP_ROLE)
     os.environ["DATABASE_OWNER_URL"] = server.url(OWNER_ROLE)
+    os.environ["PATCHSORTER_EMBEDDED_DATABASE"] = "true"
     return server
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, HttpResponseNotModified
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
@@ -24,10 +26,18 @@ from apps.projects.permissions import Permission
 
 
 def get_label_set_for_user(user: User, label_set_id: int, *, needs: Permission = Permission.VIEW) -> LabelSet:
-    """The label set, if the user may do `needs` in its project and is not blinded to it; else 404 or 403."""
+    """The label set, if the user may do `needs` in its project and is not blinded to it; else 404 or 403.
+
+    Gestures go into the shared set or one's own; what was imported stays as it was imported.
+    """
     label_set = get_object_or_404(LabelSet.objects.select_related("project"), pk=label_set_id)
     project = get_project_for_user(user, label_set.project_id, needs=needs)
-    return get_object_or_404(selectors.label_sets_visible_to(user, project).select_related("project"), pk=label_set_id)
+    label_set = get_object_or_404(
+        selectors.label_sets_visible_to(user, project).select_related("project"), pk=label_set_id
+    )
+    if needs == Permission.LABEL and label_set.kind != LabelSet.Kind.SHARED and label_set.rater_id != user.pk:
+        raise PermissionDenied("labels are given in the shared set, or in one's own")
+    return label_set
 
 
 class LabelClasses(APIView):
@@ -37,11 +47,12 @@ class LabelClasses(APIView):
     def get(self, request: ApiRequest, label_set_id: int) -> HttpResponse:
         label_set = get_label_set_for_user(request.user, label_set_id)
         n_objects = label_set.project.n_objects
-        etag = f"labels-{label_set.pk}-{label_set.revision}-{n_objects}"
+        revision = selectors.shown_revision(label_set)
+        etag = f"labels-{label_set.pk}-{revision}-{n_objects}"
         if request.headers.get("If-None-Match") == f'"{etag}"':
             return HttpResponseNotModified()
         values = selectors.class_values(label_set, n_objects)
-        return buffer_response(gzipped(encode_labels(values, label_set.revision), level=1), etag=etag)
+        return buffer_response(gzipped(encode_labels(values, revision), level=1), etag=etag)
 
 
 class LabelChanges(APIView):
@@ -59,34 +70,44 @@ class LabelChanges(APIView):
         serializer = self.Input(data=request.query_params)
         serializer.is_valid(raise_exception=True)
         # The revision first: what is committed in between arrives twice rather than never.
-        revision = label_set.revision
-        ordinals, values = selectors.changes_since(label_set, serializer.validated_data["since"])
+        revision = selectors.shown_revision(label_set)
+        since = serializer.validated_data["since"]
+        ordinals, values = selectors.changes_since(label_set, since)
         return buffer_response(gzipped(encode_changes(ordinals, values, revision), level=1), etag=f"{revision}")
 
 
 class SelectionField(serializers.JSONField):
     """The context of a gesture, kept with the action: what was lassoed, filtered, shown."""
 
-    MAX_VERTICES = 20_000
+    MAX_BYTES = 1_000_000
+    MAX_DEPTH = 8
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, dict):
             raise serializers.ValidationError("expected an object")
-        if len(data.get("polygon") or []) > self.MAX_VERTICES:
-            raise serializers.ValidationError(f"a lasso of more than {self.MAX_VERTICES} corners")
-        return _rounded(data)
+        canonical = _canonical(data, depth=self.MAX_DEPTH)
+        if len(json.dumps(canonical)) > self.MAX_BYTES:
+            raise serializers.ValidationError("more than a megabyte; send fewer corners")
+        return canonical
 
 
-def _rounded(value: Any) -> Any:
-    """Floats at six decimals: what the database gives back is then what the action's hash was made of."""
+def _canonical(value: Any, *, depth: int) -> Any:
+    """Floats at six decimals and no text that the database can not keep: what it gives back is then what the action's
+    hash was made of."""
+    if depth < 0:
+        raise serializers.ValidationError("nested too deeply")
     if isinstance(value, float):
         if not math.isfinite(value) or abs(value) > 1e9:
             raise serializers.ValidationError("a number out of range")
-        return round(value, 6)
+        return round(value, 6) + 0.0  # and no -0.0, which the database does not know
+    if isinstance(value, int) and abs(value) > 2**53:
+        raise serializers.ValidationError("a number out of range")
+    if isinstance(value, str) and any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
+        raise serializers.ValidationError("a text with characters that can not be kept")
     if isinstance(value, dict):
-        return {str(key): _rounded(item) for key, item in value.items()}
+        return {_canonical(str(key), depth=0): _canonical(item, depth=depth - 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [_canonical(item, depth=depth - 1) for item in value]
     return value
 
 
@@ -150,6 +171,8 @@ class Undo(APIView):
             )
         except NothingToUndo as error:
             return Response({"detail": str(error)}, status.HTTP_409_CONFLICT)
+        except LabelError as error:
+            raise ValidationError({"detail": str(error)}) from error
         return Response(_after(action, label_set, request.user), status.HTTP_201_CREATED)
 
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from django.db.models import Q, QuerySet
+from django.db import connection
+from django.db.models import Max, Q, QuerySet
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
-from apps.labels.models import LabelAction, LabelingSession, LabelSet
+from apps.labels.models import Label, LabelAction, LabelingSession, LabelSet
 from apps.labels.statements import read_sources, read_values
 from apps.projects.models import Project
 
@@ -25,36 +27,85 @@ def shared_label_set(project: Project) -> LabelSet:
     return project.label_sets.get(kind=LabelSet.Kind.SHARED)
 
 
+def sets_beneath(label_set: LabelSet) -> list[int]:
+    """The ids of the imported sets that show through the shared one where nobody made a gesture, oldest first."""
+    if label_set.kind != LabelSet.Kind.SHARED:
+        return []
+    imported = LabelSet.objects.filter(project_id=label_set.project_id, kind=LabelSet.Kind.IMPORTED)
+    return list(imported.order_by("id").values_list("id", flat=True))
+
+
+def shown_in(label_set: LabelSet) -> LabelSet:
+    """The set in which pages show these labels: the shared one for what was imported."""
+    return shared_label_set(label_set.project) if label_set.kind == LabelSet.Kind.IMPORTED else label_set
+
+
+def shown_revision(label_set: LabelSet) -> int:
+    """A number that grows whenever what `class_values` gives may have changed: the last action on the set or beneath it."""
+    sets = [label_set.pk, *sets_beneath(label_set)]
+    last = LabelSet.objects.filter(pk__in=sets).aggregate(last=Max("revision"))["last"]
+    return int(last or 0)
+
+
 def class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
-    """The class value of every object, uint8 (n_objects,); 0 where it has no label."""
-    values = np.zeros(n_objects, np.uint8)
-    ordinals, labeled = read_values(
-        "SELECT ordinal, value FROM labels_label WHERE label_set_id = %s AND value > 0 AND ordinal < %s",
-        [label_set.pk, n_objects],
-    )
-    values[ordinals] = labeled
+    """The class value of every object, uint8 (n_objects,); 0 where it has no label. In the shared set, imported labels
+    show where nobody made a gesture."""
+    values, _ = labels_with_sources(label_set, n_objects)
     return values
 
 
 def changes_since(label_set: LabelSet, revision: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Ordinals (k,) that changed after `revision`, each once, ascending, and the class values (k,) they have now."""
-    return read_values(
+    """Ordinals (k,) that changed after `revision`, each once, ascending, and the class values (k,) shown for them now."""
+    ordinals, _ = read_values(
         """
-        SELECT DISTINCT label.ordinal, label.value
-        FROM labels_labelaction action
-        JOIN labels_labelevent event ON event.action_id = action.id
-        JOIN labels_label label ON label.label_set_id = %s AND label.ordinal = event.ordinal
-        WHERE action.label_set_id = %s AND action.sequence > %s
-        ORDER BY label.ordinal
+        SELECT DISTINCT event.ordinal, 0::int2
+        FROM labels_labelaction action JOIN labels_labelevent event ON event.action_id = action.id
+        WHERE action.label_set_id = ANY(%s) AND action.sequence > %s
+        ORDER BY event.ordinal
         """,
-        [label_set.pk, label_set.pk, revision],
+        [[label_set.pk, *sets_beneath(label_set)], revision],
     )
+    values = np.zeros(len(ordinals), np.uint8)
+    beneath = sets_beneath(label_set)
+    for set_id in [*beneath, label_set.pk]:
+        found, stated = read_values(
+            """
+            SELECT label.ordinal, label.value FROM unnest(%s::int4[]) AS changed (ordinal)
+            JOIN labels_label label ON label.label_set_id = %s AND label.ordinal = changed.ordinal
+            WHERE label.source IS NOT NULL
+            """,
+            ["{" + ",".join(map(str, ordinals.tolist())) + "}", set_id],
+        )
+        values[np.searchsorted(ordinals, found)] = stated
+    return ordinals, values
 
 
 def counts_by_class(label_set: LabelSet, n_objects: int) -> dict[str, int]:
-    """Objects per class value, as strings for JSON; "0" are the unlabeled."""
-    counts = {value: n for value, n in label_set.counts.items() if n}
-    return {"0": n_objects - sum(counts.values()), **counts}
+    """Objects per class value as shown, as strings for JSON; "0" are the unlabeled."""
+    counts = Counter({value: n for value, n in label_set.counts.items() if n})
+    for value, n in _counts_beneath(label_set):
+        counts[str(value)] += n
+    return {"0": n_objects - sum(counts.values()), **dict(sorted(counts.items()))}
+
+
+def _counts_beneath(label_set: LabelSet) -> list[tuple[int, int]]:
+    beneath = sets_beneath(label_set)
+    if not beneath:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT imported.value, count(*) FROM (
+                SELECT DISTINCT ON (ordinal) ordinal, value FROM labels_label
+                WHERE label_set_id = ANY(%s) AND value > 0 ORDER BY ordinal, label_set_id DESC
+            ) imported
+            LEFT JOIN labels_label label ON label.label_set_id = %s AND label.ordinal = imported.ordinal
+            WHERE label.source IS NULL GROUP BY imported.value
+            """,
+            [beneath, label_set.pk],
+        )
+        rows: list[tuple[int, int]] = cursor.fetchall()
+    return rows
 
 
 def last_undoable(label_set: LabelSet, actor: User) -> LabelAction | None:
@@ -99,25 +150,31 @@ def session_state(session: LabelingSession | None) -> Mapping[str, Any] | None:
 
 
 def stated_labels(project: Project) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """What is known about every object of the project: class values uint8 (n_objects,), 0 = unlabeled, and the id of the
-    action that stated each, int64 (n_objects,), 0 = none. The shared set's labels stand before imported ones, later
-    imports before earlier ones. This is what models learn from and what an export writes where no set is asked for."""
-    values, sources = np.zeros(project.n_objects, np.uint8), np.zeros(project.n_objects, np.int64)
-    known = [LabelSet.Kind.IMPORTED, LabelSet.Kind.SHARED]
-    for kind in known:
-        for label_set in project.label_sets.filter(kind=kind).order_by("id"):
-            in_set, sources_in_set = labels_with_sources(label_set, project.n_objects)
-            labeled = in_set > 0
-            values[labeled], sources[labeled] = in_set[labeled], sources_in_set[labeled]
-    return values, sources
+    """What is known about every object of the project, as `labels_with_sources` of the shared set gives it. This is what
+    models learn from, what the pages show, and what an export writes where no set is asked for."""
+    return labels_with_sources(shared_label_set(project), project.n_objects)
 
 
 def labels_with_sources(label_set: LabelSet, n_objects: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Class values uint8 (n_objects,) and the ids of the actions that stated them int64 (n_objects,) of one set."""
+    """Class values uint8 (n_objects,), 0 = unlabeled, and the ids of the actions that stated them int64 (n_objects,),
+    0 = none. A gesture in the shared set stands before imported labels, also one that took a label away; later imports
+    stand before earlier ones."""
     values, sources = np.zeros(n_objects, np.uint8), np.zeros(n_objects, np.int64)
-    rows = read_sources(
-        "SELECT ordinal, value, source FROM labels_label WHERE label_set_id = %s AND value > 0 AND ordinal < %s",
-        [label_set.pk, n_objects],
-    )
-    values[rows["ordinal"]], sources[rows["ordinal"]] = rows["value"], rows["source"]
+    for set_id in [*sets_beneath(label_set), label_set.pk]:
+        rows = read_sources(
+            "SELECT ordinal, value, source FROM labels_label"
+            " WHERE label_set_id = %s AND source IS NOT NULL AND ordinal < %s",
+            [set_id, n_objects],
+        )
+        values[rows["ordinal"]], sources[rows["ordinal"]] = rows["value"], rows["source"]
+    sources[values == 0] = 0
     return values, sources
+
+
+def stated_label(label_set: LabelSet, ordinal: int) -> Label | None:
+    """The label that is shown for one object, of this set or of one beneath it."""
+    for set_id in [label_set.pk, *reversed(sets_beneath(label_set))]:
+        label = Label.objects.filter(label_set_id=set_id, ordinal=ordinal, source__isnull=False).first()
+        if label is not None:
+            return label if label.value else None
+    return None

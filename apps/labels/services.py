@@ -18,7 +18,7 @@ from apps.audit.chain import chain_hash
 from apps.labels import statements
 from apps.labels.events import LabelsChanged
 from apps.labels.models import LabelAction, LabelChain, LabelingSession, LabelSet
-from apps.labels.selectors import last_redoable, last_undoable
+from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in
 from apps.labels.statements import Changed
 from apps.projects.events import send_event_on_commit
 from apps.projects.models import LabelClass, Project
@@ -80,6 +80,7 @@ def label_objects(
             action_id=action_id,
             ordinals=unique,
             values=np.full(len(unique), value, np.uint8),
+            beneath=sets_beneath(label_set),
         ),
     )
 
@@ -123,7 +124,7 @@ def _revert(
 ) -> LabelAction:
     with transaction.atomic():
         _lock_chain(label_set.project_id)  # two quick presses of Z undo two gestures, not one twice
-        if sent_before := _sent_before(label_set, client_key):
+        if sent_before := _sent_before(label_set, actor, kind, client_key):
             return sent_before
         target = find(label_set, actor)
         if target is None:
@@ -165,7 +166,7 @@ def _act(
 ) -> LabelAction:
     """Lock the chain, change the labels, write the action and move the chain's head."""
     sequence, previous_hash, action_id = _lock_chain(label_set.project_id)
-    if sent_before := _sent_before(label_set, gesture.client_key):
+    if sent_before := _sent_before(label_set, actor, kind, gesture.client_key):
         return sent_before
     changed = change(action_id)
     now = timezone.now()
@@ -197,21 +198,31 @@ def _act(
         label_set.project_id,
         LabelsChanged(
             type="labels.changed",
-            label_set=label_set.pk,
+            label_set=shown_in(label_set).pk,
             revision=action.sequence,
-            n=action.n,
-            actor=str(actor) if actor else None,
+            n=0 if label_set.is_blinded else action.n,
+            actor=str(actor) if actor and not label_set.is_blinded else None,
         ),
     )
     return action
 
 
-def _sent_before(label_set: LabelSet, client_key: UUID | None) -> LabelAction | None:
-    """The action that the same request made the first time, if this is a repetition; asked under the chain's lock."""
+def _sent_before(
+    label_set: LabelSet, actor: User | None, kind: LabelAction.Kind, client_key: UUID | None
+) -> LabelAction | None:
+    """The action that the same request made the first time, if this is a repetition; asked under the chain's lock.
+
+    Raises LabelError if the key was used for something else.
+    """
     if client_key is None:
         return None
+    sent = LabelAction.objects.filter(label_set=label_set, client_key=client_key).first()
+    if sent is None:
+        return None
+    if sent.kind != kind or sent.actor_id != (actor.pk if actor else None):
+        raise LabelError("this client_key was used for another gesture")
     label_set.refresh_from_db(fields=["counts", "revision"])
-    return LabelAction.objects.filter(label_set=label_set, client_key=client_key).first()
+    return sent
 
 
 def _lock_chain(project_id: int) -> tuple[int, str, int]:

@@ -42,6 +42,11 @@ _ASSIGN = _STATE.format(
         FROM unnest(%(ordinals)s::int4[], %(values)s::int2[]) AS asked (ordinal, value)
         LEFT JOIN labels_label label ON label.label_set_id = %(label_set)s AND label.ordinal = asked.ordinal
         WHERE coalesce(label.value, 0) <> asked.value
+           OR asked.value = 0 AND label.source IS NULL AND EXISTS (
+                SELECT FROM labels_label imported
+                WHERE imported.label_set_id = ANY(%(beneath)s) AND imported.ordinal = asked.ordinal
+                  AND imported.value > 0
+              )
     """
 )
 
@@ -69,12 +74,24 @@ class Changed:
         return sum(n for _, _, n in self.moves)
 
 
-def assign(*, label_set_id: int, action_id: int, ordinals: NDArray[np.uint32], values: NDArray[np.uint8]) -> Changed:
-    """Give each ordinal (n,) its class value (n,); objects that have it already do not change."""
+def assign(
+    *,
+    label_set_id: int,
+    action_id: int,
+    ordinals: NDArray[np.uint32],
+    values: NDArray[np.uint8],
+    beneath: Sequence[int] = (),
+) -> Changed:
+    """Give each ordinal (n,) its class value (n,); objects that have it already do not change.
+
+    `beneath` are the label sets whose labels show where this one has none: taking a label away is a change where one
+    of them has a label, too.
+    """
     return _run(
         _ASSIGN,
         label_set=label_set_id,
         action=action_id,
+        beneath=list(beneath),
         ordinals=_array_literal(ordinals),
         values=_array_literal(values),
     )

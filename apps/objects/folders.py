@@ -9,7 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.engine.errors import BadInput
-from apps.engine.pairing import pair, sort_files
+from apps.engine.pairing import pair, safe_name, sort_files
 from apps.objects.pipelines import ImageSource, SourceFile
 
 SUBFOLDERS = ("images", "masks", "points")
@@ -22,6 +22,7 @@ class FolderContent:
 
     sources: list[ImageSource]
     unpaired: list[str]
+    ignored: list[str]
     errors: list[str]
 
 
@@ -44,7 +45,9 @@ def read_folder(folder: Path, *, roots: Sequence[Path] | None = None) -> FolderC
         for path in sorted(listed)
         if path.is_file() and not path.name.startswith(".") and path.resolve().is_relative_to(folder)
     }
-    images, masks, points, _ = sort_files(paths)
+    for path in paths.values():
+        safe_name(path.name)  # the rules of an upload hold for a folder too
+    images, masks, points, others = sort_files(paths)
     pairing = pair(images, masks, [name for name in points if Path(name).name not in NOT_POINTS])
     if not images:
         raise BadInput(str(folder), "there is no image (PNG, JPEG, BMP or TIFF), nor a folder images/ with some")
@@ -56,4 +59,4 @@ def read_folder(folder: Path, *, roots: Sequence[Path] | None = None) -> FolderC
         ImageSource(SourceFile(paths[item.image], paths[item.image].name), source(item.mask), source(item.csv))
         for item in pairing.pairs
     ]
-    return FolderContent(sources, pairing.unpaired, pairing.errors)
+    return FolderContent(sources, pairing.unpaired, others, pairing.errors)

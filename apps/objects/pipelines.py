@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 
 from apps.accounts.models import User
 from apps.engine.components import FoundObjects
+from apps.engine.durable import replacing
 from apps.engine.errors import BadInput
 from apps.engine.formats import read_image, read_mask
 from apps.engine.masks import (
@@ -27,7 +29,8 @@ from apps.engine.masks import (
     wants_colors,
 )
 from apps.engine.pixels import delete_image, write_image
-from apps.images.models import Image, Upload, UploadedFile
+from apps.images.models import Image, Upload
+from apps.images.services import reopen_upload
 from apps.objects.services import add_image
 from apps.projects.files import folder
 from apps.projects.jobs import Report
@@ -36,10 +39,11 @@ from apps.projects.models import Job, Project
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to import and the name it goes by."""
+    """A file to import and the name it goes by; its SHA-256 as hex, where that is known already."""
 
     path: Path
     name: str
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,13 @@ class ImportResult:
 
 
 def import_job(job: Job, report: Report) -> dict[str, Any]:
-    """Import the files of an upload, then clear it away. Taken up again after a crash, it skips what is in already."""
+    """Import the files of an upload. Taken up again after a crash, it skips what is in already."""
     upload = Upload.objects.get(pk=job.params["upload"], project=job.project)
     files = {file.pk: file for file in upload.files.all()}
 
     def source(file_id: int | None) -> SourceFile | None:
-        return _source_of(files[file_id]) if file_id else None
+        file = files.get(file_id) if file_id else None
+        return SourceFile(Path(settings.MEDIA_ROOT) / file.path, file.name, file.checksum) if file else None
 
     sources = []
     for pair in job.params["pairs"]:
@@ -86,15 +91,23 @@ def import_job(job: Job, report: Report) -> dict[str, Any]:
         label_values=label_values_from_json(job.params["label_values"]),
         imported_by=job.requested_by,
         on_progress=report.progress,
+        confirm=report.confirm_ownership,
     )
     for error in result.errors:
         report.log(f"{error['file']}: {error['cause']}")
-    shutil.rmtree(folder(job.project, "uploads", upload.pk), ignore_errors=True)
     return result.as_json()
 
 
-def _source_of(file: UploadedFile) -> SourceFile:
-    return SourceFile(Path(settings.MEDIA_ROOT) / file.path, file.name)
+def close_upload(job_id: int) -> None:
+    """Delete the files of an upload that is imported; make one whose import failed or was cancelled usable again."""
+    job = Job.objects.select_related("project").get(pk=job_id)
+    upload = Upload.objects.filter(pk=job.params["upload"], project=job.project).first()
+    if upload is None:
+        return
+    if job.state == Job.State.FINISHED:
+        shutil.rmtree(folder(job.project, "uploads", upload.pk), ignore_errors=True)
+    elif not job.is_active:
+        reopen_upload(upload)
 
 
 def label_values_from_json(rows: Sequence[dict[str, Any]]) -> LabelValues:
@@ -113,6 +126,7 @@ def import_sources(
     label_values: LabelValues,
     imported_by: User | None,
     on_progress: Callable[[str, float, str], None],
+    confirm: Callable[[], None] = lambda: None,
 ) -> ImportResult:
     """Import images one by one; faults of single files are collected in the result, and the rest goes on."""
     result = ImportResult()
@@ -126,9 +140,15 @@ def import_sources(
             if before is not None:
                 result.already_imported.append({"name": source.image.name, "as": before.name})
                 continue
-            image = _import_one(project, source, mask_kind, label_values, checksum, imported_by)
+            image = _import_one(project, source, mask_kind, label_values, checksum, imported_by, confirm)
         except BadInput as error:
             result.errors.append({"file": error.file, "cause": error.cause})
+        except OSError as error:
+            result.errors.append(
+                {"file": source.image.name, "cause": f"could not be stored: {error.strerror or error}"}
+            )
+        except (ValueError, ValidationError) as error:
+            result.errors.append({"file": source.image.name, "cause": str(error)})
         else:
             result.images.append({"name": image.name, "n_objects": image.n_objects, "notes": image.notes})
     return result
@@ -136,6 +156,8 @@ def import_sources(
 
 def checksum_of(source: SourceFile) -> str:
     """SHA-256 of the file, as hex."""
+    if source.checksum:
+        return source.checksum
     try:
         with source.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -150,15 +172,17 @@ def _import_one(
     label_values: LabelValues,
     checksum: str,
     imported_by: User | None,
+    confirm: Callable[[], None],
 ) -> Image:
     pixels = read_image(source.image.path, name=source.image.name)
     found = _find(source, pixels.shape, mask_kind, label_values, project.patch_size_px)
     key = f"{Path(source.image.name).stem[:40]}-{uuid.uuid4().hex[:12]}"
     store = folder(project, "pixels")
-    kept = [_keep(source.image, folder(project, "images"), key)]
-    if source.mask:
-        kept.append(_keep(source.mask, folder(project, "masks"), key))
+    kept: list[Path] = []
     try:
+        kept.append(_keep(source.image, folder(project, "images"), key))
+        if source.mask:
+            kept.append(_keep(source.mask, folder(project, "masks"), key))
         write_image(store, key, pixels, found)
         return add_image(
             image=Image(
@@ -175,11 +199,15 @@ def _import_one(
             ),
             found=found,
             imported_by=imported_by,
+            confirm=confirm,
         )
     except BaseException:
-        delete_image(store, key)
-        for path in kept:
-            path.unlink(missing_ok=True)
+        # An interruption may come after the commit; then the files are an image's, and stay. If the database does not
+        # say, they stay too: files without a row cost space, a row without files cost the project.
+        if not Image.objects.filter(project=project, store_key=key).exists():
+            delete_image(store, key)
+            for path in kept:
+                path.unlink(missing_ok=True)
         raise
 
 
@@ -203,5 +231,6 @@ def _find(
 def _keep(source: SourceFile, folder: Path, key: str) -> Path:
     """The original file, as it came, for the record."""
     kept = folder / f"{key}{Path(source.name).suffix.lower()}"
-    shutil.copyfile(source.path, kept)
+    with source.path.open("rb") as original, replacing(kept) as copy:
+        shutil.copyfileobj(original, copy)
     return kept

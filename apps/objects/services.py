@@ -1,24 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from django.db import connection, transaction
-from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.audit.services import record
 from apps.engine.components import FoundObjects
 from apps.engine.errors import BadInput
 from apps.images.models import Image, Upload
+from apps.images.services import close_for_import
 from apps.objects.signals import objects_imported
 from apps.projects.events import ObjectsAdded, send_event_on_commit
 from apps.projects.jobs import start_job
 from apps.projects.models import Job, Project
-
-
-class UploadAlreadyImported(ValueError):
-    """The same upload was sent to be imported a second time."""
 
 
 @transaction.atomic
@@ -31,10 +28,9 @@ def start_import(
     requested_by: User,
 ) -> Job:
     """Queue the import of an upload's files. Each of `pairs` names rows of the upload: image_file_id, mask_file_id,
-    points_file_id. Raises UploadAlreadyImported on the second call for one upload."""
-    taken = Upload.objects.filter(pk=upload.pk, imported_at=None).update(imported_at=timezone.now())
-    if not taken:
-        raise UploadAlreadyImported("these files are being imported already")
+    points_file_id. Raises UploadClosed on the second call for one upload, FilesGone where files were removed meanwhile."""
+    file_ids = [file_id for pair in pairs for file_id in pair.values() if file_id is not None]
+    close_for_import(upload=upload, file_ids=file_ids)
     return start_job(
         project=upload.project,
         kind="import",
@@ -51,11 +47,19 @@ _COLUMNS = (
 
 
 @transaction.atomic
-def add_image(*, image: Image, found: FoundObjects, imported_by: User | None) -> Image:
+def add_image(
+    *,
+    image: Image,
+    found: FoundObjects,
+    imported_by: User | None,
+    confirm: Callable[[], None] = lambda: None,
+) -> Image:
     """Enter an image and its objects: all of it or nothing. `image` is unsaved and names its files in the pixel store.
 
+    `confirm` is called in the transaction first, and may raise to forbid it (a job that is no longer its worker's).
     Raises BadInput if the project has this image, or another one of this name.
     """
+    confirm()
     project = Project.objects.select_for_update(no_key=True).get(pk=image.project_id)
     if Image.objects.filter(project=project, checksum=image.checksum).exists():
         raise BadInput(image.name, "the same file is in the project already")

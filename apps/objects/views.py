@@ -9,9 +9,10 @@ from django.views.decorators.vary import vary_on_headers
 
 from apps.common.requests import AuthenticatedRequest
 from apps.images.review import review_upload
+from apps.images.services import FilesGone, UploadClosed
 from apps.images.views import render_review, upload_for
 from apps.objects.forms import ImportForm
-from apps.objects.services import UploadAlreadyImported, start_import
+from apps.objects.services import start_import
 from apps.projects.access import get_project_for_user, permissions_of
 from apps.projects.selectors import jobs_of
 
@@ -43,8 +44,11 @@ def upload_import(request: AuthenticatedRequest, project_id: int, upload_id: int
             pairs=[row.as_pair() for row in review.importable],
             requested_by=request.user,
         )
-    except UploadAlreadyImported:
+    except UploadClosed:
         return _go_to(request, reverse("job_list", args=[project.pk]))
+    except FilesGone as error:
+        review = review_upload(upload, request.POST.get("mask_kind"))
+        return render_review(request, project, upload, review, problem=str(error), status=422)
     return _go_to(request, reverse("import_detail", args=[project.pk, job.pk]))
 
 

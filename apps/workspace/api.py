@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -21,12 +23,14 @@ from apps.common.api import read_ordinals
 from apps.common.requests import ApiRequest
 from apps.labels.selectors import label_sets_visible_to
 from apps.models.services import IterationRefused, start_iteration
-from apps.projects.access import check_may_cancel, get_project_for_user
+from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.jobs import cancel_job, job_state
 from apps.projects.models import Job
 from apps.projects.permissions import Permission
 from apps.workspace import selectors
 from apps.workspace.services import start_export
+
+PIECE_BYTES = 1 << 20
 
 
 class State(APIView):
@@ -58,8 +62,8 @@ class Order(APIView):
         project = get_project_for_user(request.user, project_id)
         serializer = self.Input(data=request.data)
         serializer.is_valid(raise_exception=True)
-        ordinals = read_ordinals(request)
-        if ordinals.max() >= project.n_objects:
+        ordinals = np.unique(read_ordinals(request))
+        if ordinals[-1] >= project.n_objects:
             raise ValidationError({"detail": f"the project has {project.n_objects} objects"})
         ordered = selectors.ordered(project, ordinals.astype(np.int64), serializer.validated_data["order"])
         return HttpResponse(ordered.astype("<u4").tobytes(), content_type="application/octet-stream")
@@ -111,7 +115,9 @@ class JobDetail(APIView):
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def get(self, request: ApiRequest, job_id: int) -> Response:
         job = get_job_for_user(request.user, job_id)
-        return Response({**job_state(job), "log": job.log, "result": job.result})
+        # The log has paths and tracebacks, for those who run the project.
+        log = job.log if Permission.TRAIN in permissions_of(request.user, job.project) else ""
+        return Response({**job_state(job), "log": log, "result": job.result})
 
 
 class CancelJob(APIView):
@@ -146,10 +152,12 @@ class ExportDownload(APIView):
     """The finished export as one zip."""
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
-    def get(self, request: ApiRequest, job_id: int) -> FileResponse:
+    def get(self, request: ApiRequest, job_id: int) -> StreamingHttpResponse:
         job = get_object_or_404(Job.objects.select_related("project"), pk=job_id, kind="export")
         project = get_project_for_user(request.user, job.project_id, needs=Permission.EXPORT)
-        path: Path = selectors.export_archive(job)
+        if job.params.get("label_set"):
+            get_object_or_404(label_sets_visible_to(request.user, project), pk=job.params["label_set"])
+        path = selectors.export_archive(job)
         if job.state != Job.State.FINISHED or not path.exists():
             raise Http404("this export is not there")
         record(
@@ -159,4 +167,18 @@ class ExportDownload(APIView):
             organization_id=project.organization_id,
             project_id=project.pk,
         )
-        return FileResponse(path.open("rb"), as_attachment=True, filename=path.name)
+        return StreamingHttpResponse(
+            _read_in_pieces(path),
+            content_type="application/zip",
+            headers={
+                "Content-Length": str(path.stat().st_size),
+                "Content-Disposition": f'attachment; filename="{path.name}"',
+            },
+        )
+
+
+async def _read_in_pieces(path: Path) -> AsyncIterator[bytes]:
+    # Under ASGI, Django gathers what a synchronous iterator gives before it sends the first byte.
+    with path.open("rb") as file:
+        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+            yield piece

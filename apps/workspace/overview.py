@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from django.db.models import Sum
 
 from apps.accounts.models import User
 from apps.images.models import Image
 from apps.labels.models import LabelSet
-from apps.labels.selectors import counts_by_class, label_sets_visible_to, stated_labels
+from apps.labels.selectors import counts_by_class, label_sets_visible_to
 from apps.models.models import Embedding
 from apps.models.selectors import latest_embedding
 from apps.projects.models import Job, Project
@@ -76,7 +75,7 @@ class Overview:
 
 def project_overview(project: Project, user: User) -> Overview:
     label_set = label_sets_visible_to(user, project).filter(kind=LabelSet.Kind.SHARED).get()
-    counts = _counts_by_value(project, label_set)
+    counts = {int(value): n for value, n in counts_by_class(label_set, project.n_objects).items() if value != "0"}
     n_labeled = sum(counts.values())
     label_classes = list(label_classes_of(project))
     classes = [
@@ -107,16 +106,6 @@ def project_overview(project: Project, user: User) -> Overview:
         last_export=last_export,
         steps=_steps(project.n_objects, n_labeled, classes, embedding, iteration, last_export),
     )
-
-
-def _counts_by_value(project: Project, label_set: LabelSet) -> dict[int, int]:
-    """Labeled objects by class value, as training and export see them: imported labels count where nobody said else."""
-    imported = project.label_sets.filter(kind=LabelSet.Kind.IMPORTED, revision__gt=0)
-    if not imported.exists():  # the counts that every action keeps; nothing has to be read
-        counts = counts_by_class(label_set, project.n_objects)
-        return {int(value): n for value, n in counts.items() if value != "0"}
-    values, _ = stated_labels(project)
-    return {value: int(n) for value, n in enumerate(np.bincount(values)) if value and n}
 
 
 def _steps(

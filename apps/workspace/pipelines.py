@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zipfile
 from collections import Counter
@@ -12,8 +11,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+from django.db import transaction
 from numpy.typing import NDArray
 
+from apps.engine.durable import replacing
 from apps.engine.pixels import StoredImage, read_raster
 from apps.engine.render import (
     LegendRow,
@@ -40,29 +41,38 @@ def export_job(job: Job, report: Report) -> dict[str, Any]:
     project = Project.objects.get(pk=job.project_id)
     label_set = LabelSet.objects.get(pk=job.params["label_set"]) if job.params.get("label_set") else None
     archive = export_archive(job)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder(project, "work")) as work:
+    with tempfile.TemporaryDirectory(dir=folder(project, "work"), prefix=f"job-{job.pk}-") as work:
         report.stage("writing masks", start=0.0, end=0.9)
-        result = export_labels(project=project, label_set=label_set, target=Path(work), on_progress=report.progress)
+        content = _content(project, label_set)
+        _write(project, content, Path(work), report.progress)
         report.stage("packing", start=0.9, end=1.0)
-        packed = archive.with_suffix(".part")
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as file:  # PNG does not get smaller
-            for path in sorted(Path(work).rglob("*")):
-                if path.is_file():
-                    file.write(path, path.relative_to(work))
-        packed.replace(archive)
-    return {**result, "archive": archive.name}
+        with replacing(archive) as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:  # PNG does not get smaller
+                for path in sorted(Path(work).rglob("*")):
+                    if path.is_file():
+                        packed.write(path, path.relative_to(work))
+            with transaction.atomic():
+                report.confirm_ownership()
+    return {**content.summary(), "archive": archive.name}
 
 
 @dataclass(frozen=True)
 class _Content:
     """Everything an export says about the project's objects, by ordinal."""
 
+    images: list[Image]
     classes: dict[int, LabelClass]
     values: NDArray[np.uint8]
     sources: NDArray[np.int64]
     actions: dict[int, LabelAction]
     predictions: Predictions
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "images": len(self.images),
+            "objects": len(self.values),
+            "labeled": int((self.values > 0).sum()),
+        }
 
 
 def export_labels(
@@ -71,41 +81,58 @@ def export_labels(
     """Write class_masks/, color_masks/, instance_masks/, legend.csv and objects.csv into the folder `target`.
 
     `label_set` None: everything stated about the project's objects (see `stated_labels`). Files of these names in
-    `target` are replaced when all of them are written; a fault before that leaves the folder as it was.
+    `target` are replaced when all of them are written; a fault before that leaves them as they were.
     """
+    content = _content(project, label_set)
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as work:
+        _write(project, content, Path(work), on_progress)
+        for path in sorted(Path(work).rglob("*")):
+            if path.is_file():
+                final = target / path.relative_to(work)
+                final.parent.mkdir(exist_ok=True)
+                path.replace(final)
+    return content.summary()
+
+
+def _content(project: Project, label_set: LabelSet | None) -> _Content:
     values, sources = labels_with_sources(label_set, project.n_objects) if label_set else stated_labels(project)
-    content = _Content(
+    return _Content(
+        images=list(project.images.all()),
         classes={label_class.value: label_class for label_class in project.label_classes.all()},
         values=values,
         sources=sources,
         actions=LabelAction.objects.select_related("actor").in_bulk(np.unique(sources[sources > 0]).tolist()),
         predictions=predictions(latest_embedding(project), project.n_objects),
     )
-    images = list(project.images.all())
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as work:
-        stems = _stems(images)
-        for position, image in enumerate(images):
-            on_progress("writing masks", position / len(images), image.name)
-            _write_masks(project, image, stems[image.pk], content, Path(work))
-        write_objects_csv(Path(work) / "objects.csv", _object_rows(project, images, content))
-        legend = [LegendRow(item.value, item.name, item.color) for item in content.classes.values()]
-        write_legend(Path(work) / "legend.csv", legend)
-        for path in sorted(Path(work).rglob("*")):
-            if path.is_file():
-                final = target / path.relative_to(work)
-                final.parent.mkdir(exist_ok=True)
-                shutil.move(path, final)
-    return {"images": len(images), "objects": project.n_objects, "labeled": int((content.values > 0).sum())}
 
 
-def _stems(images: list[Image]) -> dict[int, str]:
-    """File stems by image id; images that differ only in their extension keep it in the name."""
-    often = Counter(PurePath(image.name).stem for image in images)
-    return {
-        image.pk: PurePath(image.name).stem if often[PurePath(image.name).stem] == 1 else image.name.replace(".", "_")
-        for image in images
-    }
+def _write(project: Project, content: _Content, work: Path, on_progress: Callable[[str, float, str], None]) -> None:
+    stems = file_stems({image.pk: image.name for image in content.images})
+    for position, image in enumerate(content.images):
+        on_progress("writing masks", position / len(content.images), image.name)
+        _write_masks(project, image, stems[image.pk], content, work)
+    write_objects_csv(work / "objects.csv", _object_rows(project, content))
+    write_legend(
+        work / "legend.csv", [LegendRow(item.value, item.name, item.color) for item in content.classes.values()]
+    )
+
+
+def file_stems(names: dict[int, str]) -> dict[int, str]:
+    """A file stem of its own for every image, by id, also where letter case does not count. Images that would share one
+    get their id added."""
+    often = Counter(PurePath(name).stem.casefold() for name in names.values())
+    stems: dict[int, str] = {}
+    taken: set[str] = set()
+    for pk, name in names.items():
+        stem = PurePath(name).stem
+        if often[stem.casefold()] > 1:
+            stem = f"{stem}-{pk}"
+        while stem.casefold() in taken:
+            stem = f"{stem}-{pk}"
+        taken.add(stem.casefold())
+        stems[pk] = stem
+    return stems
 
 
 def _stored(project: Project, image: Image) -> StoredImage:
@@ -132,8 +159,8 @@ def _objects(project: Project, image: Image) -> list[HistoObject]:
     return list(in_image.only("ordinal", "row", "column", "source_id").order_by("ordinal"))
 
 
-def _object_rows(project: Project, images: list[Image], content: _Content) -> Iterator[ObjectRow]:
-    for image in images:
+def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
+    for image in content.images:
         for histo_object in _objects(project, image):
             ordinal = histo_object.ordinal
             label_class = content.classes.get(int(content.values[ordinal]))

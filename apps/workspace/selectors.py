@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
-from apps.labels.models import Label, LabelAction, LabelSet
+from apps.labels.models import LabelAction, LabelSet
 from apps.labels.selectors import (
     counts_by_class,
     current_session,
@@ -16,6 +16,8 @@ from apps.labels.selectors import (
     last_redoable,
     last_undoable,
     session_state,
+    shown_revision,
+    stated_label,
 )
 from apps.models.models import Embedding
 from apps.models.selectors import latest_embedding, predictions, vectors
@@ -59,7 +61,12 @@ def workspace_state(project: Project, user: User) -> dict[str, Any]:
 
 
 def _label_set_state(label_set: LabelSet) -> dict[str, Any]:
-    return {"id": label_set.pk, "name": label_set.name, "kind": label_set.kind, "revision": label_set.revision}
+    return {
+        "id": label_set.pk,
+        "name": label_set.name,
+        "kind": label_set.kind,
+        "revision": shown_revision(label_set),
+    }
 
 
 def _embedding_state(embedding: Embedding) -> dict[str, Any]:
@@ -78,7 +85,7 @@ def object_detail(project: Project, ordinal: int, user: User) -> dict[str, Any]:
     histo_object = get_object(project, ordinal)
     predicted = predictions(latest_embedding(project), project.n_objects)
     label_set = label_sets_visible_to(user, project).get(kind=LabelSet.Kind.SHARED)
-    label = Label.objects.filter(label_set=label_set, ordinal=ordinal, value__gt=0).first()
+    label = stated_label(label_set, ordinal)
     source = LabelAction.objects.select_related("actor").get(pk=label.source) if label and label.source else None
     return {
         "ordinal": ordinal,
@@ -116,12 +123,14 @@ def ordered(project: Project, ordinals: NDArray[np.int64], order: str) -> NDArra
 
 
 SIMILARITY_ANCHORS = 24
+MOST_BY_SIMILARITY = 50_000  # nobody looks further; what lies beyond keeps the images' order
 
 
 def _by_similarity(embedding: Embedding, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
     """Like beside like: the selection is cut into groups around far-apart anchors (farthest-point sampling, Gonzalez
     1985), groups follow their anchors' similarity and objects their distance from the anchor. Linear in the selection."""
-    known, unknown = ordinals[ordinals < embedding.n], ordinals[ordinals >= embedding.n]
+    known = ordinals[ordinals < embedding.n][:MOST_BY_SIMILARITY]
+    rest = np.setdiff1d(ordinals, known, assume_unique=True)
     if len(known) < 3:
         return ordinals
     features = np.asarray(vectors(embedding)[known], np.float32)
@@ -134,14 +143,14 @@ def _by_similarity(embedding: Embedding, ordinals: NDArray[np.int64]) -> NDArray
         similarity.append(features @ features[anchors[-1]])
         np.maximum(nearest, similarity[-1], out=nearest)
     group = np.argmax(similarity, axis=0)
-    rank = np.empty(len(anchors), np.int64)
+    rank = np.zeros(len(anchors), np.int64)
     remaining, current = set(range(1, len(anchors))), 0
-    rank[0] = 0
     for position in range(1, len(anchors)):  # a walk from each anchor to the most similar one not yet visited
-        current = max(remaining, key=lambda other: float(similarity[current][anchors[other]]))
+        here = similarity[current]
+        current = max(remaining, key=lambda other: float(here[anchors[other]]))
         remaining.remove(current)
         rank[current] = position
-    return np.concatenate([known[np.lexsort((-nearest, rank[group]))], unknown])
+    return np.concatenate([known[np.lexsort((-nearest, rank[group]))], rest])
 
 
 def export_archive(job: Job) -> Path:

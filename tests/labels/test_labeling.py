@@ -67,7 +67,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_objects(world
             gesture=SEEN,
         )
     statements = [query["sql"] for query in queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
-    assert len(statements) == 8, "\n".join(statements)
+    assert len(statements) == 9, "\n".join(statements)
 
 
 def test_the_bulk_statement_finds_old_labels_by_the_whole_key(world, label_set):
@@ -223,3 +223,102 @@ def test_the_history_is_whole_and_the_labels_can_be_rebuilt_from_it(world, label
     rebuild_labels(label_set)
     assert list(verify_labels(world.project)) == []
     assert (values(label_set) == before).all()
+
+
+def test_a_key_that_was_used_for_another_gesture_is_refused(world, label_set):
+    key = uuid.uuid4()
+    label(world, label_set, 1, [1], gesture=Gesture(provenance="bulk", selection={}, client_key=key))
+    with pytest.raises(LabelError, match="another gesture"):
+        services.undo(label_set=label_set, actor=world.rater, client_key=key)
+    with pytest.raises(LabelError, match="another gesture"):
+        label(
+            world,
+            label_set,
+            1,
+            [1],
+            user=world.manager,
+            gesture=Gesture(provenance="bulk", selection={}, client_key=key),
+        )
+
+
+def test_labeling_while_the_history_is_checked_is_no_fault(world, label_set, monkeypatch):
+    label(world, label_set, 1, [1])
+    label(world, label_set, 2, [2])
+    faults = verify_labels(world.project)
+    from apps.labels import chain
+
+    original = chain.action_header
+
+    def label_meanwhile(action):
+        monkeypatch.setattr(chain, "action_header", original)
+        label(world, label_set, 1, [3])
+        return original(action)
+
+    monkeypatch.setattr(chain, "action_header", label_meanwhile)
+    assert list(faults) == []
+
+
+@pytest.fixture
+def imported(world: World, label_set: LabelSet) -> LabelSet:
+    """Objects 1 to 4 have labels from a file: 1, 1, 2, 2."""
+    imported = services.get_or_create_label_set(project=world.project, name="expert", kind="imported")
+    services.import_label_values(
+        label_set=imported,
+        ordinals=np.array([1, 2, 3, 4], np.uint32),
+        values=np.array([1, 1, 2, 2], np.uint8),
+        actor=None,
+        reason="classes.csv",
+    )
+    return imported
+
+
+def shown(label_set: LabelSet) -> list[int]:
+    return values(label_set)[1:5].tolist()
+
+
+def test_imported_labels_show_in_the_shared_set_until_somebody_labels(world, label_set, imported):
+    assert shown(label_set) == [1, 1, 2, 2]
+    assert selectors.counts_by_class(label_set, 40_000) == {"0": 39_996, "1": 2, "2": 2}
+    label(world, label_set, 2, [1])
+    assert shown(label_set) == [2, 1, 2, 2]
+    assert selectors.counts_by_class(label_set, 40_000) == {"0": 39_996, "1": 1, "2": 3}
+    assert values(imported)[1:5].tolist() == [1, 1, 2, 2], "what was imported stays as it was imported"
+
+
+def test_an_imported_label_can_be_taken_away_and_the_removal_undone(world, label_set, imported):
+    removed = label(world, label_set, 0, [1, 3, 9])
+    assert removed.n == 2, "object 9 had no label to take away"
+    assert shown(label_set) == [0, 1, 0, 2]
+    assert selectors.counts_by_class(label_set, 40_000) == {"0": 39_998, "1": 1, "2": 1}
+    services.undo(label_set=label_set, actor=world.rater)
+    assert shown(label_set) == [1, 1, 2, 2]
+    assert list(verify_labels(world.project)) == []
+
+
+def test_an_import_is_among_the_changes_of_the_shared_set(world, label_set):
+    label(world, label_set, 2, [2])
+    revision = selectors.shown_revision(label_set)
+    other = services.get_or_create_label_set(project=world.project, name="late", kind="imported")
+    services.import_label_values(
+        label_set=other,
+        ordinals=np.array([2, 3], np.uint32),
+        values=np.array([1, 1], np.uint8),
+        actor=None,
+        reason="x.csv",
+    )
+    assert selectors.shown_revision(label_set) > revision
+    ordinals, changed = selectors.changes_since(label_set, revision)
+    assert dict(zip(ordinals.tolist(), changed.tolist(), strict=True)) == {2: 2, 3: 1}
+
+
+def test_a_later_import_stands_before_an_earlier_one(world, label_set, imported):
+    later = services.get_or_create_label_set(project=world.project, name="later", kind="imported")
+    services.import_label_values(
+        label_set=later,
+        ordinals=np.array([1], np.uint32),
+        values=np.array([2], np.uint8),
+        actor=None,
+        reason="second.csv",
+    )
+    assert shown(label_set) == [2, 1, 2, 2]
+    assert selectors.counts_by_class(label_set, 40_000) == {"0": 39_996, "1": 1, "2": 3}

@@ -17,9 +17,11 @@ from django.test import Client
 from PIL import Image as PillowImage
 
 from apps.common.wire import encode_plot, gzipped
+from apps.labels.chain import verify_labels
 from apps.labels.selectors import shared_label_set
 from apps.models.models import Embedding, ModelVersion
 from apps.projects.files import folder, write_array, write_bytes
+from apps.workspace.selectors import export_archive
 from tests.conftest import World
 from tests.factories import make_image
 
@@ -140,14 +142,47 @@ def test_labels_are_fetched_again_only_when_they_changed(world, rater, objects):
         ([1], {"provenance": "sampled"}, "provenance"),
         ([1], {"kind": "import"}, "kind"),
         ([1], {"selection": {"polygon": [[1e300, 0]]}}, "out of range"),
-        ([1], {"selection": {"polygon": [[0, 0]] * 30_000}}, "lasso"),
+        ([1], {"selection": {"polygon": [[0.125, 0.125]] * 80_000}}, "fewer corners"),
         ([1], {"selection": []}, "selection"),
+        ([1], {"selection": {"a": "\u0000"}}, "can not be kept"),
+        ([1], {"selection": {"a": "\ud800"}}, "can not be kept"),
+        ([1], {"selection": {"\u0000": 1}}, "can not be kept"),
+        ([1], {"selection": {"a": [[[[[[[[[[1]]]]]]]]]]}}, "too deeply"),
+        ([1], {"selection": {"a": 2**80}}, "out of range"),
     ],
 )
 def test_a_gesture_that_makes_no_sense_is_refused(world, rater, objects, ordinals, action, said):
     response = act(rater, shared_label_set(world.project).pk, ordinals, **action)
     assert response.status_code == 400
     assert said in response.content.decode()
+
+
+@pytest.mark.parametrize("number", [-1e-8, 0.1, 1e-7, 123456.0, 1e5, -0.0, 3, 2**53])
+def test_whatever_numbers_a_page_sends_the_history_holds(world, rater, objects, number):
+    assert (
+        act(rater, shared_label_set(world.project).pk, [1], selection={"polygon": [[number, 0.5]]}).status_code == 201
+    )
+    assert list(verify_labels(world.project)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "status"), [("imported", False, 403), ("rater", False, 403), ("rater", True, 201)]
+)
+def test_gestures_go_into_the_shared_set_or_one_s_own(world, rater, objects, kind, own, status):
+    label_set = world.project.label_sets.create(name="other", kind=kind, rater=world.rater if own else world.lead)
+    assert act(rater, label_set.pk, [1]).status_code == status
+
+
+def test_an_export_of_a_blinded_set_is_not_there_for_others(world, signed_in, objects, make_job):
+    blinded = world.project.label_sets.create(name="blind", kind="rater", rater=world.lead, is_blinded=True)
+    job = make_job(kind="export", state="finished", params={"label_set": blinded.pk})
+    export_archive(job).parent.mkdir(parents=True)
+    export_archive(job).write_bytes(b"zip")
+    url = f"/api/v1/exports/{job.pk}/download"
+    assert signed_in(world.manager).get(url).status_code == 404
+    response = signed_in(world.lead).get(url)
+    assert b"".join(response) == b"zip"
+    assert response["Content-Length"] == "3"
 
 
 def test_nobody_can_label_in_another_s_name_or_at_another_time(world, rater, objects):

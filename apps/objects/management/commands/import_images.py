@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +31,18 @@ class Command(JsonCommand):
         if content.errors:
             raise CommandError("; ".join(content.errors))
 
-        def show(stage: str, fraction: float, message: str) -> None:
-            print(f"{stage} {fraction:4.0%} {message}", file=sys.stderr)
-
         result = import_sources(
             project=project,
             sources=content.sources,
             mask_kind=kind,
             label_values=label_values,
             imported_by=None,
-            on_progress=show,
+            on_progress=self.show_progress,
         )
         if result.errors and not result.images:
             raise CommandError("; ".join(f"{error['file']}: {error['cause']}" for error in result.errors))
+        for error in result.errors:
+            self.stderr.write(f"{error['file']}: {error['cause']}")
         project.refresh_from_db()
         return {
             "project": project.pk,
@@ -52,6 +50,7 @@ class Command(JsonCommand):
             "objects": result.n_objects,
             "objects_in_project": project.n_objects,
             "unpaired": content.unpaired,
+            "ignored": content.ignored,
             "notes": {image["name"]: image["notes"] for image in result.images if image["notes"]},
             "already_imported": result.already_imported,
             "errors": result.errors,

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,6 @@ class Command(JsonCommand):
             project=project,
             label_set=label_set,
             target=options["folder"],
-            on_progress=lambda stage, fraction, message: print(f"{stage} {message}", file=sys.stderr),
+            on_progress=self.show_progress,
         )
         return {"project": project.pk, "folder": str(options["folder"]), **result}
