@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev chromium run test lint format types unit slow e2e frontend bench freeze clean
+.PHONY: help setup setup-dev chromium run test lint format types unit slow e2e screenshots frontend bench freeze clean
 
 ifndef PYTHON
 PYTHON := $(shell for found in python3.11 python3 python3.12 python3.13; do \
@@ -53,6 +53,9 @@ slow: setup-dev  ## the tests marked slow
 
 e2e: setup-dev chromium  ## browser tests against the real server, workers and database
 	PATCHSORTER_CHROMIUM="$$($(PYTHON) deploy/setup.py chromium | tail -n 1)" $(IN)/pytest tests/e2e -m "not gpu" $(ARGS)
+
+screenshots: setup-dev chromium  ## the README's pictures, taken by the browser tests
+	PATCHSORTER_SCREENSHOTS=docs/screenshots $(MAKE) e2e
 
 frontend: setup-dev  ## front end: biome, tsc, vitest
 	$(PYTHON) deploy/setup.py npm run check
