@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from numpy.typing import NDArray
 
 from apps.accounts.models import User
 from apps.engine.components import FoundObjects
@@ -128,30 +131,63 @@ def import_sources(
     on_progress: Callable[[str, float, str], None],
     confirm: Callable[[], None] = lambda: None,
 ) -> ImportResult:
-    """Import images one by one; faults of single files are collected in the result, and the rest goes on."""
+    """Import images one by one; faults of single files are collected in the result, and the rest goes on.
+
+    While one image is written to disk and to the database, the next is decoded.
+    """
     result = ImportResult()
-    for position, source in enumerate(sources):
-        on_progress(
-            "reading images", position / len(sources), f"{source.image.name} ({position + 1} of {len(sources)})"
-        )
-        try:
-            checksum = checksum_of(source.image)
-            before = Image.objects.filter(project=project, checksum=checksum).first()
-            if before is not None:
-                result.already_imported.append({"name": source.image.name, "as": before.name})
-                continue
-            image = _import_one(project, source, mask_kind, label_values, checksum, imported_by, confirm)
-        except BadInput as error:
-            result.errors.append({"file": error.file, "cause": error.cause})
-        except OSError as error:
-            result.errors.append(
-                {"file": source.image.name, "cause": f"could not be stored: {error.strerror or error}"}
+    known = dict(Image.objects.filter(project=project).values_list("checksum", "name"))
+
+    def read(source: ImageSource) -> _Content:
+        return _read(source, mask_kind, label_values, project.patch_size_px, known)
+
+    with ThreadPoolExecutor(max_workers=5, thread_name_prefix="import") as pool:
+        ahead = pool.submit(read, sources[0]) if sources else None
+        for position, source in enumerate(sources):
+            on_progress(
+                "reading images", position / len(sources), f"{source.image.name} ({position + 1} of {len(sources)})"
             )
-        except (ValueError, ValidationError) as error:
-            result.errors.append({"file": source.image.name, "cause": str(error)})
-        else:
-            result.images.append({"name": image.name, "n_objects": image.n_objects, "notes": image.notes})
+            assert ahead is not None
+            current, following = ahead, sources[position + 1 : position + 2]
+            ahead = pool.submit(read, following[0]) if following else None
+            try:
+                content = current.result()
+                if content.found is None or content.checksum in known:
+                    result.already_imported.append({"name": source.image.name, "as": known[content.checksum]})
+                    continue
+                image = _import_one(project, source, mask_kind, content, imported_by, confirm, pool)
+                known[image.checksum] = image.name
+            except BadInput as error:
+                result.errors.append({"file": error.file, "cause": error.cause})
+            except OSError as error:
+                cause = f"could not be stored: {error.strerror or error}"
+                result.errors.append({"file": source.image.name, "cause": cause})
+            except (ValueError, ValidationError) as error:
+                result.errors.append({"file": source.image.name, "cause": str(error)})
+            else:
+                result.images.append({"name": image.name, "n_objects": image.n_objects, "notes": image.notes})
     return result
+
+
+@dataclass(frozen=True)
+class _Content:
+    """An image's files, read: pixels (h, w, 3) and objects; neither where the project has the image already."""
+
+    checksum: str
+    mask_checksum: str = ""
+    pixels: NDArray[np.uint8] | None = None
+    found: FoundObjects | None = None
+
+
+def _read(
+    source: ImageSource, kind: MaskKind, label_values: LabelValues, patch_size_px: int, known: Mapping[str, str]
+) -> _Content:
+    checksum = checksum_of(source.image)
+    if checksum in known:
+        return _Content(checksum)
+    pixels = read_image(source.image.path, name=source.image.name)
+    found = _find(source, pixels.shape, kind, label_values, patch_size_px)
+    return _Content(checksum, checksum_of(source.mask) if source.mask else "", pixels, found)
 
 
 def checksum_of(source: SourceFile) -> str:
@@ -169,35 +205,38 @@ def _import_one(
     project: Project,
     source: ImageSource,
     mask_kind: MaskKind,
-    label_values: LabelValues,
-    checksum: str,
+    content: _Content,
     imported_by: User | None,
     confirm: Callable[[], None],
+    pool: ThreadPoolExecutor,
 ) -> Image:
-    pixels = read_image(source.image.path, name=source.image.name)
-    found = _find(source, pixels.shape, mask_kind, label_values, project.patch_size_px)
+    assert content.pixels is not None and content.found is not None
     key = f"{Path(source.image.name).stem[:40]}-{uuid.uuid4().hex[:12]}"
     store = folder(project, "pixels")
-    kept: list[Path] = []
+    originals = {source.image.path: _place(source.image, folder(project, "images"), key)}
+    if source.mask:
+        originals[source.mask.path] = _place(source.mask, folder(project, "masks"), key)
     try:
-        kept.append(_keep(source.image, folder(project, "images"), key))
-        if source.mask:
-            kept.append(_keep(source.mask, folder(project, "masks"), key))
-        write_image(store, key, pixels, found)
+        # Side by side: most of it is waiting for the disk.
+        writing = [pool.submit(write_image, store, key, content.pixels, content.found)]
+        writing += [pool.submit(_keep, original, kept) for original, kept in originals.items()]
+        wait(writing)
+        for written in writing:
+            written.result()
         return add_image(
             image=Image(
                 project=project,
                 name=source.image.name,
-                height=pixels.shape[0],
-                width=pixels.shape[1],
-                checksum=checksum,
+                height=content.pixels.shape[0],
+                width=content.pixels.shape[1],
+                checksum=content.checksum,
                 mask_kind=mask_kind if source.mask else ("points" if source.points else MaskKind.NONE),
-                mask_checksum=checksum_of(source.mask) if source.mask else "",
+                mask_checksum=content.mask_checksum,
                 store_key=key,
-                notes=found.notes,
+                notes=content.found.notes,
                 created_by=imported_by,
             ),
-            found=found,
+            found=content.found,
             imported_by=imported_by,
             confirm=confirm,
         )
@@ -206,8 +245,8 @@ def _import_one(
         # say, they stay too: files without a row cost space, a row without files cost the project.
         if not Image.objects.filter(project=project, store_key=key).exists():
             delete_image(store, key)
-            for path in kept:
-                path.unlink(missing_ok=True)
+            for kept in originals.values():
+                kept.unlink(missing_ok=True)
         raise
 
 
@@ -228,9 +267,11 @@ def _find(
     return objects_from_tiling(shape[:2], patch_size_px)
 
 
-def _keep(source: SourceFile, folder: Path, key: str) -> Path:
+def _place(source: SourceFile, folder: Path, key: str) -> Path:
+    return folder / f"{key}{Path(source.name).suffix.lower()}"
+
+
+def _keep(original: Path, kept: Path) -> None:
     """The original file, as it came, for the record."""
-    kept = folder / f"{key}{Path(source.name).suffix.lower()}"
-    with source.path.open("rb") as original, replacing(kept) as copy:
-        shutil.copyfileobj(original, copy)
-    return kept
+    with original.open("rb") as source, replacing(kept) as copy:
+        shutil.copyfileobj(source, copy)

@@ -17,7 +17,6 @@ from apps.engine.components import FoundObjects
 from apps.images.models import Image
 from apps.labels.models import Label, LabelSet
 from apps.labels.selectors import shared_label_set
-from apps.labels.services import get_or_create_label_set
 from apps.objects.services import add_image
 from apps.projects.models import Project
 from tests.benchmarks.browser import Browser, multipart
@@ -39,7 +38,9 @@ def run(options: Options) -> Result:
     _add_objects(project)
     adding_s = time.perf_counter() - started
     labeled = shared_label_set(project)
-    unlabeled = get_or_create_label_set(project=project, name="nothing yet", kind=LabelSet.Kind.ADJUDICATED)
+    unlabeled = LabelSet.objects.create(
+        project=project, name="nothing yet", kind=LabelSet.Kind.RATER, rater=member.user
+    )
     rng = np.random.default_rng(0)
     with web_server() as address:
         browser = Browser(address, member.user)
