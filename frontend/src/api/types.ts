@@ -15,11 +15,18 @@ export interface LabelSet {
   readonly revision: number;
 }
 
+/** What the model gets right on labels that it was not trained on. */
+export interface ModelQuality {
+  readonly accuracy?: number | null;
+  readonly balanced_accuracy?: number | null;
+  readonly n_held_out?: number;
+}
+
 export interface EmbeddingInfo {
   readonly number: number;
   readonly n: number;
   readonly model_version: number | string | null;
-  readonly quality: { readonly accuracy?: number | null; readonly balanced_accuracy?: number | null } | null;
+  readonly quality: ModelQuality | null;
   readonly created_at: string;
 }
 

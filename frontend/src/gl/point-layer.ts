@@ -3,13 +3,17 @@ import type { Bounds } from "../lib/wire";
 /** Draws up to millions of points with WebGL 2.
  *
  * Positions (4 bytes a point) are uploaded once per map. Color and state are one byte each in buffers of their own: to
- * recolor a million points is one upload of a megabyte. A point's color byte is looked up in a palette of 256 entries.
+ * recolor a million points is one upload of a megabyte. A point's color byte is looked up in a palette of 256 entries,
+ * each with its color, its hairline (where the color would vanish on the background) and its rim when marked.
  * Selected points are drawn again, on top, through an index buffer. The layer knows points, not labels.
  */
 
 /** Bits of a point's state byte. */
 export const HIDDEN = 1;
 export const MARKED = 2;
+const PALETTE_ROWS = 3;
+/** Smaller points, in CSS pixels, have no room for a hairline or a rim. */
+const HAIRLINE_ABOVE_PX = 4.5;
 
 const VERTEX = `#version 300 es
 in vec2 aPosition;
@@ -24,10 +28,13 @@ uniform float uMoved;
 uniform float uSize;
 uniform float uAlpha;
 uniform float uFade;
+uniform mediump float uHairlineAbove;
 uniform vec4 uSolid;
 uniform vec3 uBackground;
 uniform sampler2D uPalette;
 out vec4 vColor;
+flat out vec4 vOutline;
+flat out vec3 vMark;
 flat out float vSize;
 flat out float vMarked;
 
@@ -39,7 +46,12 @@ void main() {
   gl_Position = hidden ? vec4(2.0, 2.0, 2.0, 1.0) : vec4(place, 0.0, 1.0);
   gl_PointSize = uSize;
   vec4 color = texelFetch(uPalette, ivec2(int(aColor), 0), 0);
+  vec4 outline = texelFetch(uPalette, ivec2(int(aColor), 1), 0);
+  // Too small for a hairline: the color itself moves away from the background.
+  if (uSize <= uHairlineAbove) color.rgb = mix(color.rgb, outline.rgb, 0.6 * outline.a);
   color.rgb = mix(color.rgb, uBackground, uFade);
+  vOutline = uSolid.a > 0.0 ? vec4(0.0) : vec4(mix(outline.rgb, uBackground, uFade), outline.a);
+  vMark = texelFetch(uPalette, ivec2(int(aColor), 2), 0).rgb;
   vColor = uSolid.a > 0.0 ? uSolid : vec4(color.rgb, color.a * uAlpha);
   vSize = uSize;
   vMarked = (aState & 2u) != 0u ? 1.0 : 0.0;
@@ -48,9 +60,12 @@ void main() {
 const FRAGMENT = `#version 300 es
 precision mediump float;
 in vec4 vColor;
+flat in vec4 vOutline;
+flat in vec3 vMark;
 flat in float vSize;
 flat in float vMarked;
-uniform vec3 uMark;
+uniform float uPixel;
+uniform float uHairlineAbove;
 uniform float uMarkAlpha;
 out vec4 color;
 
@@ -61,9 +76,11 @@ void main() {
     float edge = vSize * 0.5;
     float cover = 1.0 - smoothstep(edge - 1.0, edge, r);
     if (cover <= 0.0) discard;
-    if (vSize > 6.0 && vMarked > 0.5 && uMarkAlpha > 0.0) {
-      float ring = smoothstep(edge - 2.4, edge - 1.6, r);
-      c.rgb = mix(c.rgb, uMark, ring * uMarkAlpha);
+    if (vSize > uHairlineAbove) {
+      // One CSS pixel wide, with half a device pixel of softness on its inner side.
+      float rim = smoothstep(edge - 0.5 - uPixel - 0.25, edge - 0.5 - uPixel + 0.25, r);
+      c.rgb = mix(c.rgb, vOutline.rgb, rim * vOutline.a);
+      if (vMarked > 0.5) c.rgb = mix(c.rgb, vMark, rim * uMarkAlpha);
     }
     c.a *= cover;
   }
@@ -88,8 +105,6 @@ export interface Look {
   readonly dimOthers: boolean;
   readonly background: readonly [number, number, number];
   readonly highlight: readonly [number, number, number];
-  /** Color of the rim of marked points. */
-  readonly mark: readonly [number, number, number];
 }
 
 interface Cloud {
@@ -122,7 +137,8 @@ const UNIFORMS = [
   "uSolid",
   "uBackground",
   "uPalette",
-  "uMark",
+  "uPixel",
+  "uHairlineAbove",
   "uMarkAlpha",
 ] as const;
 
@@ -135,7 +151,7 @@ export class PointLayer {
   private before: Cloud | null = null;
   private colors: Uint8Array = new Uint8Array(0);
   private states: Uint8Array = new Uint8Array(0);
-  private palette: Uint8Array = new Uint8Array(1024);
+  private palette: Uint8Array = new Uint8Array(PALETTE_ROWS * 1024);
   private selection: Uint32Array = new Uint32Array(0);
   private picks: Uint32Array = new Uint32Array(0);
   /** Bytes allocated on the device per buffer: a buffer of the right size is refilled, not made anew. */
@@ -211,7 +227,7 @@ export class PointLayer {
     if (this.resources !== null) this.upload(this.gl.ARRAY_BUFFER, this.resources.state, states);
   }
 
-  /** 256 RGBA entries. */
+  /** Three rows of 256 RGBA entries: colors, hairlines, rims of marked points. */
   setPalette(palette: Uint8Array): void {
     this.palette = palette;
     if (this.resources !== null) this.uploadPalette(this.resources);
@@ -255,8 +271,9 @@ export class PointLayer {
     this.setTransform(u["uPreviousScale"]!, u["uPreviousShift"]!, before.bounds, view);
     gl.uniform1f(u["uMoved"]!, this.before === null ? 1 : moved);
     gl.uniform3f(u["uBackground"]!, ...look.background);
-    gl.uniform3f(u["uMark"]!, ...look.mark);
     const ratio = this.canvas.width / view.width;
+    gl.uniform1f(u["uPixel"]!, ratio);
+    gl.uniform1f(u["uHairlineAbove"]!, HAIRLINE_ABOVE_PX * ratio);
     const size = Math.max(1, look.pointSize * ratio);
     const base = (solid: readonly [number, number, number] | null, alpha: number, fade: number, markAlpha: number) => {
       gl.uniform4f(u["uSolid"]!, solid?.[0] ?? 0, solid?.[1] ?? 0, solid?.[2] ?? 0, solid === null ? 0 : alpha);
@@ -340,7 +357,7 @@ export class PointLayer {
   private uploadPalette(resources: Resources): void {
     const { gl } = this;
     gl.bindTexture(gl.TEXTURE_2D, resources.palette);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, this.palette);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, PALETTE_ROWS, 0, gl.RGBA, gl.UNSIGNED_BYTE, this.palette);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
   }

@@ -52,6 +52,24 @@ export function luminance([r, g, b]: Rgb): number {
 /** Black or white, whichever reads better on the color. */
 export const textOn = (color: Rgb): string => (luminance(color) > 0.19 ? "#000000" : "#ffffff");
 
+/** Contrast of WCAG 2, 1..21. */
+export function contrast(a: Rgb, b: Rgb): number {
+  const [high, low] = [Math.max(luminance(a), luminance(b)), Math.min(luminance(a), luminance(b))];
+  return (high + 0.05) / (low + 0.05);
+}
+
+const VANISHES_BELOW = 1.7;
+const RIM_STRENGTH = 0.6;
+
+/** The hairline around a color that would vanish on its ground, or null where it shows by itself.
+ * @param strength 0..1, how far it goes from the color to black or white */
+export function outlineOn(color: Rgb, ground: Rgb, strength = 0.38): Rgb | null {
+  if (contrast(color, ground) >= VANISHES_BELOW) return null;
+  const ink = luminance(ground) > 0.19 ? 0 : 255;
+  const mix = (k: 0 | 1 | 2) => Math.round(color[k] * (1 - strength) + ink * strength);
+  return [mix(0), mix(1), mix(2)];
+}
+
 export function viridis(t: number): Rgb {
   const at = Math.min(Math.max(t, 0), 1) * (VIRIDIS.length - 1);
   const low = Math.min(Math.floor(at), VIRIDIS.length - 2);
@@ -71,5 +89,19 @@ export class Lut {
 
   get(index: number): Rgb {
     return [this.bytes[index * 4]!, this.bytes[index * 4 + 1]!, this.bytes[index * 4 + 2]!];
+  }
+
+  /** Three rows of 256 RGBA entries: the colors, their hairlines on the ground (alpha 0 where none is needed), and the
+   * rims of marked points, which differ from the color itself. */
+  forPoints(ground: Rgb, mark: Rgb): Uint8Array {
+    const rows = new Uint8Array(3 * 1024);
+    rows.set(this.bytes);
+    for (let i = 0; i < 256; i++) {
+      const color = this.get(i);
+      const outline = outlineOn(color, ground);
+      rows.set(outline === null ? [0, 0, 0, 0] : [...outline, 255], 1024 + 4 * i);
+      rows.set([...(outlineOn(color, mark, RIM_STRENGTH) ?? mark), 255], 2048 + 4 * i);
+    }
+    return rows;
   }
 }

@@ -73,6 +73,67 @@ it("a new region drops the picks, unless it grew out of the old one", () => {
   expect(picks()).toEqual([]);
 });
 
+describe("what was just labeled", () => {
+  beforeEach(() => {
+    selection.pickIndices([0, 1], "replace");
+    selection.hold();
+  });
+
+  it("stays picked, for the right key after a wrong one", () => {
+    expect(picks()).toEqual([7, 3]);
+    selection.reorder(Uint32Array.of(1, 3, 5, 7));
+    selection.setFocus(5);
+    expect(picks()).toEqual([3, 7]);
+  });
+
+  it("makes way for the next click, with or without a modifier", () => {
+    selection.toggle(2);
+    expect(picks()).toEqual([5]);
+    selection.toggle(3);
+    expect(picks()).toEqual([5, 1]);
+    selection.hold();
+    selection.pickRange(2);
+    expect(picks()).toEqual([5, 1]);
+    selection.hold();
+    selection.pickOnly(0);
+    expect(picks()).toEqual([7]);
+  });
+
+  it("a click on the one just labeled picks it and does not release it", () => {
+    selection.pickOnly(0);
+    selection.hold();
+    selection.pickOnly(0);
+    expect(picks()).toEqual([7]);
+    selection.pickOnly(0);
+    expect(picks()).toEqual([]);
+  });
+
+  it("is no part of a rectangle that adds, and is there again when the rectangle is given up", () => {
+    const before = selection.picked.slice();
+    selection.pickIndices([3], "add", selection.gestureBase());
+    expect(picks()).toEqual([1]);
+    selection.pickIndices([], "replace", before);
+    selection.hold();
+    expect(picks()).toEqual([7, 3]);
+  });
+
+  it("is let go when the cursor moves, and by a new region even if that grew out of the old one", () => {
+    selection.setCursor(2, true);
+    expect(picks()).toEqual([]);
+    selection.pickAll();
+    selection.hold();
+    selection.setRegion(Uint32Array.of(3, 9), "lasso", { keepPicks: true });
+    expect(picks()).toEqual([]);
+  });
+
+  it("can be inverted: then the rest is picked, and not held", () => {
+    selection.invert();
+    expect(picks()).toEqual([5, 1]);
+    selection.setCursor(0, true);
+    expect(picks()).toEqual([5, 1]);
+  });
+});
+
 it("another order keeps picks and cursor on their objects", () => {
   selection.toggle(1);
   selection.setCursor(2, true);

@@ -13,6 +13,9 @@ export interface LassoStep {
  *
  * The region: objects in the order the grid shows them (a lasso, a filter, or everything).
  * The picks: those of the region that a key will label. Ordinals stay valid when a new map arrives.
+ *
+ * Picks that were just labeled are held: another key corrects a wrong one at once, but whatever picks or moves next
+ * starts anew, so that nobody labels them again without meaning to.
  */
 export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "focus"> {
   source: SelectionSource = "all";
@@ -24,6 +27,8 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
   /** (n_objects) 1 = picked. */
   picked: Uint8Array = new Uint8Array(0);
   pickedCount = 0;
+  /** Whether the picks were labeled already: they stay until the next gesture. */
+  held = false;
   /** Index into `order` of the tile that the arrow keys move, or -1. */
   cursor = -1;
   /** Whether the keyboard put the cursor there: then a label key may act on it alone. */
@@ -65,7 +70,7 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
     this.cursor = -1;
     this.anchor = -1;
     this.cursorByKeyboard = false;
-    if (details.keepPicks === true && this.pickedCount > 0) this.keepOnly(order);
+    if (details.keepPicks === true && !this.held && this.pickedCount > 0) this.keepOnly(order);
     else this.dropPicks();
     this.emit("region");
     this.emit("picks");
@@ -110,13 +115,25 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
     return found.subarray(0, k);
   }
 
+  /** The picks have been labeled. */
+  hold(): void {
+    this.held = this.pickedCount > 0;
+  }
+
+  /** Picks that a gesture would add to or take from: none of the held ones. */
+  gestureBase(): Uint8Array {
+    return this.held ? new Uint8Array(this.picked.length) : this.picked.slice();
+  }
+
   pickAll(): void {
+    this.held = false;
     for (const ordinal of this.order) this.picked[ordinal] = 1;
     this.pickedCount = this.order.length;
     this.emit("picks");
   }
 
   invert(): void {
+    this.held = false;
     let n = 0;
     for (const ordinal of this.order) n += this.picked[ordinal] ^= 1;
     this.pickedCount = n;
@@ -129,10 +146,10 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
     this.emit("picks");
   }
 
-  /** A plain click: this one alone, or none when it was the only one. */
+  /** A plain click: this one alone, or none when it was the only one (and not just labeled). */
   pickOnly(index: number): void {
     const ordinal = this.order[index]!;
-    const wasOnly = this.pickedCount === 1 && this.picked[ordinal] === 1;
+    const wasOnly = !this.held && this.pickedCount === 1 && this.picked[ordinal] === 1;
     this.dropPicks();
     if (!wasOnly) this.put(ordinal, true);
     this.anchor = index;
@@ -140,6 +157,7 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
   }
 
   toggle(index: number): void {
+    this.dropHeld();
     const ordinal = this.order[index]!;
     this.put(ordinal, this.picked[ordinal] === 0);
     this.anchor = index;
@@ -148,6 +166,7 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
 
   /** From the last clicked tile to this one, added to the picks. */
   pickRange(index: number): void {
+    this.dropHeld();
     const from = this.anchor < 0 ? index : this.anchor;
     for (let i = Math.min(from, index); i <= Math.max(from, index); i++) this.put(this.order[i]!, true);
     if (this.anchor < 0) this.anchor = index;
@@ -156,6 +175,7 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
 
   /** A rectangle's tiles: replace the picks by them, add them, or take them out. */
   pickIndices(indices: readonly number[], mode: "replace" | "add" | "subtract", base?: Uint8Array): void {
+    this.held = false;
     if (base !== undefined) this.restore(base);
     else if (mode === "replace") this.dropPicks();
     for (const index of indices) this.put(this.order[index]!, mode !== "subtract");
@@ -168,7 +188,9 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
     this.emit("picks");
   }
 
+  /** Whoever goes to another patch is done with the ones just labeled. */
   setCursor(index: number, byKeyboard: boolean): void {
+    if (this.held) this.clearPicks();
     this.cursor = index;
     this.cursorByKeyboard = byKeyboard;
     if (!byKeyboard) this.anchor = index;
@@ -188,7 +210,12 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
     this.pickedCount += on ? 1 : -1;
   }
 
+  private dropHeld(): void {
+    if (this.held) this.dropPicks();
+  }
+
   private dropPicks(): void {
+    this.held = false;
     if (this.pickedCount > 0) this.picked.fill(0);
     this.pickedCount = 0;
   }

@@ -2,7 +2,8 @@ import { clamp, type Point } from "../lib/geometry";
 import type { Bounds } from "../lib/wire";
 import { Emitter } from "./emitter";
 
-const MARGIN_PX = 28;
+/** Room for a point and its ring at the edge. */
+const MARGIN_PX = 12;
 const MAX_ZOOM = 2000;
 
 /** Which part of the map is on the screen. One scale for both axes: distances in the map mean the same everywhere. */

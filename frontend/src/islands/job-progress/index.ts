@@ -75,7 +75,7 @@ export class JobProgressIsland implements Island {
         el("span", {}, job.stage ?? job.kind),
       ),
     ];
-    if (active) {
+    if (active && this.element.dataset["canCancel"] !== "false") {
       const cancel = el(
         "button",
         {
@@ -90,9 +90,12 @@ export class JobProgressIsland implements Island {
         },
         "Cancel",
       );
+      children.push(cancel);
+    }
+    if (active) {
       const bar = el("progress", { class: "progress", max: "1", "aria-label": "Progress" });
       if (job.state === "running" && job.progress !== null) bar.value = job.progress;
-      children.push(cancel, bar);
+      children.push(bar);
     }
     const message = job.state === "failed" ? (job.error ?? job.message) : job.message;
     const at = active && job.progress !== null && job.state === "running" ? `${percent(job.progress)} ` : "";

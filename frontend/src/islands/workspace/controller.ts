@@ -3,7 +3,7 @@ import { cancelJob, startIteration } from "../../api/jobs";
 import { fetchChanges, fetchLabels, type LabelAction, postAction, postRedo, postUndo } from "../../api/labels";
 import { fetchImages, fetchOrder } from "../../api/objects";
 import { fetchPlot, fetchState } from "../../api/projects";
-import { type ActionResult, isActive, type Job, type ProjectState } from "../../api/types";
+import { type ActionResult, isActive, type Job, type LabelClass, type ProjectState } from "../../api/types";
 import { count, plural } from "../../lib/format";
 import type { Polygon } from "../../lib/geometry";
 import { SpatialIndex } from "../../lib/spatial-index";
@@ -13,6 +13,7 @@ import { ActionQueue } from "../../state/action-queue";
 import { Emitter } from "../../state/emitter";
 import { COLOR_MODES, type ColorMode, FILTER_MODES, FilterStore, hiddenByFilters } from "../../state/filters";
 import { LabelsStore } from "../../state/labels";
+import { type Notice, NoticeStore } from "../../state/notices";
 import { GRID_ORDERS, type GridOrder, orderLocally, SIMILARITY_LIMIT } from "../../state/order";
 import { ProjectStore } from "../../state/project";
 import { type LassoOp, type LassoStep, type SelectionSource, SelectionStore } from "../../state/selection";
@@ -31,15 +32,6 @@ export interface WorkspaceConfig {
   readonly jobsUrl: string;
 }
 
-export interface Notice {
-  readonly text: string;
-  readonly tone: "plain" | "success" | "warning" | "danger";
-  readonly action?: { readonly text: string; run(): void };
-  readonly durationMs?: number;
-  /** A newer notice of the same topic takes its place. */
-  readonly topic?: "labels" | "hint";
-}
-
 /** How long the grid waits for the server's order before it shows its own. */
 const ORDER_PATIENCE_MS = 400;
 const POLL_MS = 15_000;
@@ -52,6 +44,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
   readonly filters = new FilterStore();
   readonly viewport = new ViewportStore();
   readonly queue = new ActionQueue();
+  readonly notices = new NoticeStore();
   readonly preferences: Preferences = loadPreferences();
   order: GridOrder = "similarity";
   tool: "lasso" | "pan" = "lasso";
@@ -70,10 +63,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
   private colorChosen = false;
   private readonly pollTimer: number;
 
-  constructor(
-    readonly config: WorkspaceConfig,
-    private readonly notify: (notice: Notice) => void,
-  ) {
+  constructor(readonly config: WorkspaceConfig) {
     super();
     const { order, color } = this.preferences;
     if ((GRID_ORDERS as readonly string[]).includes(order)) this.order = order as GridOrder;
@@ -82,6 +72,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       this.colorChosen = true;
     }
     this.labels.on("labels", () => this.updateHidden());
+    this.selection.on(["picks", "cursor"], () => {
+      if (this.selection.pickedCount > 0 || this.selection.cursorByKeyboard) this.notices.dismissTopic("hint");
+    });
     this.filters.on("filters", () => {
       this.updateHidden();
       void this.showRegion(this.base, this.selection.source, {
@@ -176,6 +169,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       const first = this.project.plot === null;
       if (plot.n > this.project.nObjects) this.resizeTo(plot.n);
       this.project.setPlot(number, plot, new SpatialIndex(plot.positions));
+      this.notices.dismissTopic("map");
       this.chooseColor();
       this.updateHidden();
       if (first && this.selection.source === "all") {
@@ -190,6 +184,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       this.notify({
         text: `The map could not be loaded: ${messageOf(error)}`,
         tone: "danger",
+        topic: "map",
         action: { text: "Try again", run: () => void this.loadEmbedding(number) },
       });
       if (this.project.plot === null) this.showAll();
@@ -203,7 +198,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
         await fetchImages(this.config.api, this.config.projectId, { signal: this.lifetime.signal }),
       );
     } catch (error) {
-      if (!this.lifetime.signal.aborted) this.notify({ text: messageOf(error), tone: "danger" });
+      if (!this.lifetime.signal.aborted) this.notify({ text: messageOf(error), tone: "danger", topic: "map" });
     }
   }
 
@@ -243,9 +238,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       this.notify({
         text: `${jobName(job)} failed: ${job.error ?? job.message ?? "no reason was given"}`,
         tone: "danger",
+        topic: "job",
       });
     } else if (job.state === "cancelled") {
-      this.notify({ text: `${jobName(job)} cancelled`, tone: "plain" });
+      this.notify({ text: `${jobName(job)} cancelled`, tone: "plain", topic: "job" });
     }
   }
 
@@ -290,7 +286,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
     }
     const name = this.project.classOf(classValue)?.name ?? String(classValue);
     if (n === 0) {
-      this.notify({ text: `No unlabeled object is predicted as ${name}.`, tone: "plain" });
+      this.notify({ text: `No unlabeled object is predicted as ${name}.`, tone: "plain", topic: "hint" });
       return;
     }
     this.order = "confidence";
@@ -435,10 +431,23 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
 
   // Labeling ---------------------------------------------------------------------------------------------------------
 
+  private notify(notice: Notice): void {
+    this.notices.show(notice);
+  }
+
+  /** The class that a digit stands for, or undefined, which is said. */
+  classForKey(digit: string): LabelClass | undefined {
+    const labelClass = this.project.classes.find((c) => c.key === digit);
+    if (labelClass === undefined && this.project.status === "ready") {
+      this.notify({ text: `There is no class ${digit}.`, tone: "plain", topic: "hint" });
+    }
+    return labelClass;
+  }
+
   /** Label what is picked in the grid, or the tile that the keyboard stands on. null removes the labels. */
   label(classValue: number | null): void {
     if (!this.project.canLabel) {
-      this.notify({ text: "Your role in this project may look, but not label.", tone: "warning" });
+      this.notify({ text: "Your role in this project may look, but not label.", tone: "warning", topic: "access" });
       return;
     }
     const { selection } = this;
@@ -458,7 +467,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       return;
     }
     this.labelOrdinals(ordinals, classValue);
-    selection.clearPicks();
+    // A wrong key is corrected by the right one; whatever is picked next starts anew.
+    selection.hold();
   }
 
   labelOrdinals(ordinals: Uint32Array, classValue: number | null): void {
@@ -477,6 +487,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       classValue === null
         ? `Label removed from ${plural(ordinals.length, "object")}`
         : `${plural(ordinals.length, "object")} labeled ${name}`;
+    this.notices.dismissTopic("hint");
     this.notify({ text, tone: "success", topic: "labels", action: { text: "Undo", run: () => this.undo() } });
     this.queue.add<ActionResult>({
       clientKey: action.client_key,
@@ -487,7 +498,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       },
       onRefused: (error) => {
         this.labels.reject(change);
-        this.notify({ text: `Not saved, and taken back: ${messageOf(error)}`, tone: "danger", durationMs: 12_000 });
+        this.notices.dismissTopic("labels");
+        this.notify({
+          text: `Not saved, and taken back: ${messageOf(error)}`,
+          tone: "danger",
+          topic: "save",
+          durationMs: 12_000,
+        });
         void this.catchUp();
       },
     });
@@ -516,6 +533,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       onSaved: (result) => {
         this.project.setSession(result.session, result.undo, result.redo);
         void this.syncLabels();
+        this.notices.dismissTopic("hint");
         const skipped = result.n_skipped ?? 0;
         const left = skipped > 0 ? `; ${plural(skipped, "object")} changed by others since, left as they are` : "";
         this.notify({
@@ -528,7 +546,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       },
       onRefused: (error) => {
         const nothing = error instanceof HttpError && error.status === 409;
-        this.notify({ text: messageOf(error), tone: nothing ? "plain" : "danger" });
+        this.notify({
+          text: messageOf(error),
+          tone: nothing ? "plain" : "danger",
+          topic: nothing ? "hint" : "save",
+        });
         void this.catchUp();
       },
     });
@@ -594,21 +616,25 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
 
   async train(): Promise<void> {
     if (!this.project.canTrain) {
-      this.notify({ text: "Your role in this project may not start a training.", tone: "warning" });
+      this.notify({ text: "Your role in this project may not start a training.", tone: "warning", topic: "access" });
       return;
     }
     if (this.project.isTraining) {
-      this.notify({ text: "The model is being trained already. Labeling goes on meanwhile.", tone: "plain" });
+      this.notify({
+        text: "The model is being trained already. Labeling goes on meanwhile.",
+        tone: "plain",
+        topic: "job",
+      });
       return;
     }
     if (this.project.nObjects === 0) {
-      this.notify({ text: "There are no objects to train on yet.", tone: "plain" });
+      this.notify({ text: "There are no objects to train on yet.", tone: "plain", topic: "job" });
       return;
     }
     try {
       this.project.setJob(await startIteration(this.config.api, this.config.projectId));
     } catch (error) {
-      this.notify({ text: `The training did not start: ${messageOf(error)}`, tone: "danger" });
+      this.notify({ text: `The training did not start: ${messageOf(error)}`, tone: "danger", topic: "job" });
     }
   }
 
@@ -617,7 +643,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       await cancelJob(this.config.api, job.id);
       await this.catchUp();
     } catch (error) {
-      this.notify({ text: `The job could not be cancelled: ${messageOf(error)}`, tone: "danger" });
+      this.notify({ text: `The job could not be cancelled: ${messageOf(error)}`, tone: "danger", topic: "job" });
     }
   }
 

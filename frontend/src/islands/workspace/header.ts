@@ -3,6 +3,7 @@ import { select } from "d3-selection";
 import { isActive, type Job, type LabelClass } from "../../api/types";
 import { el, ICONS, icon } from "../../lib/dom";
 import { ago, count, percent, percentDone } from "../../lib/format";
+import { describeQuality } from "../../lib/quality";
 import type { SocketStatus } from "../../live/socket";
 import { jobName, type WorkspaceController } from "./controller";
 
@@ -170,13 +171,12 @@ export class WorkspaceHeader {
       this.model.title = "";
       return;
     }
-    const { quality } = embedding;
-    const accuracy = quality?.balanced_accuracy ?? quality?.accuracy ?? null;
+    const { short, long } = describeQuality(embedding.quality);
     this.model.replaceChildren(el("strong", { class: "num" }, `v${embedding.model_version ?? embedding.number}`));
-    if (accuracy !== null) this.model.append(el("span", { class: "num" }, ` ${percent(accuracy)}`));
+    if (short !== "") this.model.append(el("span", { class: "num" }, ` ${short}`));
     this.model.title =
       `Model version ${embedding.model_version ?? embedding.number}, map ${embedding.number}, ${ago(embedding.created_at, Date.now())}` +
-      (accuracy === null ? "" : `. Balanced accuracy on held-out labels: ${percent(accuracy)}`);
+      (long === "" ? "" : `. ${long}`);
   }
 
   private showJob(): void {

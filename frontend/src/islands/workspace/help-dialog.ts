@@ -45,11 +45,23 @@ export class HelpDialog {
         el(
           "section",
           { class: "help__section" },
+          el("h3", {}, "After labeling"),
+          el(
+            "p",
+            { class: "muted" },
+            "The patches just labeled stay selected: after a wrong key, press the right one, or 0 for none. ",
+            "The next click, rectangle, lasso or arrow key selects anew.",
+          ),
+        ),
+        el(
+          "section",
+          { class: "help__section" },
           el("h3", {}, "Frames"),
           el(
             "p",
             { class: "muted" },
-            "The outer frame of a patch has the color of its prediction, the inner one that of its label; black means no label. ",
+            "The outer frame of a patch has the color of its prediction, the inner one that of its label. ",
+            "A thin black line inside means no label, a thin gray one outside no prediction. ",
             "The tag below left carries the key of the label, the one below right the key of a prediction that differs. ",
             "A selected patch stands on blue and has a check mark.",
           ),

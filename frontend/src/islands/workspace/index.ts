@@ -35,12 +35,13 @@ export class WorkspaceIsland implements Island {
   private readonly plot: EmbeddingPlot;
   private readonly grid: PatchGrid;
   private readonly context: ContextPopup;
+  private readonly toasts: Toasts;
   private readonly help = new HelpDialog();
   private byPointer = false;
 
   constructor(private readonly element: HTMLElement) {
-    const toasts = new Toasts();
-    this.controller = new WorkspaceController(readConfig(element), (notice) => toasts.show(notice));
+    this.controller = new WorkspaceController(readConfig(element));
+    this.toasts = new Toasts(this.controller.notices);
     this.context = new ContextPopup(this.controller);
     this.header = new WorkspaceHeader(this.controller, () => this.help.toggle());
     const showContext = (ordinal: number, x: number, y: number) => this.context.open(ordinal, x, y);
@@ -54,8 +55,8 @@ export class WorkspaceIsland implements Island {
       this.plot.element,
       splitter(body, this.controller.preferences.split, (split) => this.controller.savePreferences({ split })),
       this.grid.element,
-      toasts.element,
     );
+    this.grid.element.append(this.toasts.element);
     element.classList.add("workspace");
     element.replaceChildren(this.header.element, body, this.help.element);
     document.addEventListener("keydown", this.keyDown);
@@ -76,6 +77,7 @@ export class WorkspaceIsland implements Island {
     this.plot.destroy();
     this.grid.destroy();
     this.context.destroy();
+    this.toasts.destroy();
     this.controller.destroy();
     this.element.replaceChildren();
   }
@@ -109,12 +111,12 @@ export class WorkspaceIsland implements Island {
     const { selection, viewport } = controller;
     switch (command.name) {
       case "label": {
-        const labelClass = controller.project.classes.find((c) => c.key === command.digit);
+        const labelClass = controller.classForKey(command.digit);
         if (labelClass !== undefined) controller.label(labelClass.value);
         return true;
       }
       case "review": {
-        const labelClass = controller.project.classes.find((c) => c.key === command.digit);
+        const labelClass = controller.classForKey(command.digit);
         if (labelClass !== undefined) void controller.review(labelClass.value);
         return true;
       }

@@ -1,10 +1,7 @@
 import { el, ICONS, icon } from "../../lib/dom";
-import type { Notice } from "./controller";
+import type { Notice, NoticeStore } from "../../state/notices";
 
-const DURATION_MS = 6000;
-const MOST = 3;
-
-/** Short messages at the lower right, read out by screen readers. */
+/** Short messages at the foot of the patches, read out by screen readers. */
 export class Toasts {
   readonly element: HTMLElement = el("div", {
     class: "toast-region",
@@ -13,21 +10,41 @@ export class Toasts {
     "aria-label": "Messages",
     "data-testid": "toasts",
   });
+  private readonly toasts = new Map<Notice, HTMLElement>();
+  private readonly subscription: () => void;
 
-  show(notice: Notice): void {
+  constructor(private readonly notices: NoticeStore) {
+    this.subscription = notices.on("notices", () => this.update());
+  }
+
+  destroy(): void {
+    this.subscription();
+    this.notices.clear();
+  }
+
+  private update(): void {
+    const { shown } = this.notices;
+    for (const [notice, toast] of this.toasts) {
+      if (shown.includes(notice)) continue;
+      toast.remove();
+      this.toasts.delete(notice);
+    }
+    for (const notice of shown) {
+      if (this.toasts.has(notice)) continue;
+      const toast = this.toast(notice);
+      this.toasts.set(notice, toast);
+      this.element.append(toast);
+    }
+  }
+
+  private toast(notice: Notice): HTMLElement {
+    const close = () => this.notices.dismiss(notice);
+    const { action } = notice;
     const toast = el(
       "div",
-      { class: `toast toast--${notice.tone}` },
+      { class: `toast toast--${notice.tone}`, "data-topic": notice.topic },
       el("span", { class: "toast__text" }, notice.text),
-    );
-    const close = () => toast.remove();
-    if (notice.topic !== undefined) {
-      this.element.querySelector(`[data-topic="${notice.topic}"]`)?.remove();
-      toast.dataset["topic"] = notice.topic;
-    }
-    const { action } = notice;
-    if (action !== undefined) {
-      toast.append(
+      action !== undefined &&
         el(
           "button",
           {
@@ -40,9 +57,6 @@ export class Toasts {
           },
           action.text,
         ),
-      );
-    }
-    toast.append(
       el(
         "button",
         {
@@ -54,13 +68,8 @@ export class Toasts {
         icon(ICONS.close),
       ),
     );
-    let timer = window.setTimeout(close, notice.durationMs ?? (notice.tone === "danger" ? 2 : 1) * DURATION_MS);
-    // Reading stops the clock.
-    toast.addEventListener("pointerenter", () => window.clearTimeout(timer));
-    toast.addEventListener("pointerleave", () => {
-      timer = window.setTimeout(close, 2000);
-    });
-    this.element.append(toast);
-    while (this.element.children.length > MOST) this.element.firstElementChild?.remove();
+    toast.addEventListener("pointerenter", () => this.notices.hold(notice));
+    toast.addEventListener("pointerleave", () => this.notices.release(notice));
+    return toast;
   }
 }

@@ -1,15 +1,15 @@
-import { type Rgb, textOn, toCss } from "../../../lib/colors";
+import { outlineOn, type Rgb, textOn, toCss } from "../../../lib/colors";
 import type { Tile } from "./atlas-cache";
-import { FRAME_PX } from "./layout";
+import { framePx, NO_FRAME_PX } from "./layout";
 
 export interface TileLook {
   readonly x: number;
   readonly y: number;
   readonly tilePx: number;
   readonly tile: Tile | null;
-  /** Frame outside, or null without a prediction. */
+  /** Frame outside, or null without a prediction: thin and gray. */
   readonly prediction: { readonly color: Rgb; readonly letter: string } | null;
-  /** Frame inside, or null without a label: black. */
+  /** Frame inside, or null without a label: thin and black. */
   readonly label: { readonly color: Rgb; readonly letter: string } | null;
   readonly picked: boolean;
   readonly cursor: boolean;
@@ -17,7 +17,8 @@ export interface TileLook {
 }
 
 export interface GridTheme {
-  readonly dark: boolean;
+  /** What the tiles stand on. */
+  readonly ground: Rgb;
   readonly accent: string;
   readonly onAccent: string;
   readonly background: string;
@@ -29,23 +30,31 @@ export interface GridTheme {
 }
 
 const SMALLEST_WITH_LETTERS = 40;
+const HAIRLINE_PX = 1;
 
 /** Draws one cell: pick mark, prediction frame, label frame, patch, letters. */
 export function drawTile(context: CanvasRenderingContext2D, look: TileLook, theme: GridTheme): void {
   const { x, y, tilePx } = look;
-  const outside = tilePx + 4 * FRAME_PX;
+  const frame = framePx(tilePx);
+  const outside = tilePx + 4 * frame;
+  const inner = x + 2 * frame;
+  const innerY = y + 2 * frame;
   if (look.picked) {
     context.fillStyle = theme.accent;
     roundedRect(context, x - 3, y - 3, outside + 6, outside + 6, 5);
     context.fill();
   }
-  context.fillStyle = look.prediction === null ? theme.noPrediction : toCss(look.prediction.color);
-  roundedRect(context, x, y, outside, outside, 3);
-  context.fill();
-  context.fillStyle = look.label === null ? "#000000" : toCss(look.label.color);
-  context.fillRect(x + FRAME_PX, y + FRAME_PX, outside - 2 * FRAME_PX, outside - 2 * FRAME_PX);
-  const inner = x + 2 * FRAME_PX;
-  const innerY = y + 2 * FRAME_PX;
+  // From outside to inside, each around the next: the frames lie close to the patch, whatever their widths.
+  const labelPx = look.label === null ? NO_FRAME_PX : frame;
+  const reach = labelPx + (look.prediction === null ? NO_FRAME_PX : frame);
+  drawFrame(context, look.prediction?.color ?? null, theme.noPrediction, theme, inner - reach, innerY - reach, {
+    size: tilePx + 2 * reach,
+    radius: Math.min(3, reach - 1),
+  });
+  drawFrame(context, look.label?.color ?? null, "#000000", theme, inner - labelPx, innerY - labelPx, {
+    size: tilePx + 2 * labelPx,
+    radius: 0,
+  });
   if (look.tile === null) {
     context.fillStyle = theme.tileBackground;
     context.fillRect(inner, innerY, tilePx, tilePx);
@@ -63,6 +72,26 @@ export function drawTile(context: CanvasRenderingContext2D, look: TileLook, them
     context.strokeRect(x - 2, y - 2, outside + 4, outside + 4);
     context.setLineDash([]);
   }
+}
+
+/** A filled square that the next one covers but for its rim. A color that vanishes on the ground has a hairline. */
+function drawFrame(
+  context: CanvasRenderingContext2D,
+  color: Rgb | null,
+  none: string,
+  theme: GridTheme,
+  x: number,
+  y: number,
+  { size, radius }: { readonly size: number; readonly radius: number },
+): void {
+  const square = (inset: number, fill: string) => {
+    context.fillStyle = fill;
+    roundedRect(context, x + inset, y + inset, size - 2 * inset, size - 2 * inset, Math.max(0, radius - inset));
+    context.fill();
+  };
+  const outline = color === null ? null : outlineOn(color, theme.ground);
+  if (outline !== null) square(0, toCss(outline));
+  square(outline === null ? 0 : HAIRLINE_PX, color === null ? none : toCss(color));
 }
 
 /** The key of the label on a filled tag below left; the key of a prediction that differs, outlined, below right. */

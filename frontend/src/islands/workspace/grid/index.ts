@@ -33,8 +33,11 @@ interface Band {
   readonly start: Point;
   end: Point;
   readonly mode: "replace" | "add" | "subtract";
-  /** The picks before the drag began. */
+  /** The picks before the drag began, and whether they were held. */
   readonly before: Uint8Array;
+  readonly held: boolean;
+  /** The picks that the rectangle adds to or takes from. */
+  readonly base: Uint8Array;
   active: boolean;
   clientY: number;
   clientX: number;
@@ -145,6 +148,8 @@ export class PatchGrid {
     const from = selection.cursor;
     const index = from < 0 ? this.firstVisible() : clamp(from + dx + dy * this.layout.columns, 0, selection.size - 1);
     if (extend && from >= 0) {
+      // After labeling, a new range begins where the cursor is.
+      if (selection.held) selection.setCursor(from, false);
       if (!selection.isPicked(selection.order[from]!)) selection.pickRange(from);
       selection.pickRange(index);
     }
@@ -191,9 +196,11 @@ export class PatchGrid {
   /** Leaves a rectangle unfinished. Returns whether there was one. */
   cancelBand(): boolean {
     if (this.band === null) return false;
-    const { before } = this.band;
+    const { before, held, active } = this.band;
     this.band = null;
+    if (!active) return true;
     this.controller.selection.pickIndices([], "replace", before);
+    if (held) this.controller.selection.hold();
     return true;
   }
 
@@ -247,7 +254,7 @@ export class PatchGrid {
     const style = getComputedStyle(document.documentElement);
     const token = (name: string) => style.getPropertyValue(name).trim();
     this.theme = {
-      dark: document.documentElement.dataset["theme"] === "dark",
+      ground: parseColor(token("--surface")),
       accent: token("--accent"),
       onAccent: token("--on-accent"),
       background: token("--surface"),
@@ -434,6 +441,9 @@ export class PatchGrid {
       end: [x, y],
       mode: event.altKey ? "subtract" : event.shiftKey || event.ctrlKey || event.metaKey ? "add" : "replace",
       before: selection.picked.slice(),
+      held: selection.held,
+      // To take some out of what was just labeled is a gesture about the rest of it.
+      base: event.altKey ? selection.picked.slice() : selection.gestureBase(),
       active: false,
       clientX: event.clientX,
       clientY: event.clientY,
@@ -462,8 +472,8 @@ export class PatchGrid {
   private stretchBand(band: Band): void {
     band.end = this.contentPlace(band);
     const indices = indicesIn(this.layout, rectFrom(band.start, band.end));
-    const nothing = new Uint8Array(band.before.length);
-    this.controller.selection.pickIndices(indices, band.mode, band.mode === "replace" ? nothing : band.before);
+    const nothing = new Uint8Array(band.base.length);
+    this.controller.selection.pickIndices(indices, band.mode, band.mode === "replace" ? nothing : band.base);
   }
 
   /** A rectangle that is drawn beyond the edge takes the content along. */

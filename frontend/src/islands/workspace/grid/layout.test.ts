@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cellAt, indexAt, indicesIn, largestOffset, layoutGrid, offsetToShow, visibleRange } from "./layout";
+import { cellAt, framePx, indexAt, indicesIn, largestOffset, layoutGrid, offsetToShow, visibleRange } from "./layout";
 
 const layout = layoutGrid(1000, 64, 700, 500);
 
@@ -58,4 +58,12 @@ it("scrolls no further than needed to show a tile", () => {
 it("holds a million tiles of the largest size", () => {
   const huge = layoutGrid(1_000_000, 128, 400, 800);
   expect(visibleRange(huge, largestOffset(huge))[1]).toBe(1_000_000);
+});
+
+it("frames leave most of the cell to the patch, at every size", () => {
+  for (const tilePx of [32, 48, 64, 96, 128]) {
+    const { size } = cellAt(layoutGrid(10, tilePx, 700, 500), 0);
+    expect(size).toBe(tilePx + 4 * framePx(tilePx));
+    expect(tilePx / size).toBeGreaterThanOrEqual(0.8);
+  }
 });

@@ -2,7 +2,9 @@ import type { Rect } from "../../../lib/geometry";
 
 /** Where the tiles of the grid are. A cell is a patch with two frames around it, and a gap. */
 
-export const FRAME_PX = 3;
+/** Width of a frame that says something, inside or outside, and of one that says that there is nothing. */
+export const framePx = (tilePx: number): number => (tilePx < 64 ? 2 : 3);
+export const NO_FRAME_PX = 1;
 export const GAP_PX = 6;
 const MARGIN_PX = 10;
 /** Browsers clip elements taller than about 33 million pixels: above this, the scrollbar stands for more than it shows. */
@@ -23,7 +25,7 @@ export interface GridLayout {
 }
 
 export function layoutGrid(n: number, tilePx: number, width: number, viewHeight: number): GridLayout {
-  const pitch = tilePx + 4 * FRAME_PX + GAP_PX;
+  const pitch = tilePx + 4 * framePx(tilePx) + GAP_PX;
   const columns = Math.max(1, Math.floor((width - 2 * MARGIN_PX + GAP_PX) / pitch));
   const rows = Math.ceil(n / columns);
   const spread = columns < 3 ? pitch : (width - 2 * MARGIN_PX + GAP_PX) / columns;

@@ -24,7 +24,7 @@ export interface Coloring {
   readonly colors: Uint8Array;
   readonly palette: Lut;
   readonly legend: readonly LegendEntry[];
-  /** Shown under the legend. */
+  /** Shown beside the title of the legend. */
   readonly note: string;
 }
 
@@ -36,7 +36,7 @@ const AGREES: Rgb = [86, 140, 190];
 const DIFFERS: Rgb = [230, 97, 0];
 const UNKNOWN_ALPHA = 150;
 /** With more points they are drawn too small for a rim, unless one zooms in. */
-const RIMS_SHOW_BELOW = 5000;
+const RIMS_SHOW_BELOW = 3000;
 
 /** What each point's color says in a mode. @param into a buffer of n bytes to reuse */
 export function colorize(
@@ -48,6 +48,7 @@ export function colorize(
 ): Coloring {
   const palette = new Lut();
   const { n } = input;
+  const rimNote = n < RIMS_SHOW_BELOW ? "A rim marks what is labeled" : "";
   switch (mode) {
     case "prediction":
     case "label": {
@@ -64,7 +65,7 @@ export function colorize(
         colors: into,
         palette,
         legend: [...legend, { index: 0, name: none, color: theme.unknown, classValue: null }],
-        note: mode === "prediction" && n < RIMS_SHOW_BELOW ? "A rim marks what is labeled" : "",
+        note: mode === "prediction" ? rimNote : "",
       };
     }
     case "discordance": {
@@ -93,7 +94,7 @@ export function colorize(
       for (let i = 0; i < n; i++) into[i] = input.predictions[i] === 0 ? 0 : Math.max(1, input.confidences[i]!);
       palette.set(0, theme.unknown, UNKNOWN_ALPHA);
       for (let c = 1; c < 256; c++) palette.set(c, viridis(c / 255));
-      return { colors: into, palette, legend: [], note: "" };
+      return { colors: into, palette, legend: [], note: rimNote };
     }
     case "image": {
       palette.set(0, theme.unknown, UNKNOWN_ALPHA);

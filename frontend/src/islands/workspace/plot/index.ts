@@ -5,7 +5,6 @@ import { plural } from "../../../lib/format";
 import { clamp, type Point, simplify } from "../../../lib/geometry";
 import type { LassoOp } from "../../../state/selection";
 import type { WorkspaceController } from "../controller";
-import { Axes } from "./axes";
 import { type Coloring, colorize, countEntries } from "./coloring";
 import { HoverCard } from "./hover-card";
 import { Legend } from "./legend";
@@ -31,14 +30,15 @@ export interface PlotCallbacks {
   onReveal(ordinal: number): void;
 }
 
-/** The map: points by WebGL, axes, lasso and marks as SVG above, the legend above that. */
+/** The map: points by WebGL, lasso and marks as SVG above; below the map, never on it, the legend.
+ *
+ * It has no axes: what the numbers of such a map are, means nothing. */
 export class EmbeddingPlot {
   readonly element: HTMLElement;
   private readonly stage: HTMLElement;
   private readonly layer: PointLayer | null;
   private readonly pointCanvas: HTMLCanvasElement;
   private readonly overlay: PlotOverlay;
-  private readonly axes: Axes;
   private readonly legend: Legend;
   private readonly hover: HoverCard;
   private readonly empty: HTMLElement;
@@ -59,6 +59,9 @@ export class EmbeddingPlot {
   private settleTimer: number | undefined;
   private recolorQueued = false;
   private look!: Omit<Look, "pointSize" | "alpha" | "dimOthers">;
+  private ground!: Rgb;
+  /** The rim of labeled points. */
+  private mark!: Rgb;
 
   constructor(
     private readonly controller: WorkspaceController,
@@ -78,11 +81,9 @@ export class EmbeddingPlot {
       },
       this.pointCanvas,
     );
-    this.axes = new Axes(this.stage);
     this.overlay = new PlotOverlay(this.stage);
     this.stage.append(this.chips);
     this.legend = new Legend(
-      this.stage,
       controller.preferences.legendOpen,
       (value) => controller.filters.toggleClass(value),
       (open) => controller.savePreferences({ legendOpen: open }),
@@ -94,6 +95,7 @@ export class EmbeddingPlot {
       { class: "panel plot", "aria-label": "Map", "data-testid": "plot" },
       toolbar.element,
       this.stage,
+      this.legend.element,
     );
     this.hover = new HoverCard(controller);
     this.layer = this.createLayer();
@@ -228,16 +230,11 @@ export class EmbeddingPlot {
 
   private readTheme(): void {
     const style = getComputedStyle(document.documentElement);
-    const token = (name: string): [number, number, number] => {
-      const [r, g, b] = parseColor(style.getPropertyValue(name));
-      return [r / 255, g / 255, b / 255];
-    };
-    const dark = document.documentElement.dataset["theme"] === "dark";
-    this.look = {
-      background: token("--plot-background"),
-      highlight: token("--accent-text"),
-      mark: dark ? [1, 1, 1] : [0.05, 0.07, 0.1],
-    };
+    const token = (name: string): Rgb => parseColor(style.getPropertyValue(name));
+    const unit = ([r, g, b]: Rgb): Rgb => [r / 255, g / 255, b / 255];
+    this.ground = token("--plot-background");
+    this.mark = token("--plot-mark");
+    this.look = { background: unit(this.ground), highlight: unit(token("--accent-text")) };
   }
 
   private get unknownColor(): Rgb {
@@ -312,12 +309,13 @@ export class EmbeddingPlot {
       this.stateBytes[i] = (project.hidden[i] === 0 ? 0 : HIDDEN) | (labels.shown[i] === 0 ? 0 : MARKED);
     }
     this.layer?.setColors(this.coloring.colors);
-    this.layer?.setPalette(this.coloring.palette.bytes);
+    this.layer?.setPalette(this.coloring.palette.forPoints(this.ground, this.mark));
     this.layer?.setStates(this.stateBytes);
     const region = selection.isRegion ? selection.order : null;
     const counts = countEntries(this.coloring.colors, project.hidden, region);
     this.legend.update({
       mode: filters.color,
+      nObjects: n,
       coloring: this.coloring,
       all: counts.all,
       region: region === null ? null : counts.region,
@@ -390,7 +388,6 @@ export class EmbeddingPlot {
     const started = performance.now();
     this.layer?.draw(viewport, look, moved, stride);
     if (stride === 1 && n > 50_000) this.measure(started);
-    this.axes.update(viewport, n > 0);
   }
 
   /** How long the device takes for a whole frame, learned when the next frame can start. */
@@ -428,7 +425,7 @@ export class EmbeddingPlot {
   }
 
   private onControl(event: Event): boolean {
-    return event.target instanceof Element && event.target.closest(".legend, .plot__chips, .plot__empty") !== null;
+    return event.target instanceof Element && event.target.closest(".plot__chips, .plot__empty") !== null;
   }
 
   private showCursor(): void {

@@ -1,14 +1,16 @@
-import { max } from "d3-array";
+import { max, sum } from "d3-array";
 import { scaleLinear } from "d3-scale";
 import { select } from "d3-selection";
 import { toCss, viridis } from "../../../lib/colors";
 import { el, ICONS, icon } from "../../../lib/dom";
-import { count } from "../../../lib/format";
+import { count, plural } from "../../../lib/format";
 import type { ColorMode } from "../../../state/filters";
 import type { Coloring, LegendEntry } from "./coloring";
 
 export interface LegendData {
   readonly mode: ColorMode;
+  /** Points of the map, shown or hidden by the filters. */
+  readonly nObjects: number;
   readonly coloring: Coloring;
   readonly all: Uint32Array;
   /** Counts inside the region, or null when the region is everything. */
@@ -24,26 +26,31 @@ const TITLES: Record<ColorMode, string> = {
   image: "Image",
 };
 
-/** The key to the colors, with a small bar chart of how many objects have each. */
+/** The key to the colors, and how many objects have each: a strip below the map. Its height depends on the classes and
+ * on the width only, so that the map stands still when a lasso changes the counts. */
 export class Legend {
-  private readonly root: HTMLElement;
+  readonly element: HTMLElement;
   private readonly title: HTMLElement;
+  private readonly note: HTMLElement;
+  private readonly shown: HTMLElement;
   private readonly body: HTMLElement;
   private isHistogram = false;
 
   constructor(
-    parent: HTMLElement,
     open: boolean,
     private readonly onClass: (value: number) => void,
     onToggle: (open: boolean) => void,
   ) {
     this.title = el("span", { class: "legend__title" });
+    this.note = el("span", { class: "legend__note" });
+    this.shown = el("span", { class: "legend__shown num", title: "Points shown", "data-testid": "plot-count" });
     this.body = el("div", { class: "legend__body" });
     const button = el(
       "button",
       {
         type: "button",
         class: "legend__toggle",
+        title: "Show or hide the legend",
         "aria-expanded": String(open),
         onclick: () => {
           const expanded = button.getAttribute("aria-expanded") !== "true";
@@ -56,34 +63,41 @@ export class Legend {
       icon(ICONS.down),
     );
     this.body.hidden = !open;
-    this.root = el("aside", { class: "legend", "aria-label": "Legend", "data-testid": "legend" }, button, this.body);
-    parent.append(this.root);
+    this.element = el(
+      "aside",
+      { class: "legend", "aria-label": "Legend", "data-testid": "legend" },
+      el("div", { class: "legend__header" }, button, this.note, this.shown),
+      this.body,
+    );
   }
 
   update(data: LegendData): void {
     this.title.textContent = TITLES[data.mode];
-    this.root.classList.toggle("legend--filtered", data.activeClasses.size > 0);
+    this.element.classList.toggle("legend--filtered", data.activeClasses.size > 0);
+    // Room for the longest counts, whatever they are at the moment.
+    this.element.style.setProperty("--digits", String(count(data.nObjects).length));
+    const shown = sum(data.all);
+    const { nObjects } = data;
+    this.shown.textContent = shown === nObjects ? plural(nObjects, "point") : `${count(shown)} of ${count(nObjects)}`;
+    const unpredicted = data.mode === "confidence" ? data.all[0]! : 0;
+    this.note.textContent = unpredicted > 0 ? `${count(unpredicted)} without a prediction` : data.coloring.note;
     // The histogram's elements are not rows of the legend: never mix them.
     if ((data.mode === "confidence") !== this.isHistogram) this.body.replaceChildren();
     this.isHistogram = data.mode === "confidence";
+    this.body.classList.toggle("legend__body--histogram", this.isHistogram);
     if (this.isHistogram) this.drawConfidence(data);
     else this.drawEntries(data);
   }
 
   private drawEntries(data: LegendData): void {
     const entries = data.coloring.legend.filter(
-      (entry) => entry.classValue !== null || data.all[entry.index]! > 0 || data.mode === "discordance",
+      (entry) => entry.classValue !== null || data.mode === "discordance" || data.coloring.colors.includes(entry.index),
     );
-    const widest = max(entries, (entry) => data.all[entry.index]!) ?? 1;
-    const bar = scaleLinear([0, Math.max(1, widest)], [0, 100]);
     const rows = select(this.body)
-      .selectAll<HTMLElement, LegendEntry | string>(":scope > *")
-      .data<LegendEntry | string>([...entries, ...(data.coloring.note === "" ? [] : [data.coloring.note])], (d) =>
-        typeof d === "string" ? "note" : `${data.mode}-${d.index}-${d.classValue}`,
-      )
+      .selectAll<HTMLElement, LegendEntry>(":scope > *")
+      .data<LegendEntry>(entries, (d) => `${data.mode}-${d.index}-${d.classValue}`)
       .join((enter) =>
         enter.append((d) => {
-          if (typeof d === "string") return el("p", { class: "legend__note" });
           const parts = [
             el("span", { class: "class-chip__swatch" }),
             el("span", { class: "legend__name" }),
@@ -106,18 +120,14 @@ export class Legend {
       )
       .order();
     rows.each(function (d) {
-      if (typeof d === "string") {
-        this.textContent = d;
-        return;
-      }
       const all = data.all[d.index]!;
       const part = data.region === null ? all : data.region[d.index]!;
       const row = select(this);
       this.style.setProperty("--swatch", toCss(d.color));
       if (d.classValue !== null) this.setAttribute("aria-pressed", String(data.activeClasses.has(d.classValue)));
-      row.select(".legend__name").text(d.name);
+      row.select(".legend__name").text(d.name).attr("title", d.name);
       row.select(".legend__count").text(data.region === null ? count(all) : `${count(part)} / ${count(all)}`);
-      row.select(".legend__bar").style("width", `${bar(all)}%`);
+      row.select(".legend__bar").attr("hidden", data.region === null ? "" : null);
       row.select(".legend__part").style("width", all === 0 ? "0" : `${(100 * part) / all}%`);
     });
   }
@@ -144,7 +154,5 @@ export class Legend {
       chart,
       el("div", { class: "legend__scale num" }, el("span", {}, "0"), el("span", {}, "50%"), el("span", {}, "100%")),
     );
-    if (data.all[0]! > 0)
-      this.body.append(el("p", { class: "legend__note" }, `${count(data.all[0]!)} without a prediction`));
   }
 }

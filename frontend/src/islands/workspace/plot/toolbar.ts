@@ -1,21 +1,22 @@
 import { el, ICONS, icon } from "../../../lib/dom";
-import { count, percent } from "../../../lib/format";
+import { percent } from "../../../lib/format";
 import { COLOR_MODES, type ColorMode, FILTER_MODES, type FilterMode } from "../../../state/filters";
 import type { WorkspaceController } from "../controller";
 
+/* What a list is for stands in its options: it is there at every width. */
 const COLOR_NAMES: Record<ColorMode, string> = {
-  prediction: "Prediction",
-  label: "Label",
-  discordance: "Discordance",
-  confidence: "Confidence",
-  image: "Image",
+  prediction: "Color: prediction",
+  label: "Color: label",
+  discordance: "Color: discordance",
+  confidence: "Color: confidence",
+  image: "Color: image",
 };
 
 const FILTER_NAMES: Record<FilterMode, string> = {
-  all: "All",
-  unlabeled: "Unlabeled",
-  labeled: "Labeled",
-  discordant: "Discordant",
+  all: "Show: all",
+  unlabeled: "Show: unlabeled",
+  labeled: "Show: labeled",
+  discordant: "Show: discordant",
 };
 
 /** Tools, coloring and filters of the map. */
@@ -24,7 +25,7 @@ export class PlotToolbar {
   private readonly subscriptions: (() => void)[];
 
   constructor(controller: WorkspaceController) {
-    const { filters, project, viewport } = controller;
+    const { filters, viewport } = controller;
     const tool = (name: "lasso" | "pan", title: string) =>
       el(
         "button",
@@ -44,6 +45,7 @@ export class PlotToolbar {
       class: "input select input--small",
       id: "plot-color",
       title: "Color the points by (V)",
+      "aria-label": "Color the points by",
       "data-testid": "color-by",
       onchange: () => controller.setColor(color.value as ColorMode),
     });
@@ -52,6 +54,7 @@ export class PlotToolbar {
       class: "input select input--small",
       id: "plot-filter",
       title: "Show on the map (F)",
+      "aria-label": "Show on the map",
       "data-testid": "filter",
       onchange: () => filters.setMode(show.value as FilterMode),
     });
@@ -76,7 +79,7 @@ export class PlotToolbar {
       "button",
       {
         type: "button",
-        class: "button button--quiet button--small button--icon",
+        class: "button button--quiet button--small button--icon toolbar__last",
         title: "Show the whole map (R)",
         "aria-label": "Show the whole map",
         "data-testid": "reset-view",
@@ -84,16 +87,19 @@ export class PlotToolbar {
       },
       icon(ICONS.fit),
     );
-    const shown = el("span", { class: "toolbar__count num", "data-testid": "plot-count" });
     this.element = el(
       "div",
-      { class: "toolbar", role: "toolbar", "aria-label": "Map" },
+      { class: "toolbar toolbar--map", role: "toolbar", "aria-label": "Map" },
       el("div", { class: "button-group" }, lasso, pan),
-      el("label", { class: "toolbar__field" }, el("span", { class: "toolbar__word" }, "Color"), color),
-      el("label", { class: "toolbar__field" }, el("span", { class: "toolbar__word" }, "Show"), show),
-      el("label", { class: "toolbar__field toolbar__field--slider" }, el("span", {}, "Confidence"), confidence, output),
-      el("span", { class: "toolbar__space" }),
-      shown,
+      el("span", { class: "toolbar__field" }, color),
+      el("span", { class: "toolbar__field" }, show),
+      el(
+        "label",
+        { class: "toolbar__field", title: "Hide predictions less sure than this" },
+        el("span", {}, "Confidence"),
+        confidence,
+        output,
+      ),
       reset,
     );
     const showTool = () => {
@@ -105,13 +111,6 @@ export class PlotToolbar {
       confidence.value = String(filters.minConfidence);
       output.textContent = filters.minConfidence === 0 ? "any" : `≥ ${percent(filters.minConfidence / 255)}`;
     };
-    const showCount = () => {
-      const n = project.plot?.n ?? 0;
-      let visible = 0;
-      for (let i = 0; i < n; i++) visible += project.hidden[i] === 0 ? 1 : 0;
-      shown.textContent = n === 0 ? "" : visible === n ? count(n) : `${count(visible)} / ${count(n)}`;
-      shown.title = "Points shown";
-    };
     const showColor = () => {
       color.value = filters.color;
     };
@@ -122,7 +121,6 @@ export class PlotToolbar {
       controller.on("tool", showTool),
       filters.on("filters", showFilters),
       filters.on("colors", showColor),
-      project.on(["hidden", "embedding"], showCount),
     ];
   }
 
