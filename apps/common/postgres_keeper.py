@@ -359,6 +359,11 @@ class Keeper:
             "listen_addresses": "",
             "unix_socket_directories": f'"{quoted}"',
             "unix_socket_permissions": "0700",
+            # A gesture on objects all over a project touches thousands of pages, each of which is written whole to the log
+            # once after a checkpoint: fewer checkpoints are less to wait for. (Compressing them took longer than it saved.)
+            "checkpoint_timeout": "15min",
+            "max_wal_size": "2GB",
+            "shared_buffers": "256MB",
             **self.settings,
         }
         for name, value in options.items():

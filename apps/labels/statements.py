@@ -2,7 +2,9 @@
 
 Each statement first says what changes, as rows (ordinal, old_value, old_source, new_value, new_source); the rest is
 the same for all: add the events, bring the projection up to date, return how many changed, from which classes, and the
-hash of the changes. Every look-up passes label_set_id, the leading column of the projection's key.
+hash of the changes. Every look-up passes label_set_id, the leading column of the projection's key, and LATERAL with
+LIMIT makes it one by the key for each object: without, the planner reads the whole projection (a million labels) for
+ten thousand objects, which takes 200 ms more.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ _ASSIGN = _STATE.format(
         SELECT asked.ordinal, coalesce(label.value, 0) AS old_value, label.source AS old_source,
                asked.value AS new_value, %(action)s::bigint AS new_source
         FROM unnest(%(ordinals)s::int4[], %(values)s::int2[]) AS asked (ordinal, value)
-        LEFT JOIN labels_label label ON label.label_set_id = %(label_set)s AND label.ordinal = asked.ordinal
+        LEFT JOIN LATERAL (
+            SELECT value, source FROM labels_label
+            WHERE label_set_id = %(label_set)s AND ordinal = asked.ordinal LIMIT 1
+        ) label ON true
         WHERE coalesce(label.value, 0) <> asked.value
            OR asked.value = 0 AND label.source IS NULL AND EXISTS (
                 SELECT FROM labels_label imported
@@ -56,7 +61,10 @@ _REVERT = _STATE.format(
         SELECT event.ordinal, label.value AS old_value, label.source AS old_source,
                event.old_value AS new_value, event.old_source AS new_source
         FROM labels_labelevent event
-        JOIN labels_label label ON label.label_set_id = %(label_set)s AND label.ordinal = event.ordinal
+        CROSS JOIN LATERAL (
+            SELECT value, source FROM labels_label
+            WHERE label_set_id = %(label_set)s AND ordinal = event.ordinal LIMIT 1
+        ) label
         WHERE event.action_id = %(reverted)s AND label.source IS NOT DISTINCT FROM event.new_source
     """
 )

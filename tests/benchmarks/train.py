@@ -50,7 +50,7 @@ def run(options: Options) -> Result:
         n_threads = torch.get_num_threads()
         tiles = find_tiles(2 if on_cpu and not options.full else 27, work)
         everything = store_tiles(tiles, work / "pixels", PATCH_SIZE_PX)
-        patches = First(everything, 640 if on_cpu and not options.full else len(everything))
+        patches = First(everything, 1024 if on_cpu and not options.full else len(everything))
         n = len(patches)
         ordinals = np.arange(n)
         original.write_patches(work / "patches.h5", everything.read(ordinals), everything.read_masks(ordinals))

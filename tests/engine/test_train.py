@@ -199,7 +199,7 @@ def test_a_fine_tuning_epoch_is_the_labels_and_twice_as_many_others(n_labeled: i
 def test_batches_are_smaller_in_small_projects_and_on_a_cpu() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     config = TrainConfig(batch_size=256)
-    assert [batch_size_for(config, n, cpu) for n in (10, 500, 100_000)] == [32, 62, 64]
+    assert [batch_size_for(config, n, cpu) for n in (10, 500, 100_000)] == [32, 62, 128]
     assert batch_size_for(config, 100_000, gpu) == 256
     assert batch_size_for(replace(config, batch_size=8), 100_000, cpu) == 8
 
