@@ -16,7 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
-from channels.db import database_sync_to_async
+from asgiref.sync import sync_to_async
 from channels.layers import BaseChannelLayer
 from django.db import connections
 
@@ -131,7 +131,8 @@ class PostgresChannelLayer(BaseChannelLayer):
         payload = json.dumps(sent, separators=(",", ":"), ensure_ascii=False)
         if len(payload.encode()) > MAX_BYTES:
             raise MessageTooLarge(f"a message of {len(payload.encode())} bytes; at most {MAX_BYTES} can be sent")
-        await database_sync_to_async(self._execute_notify)(payload)
+        # Not database_sync_to_async: that would close the sender's connection before and after each event.
+        await sync_to_async(self._execute_notify)(payload)
 
     def _execute_notify(self, payload: str) -> None:
         with connections[self.using].cursor() as cursor:
