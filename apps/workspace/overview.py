@@ -60,10 +60,6 @@ class Overview:
         return self.n_objects - self.n_labeled
 
     @property
-    def labeled_share(self) -> float:
-        return self.n_labeled / self.n_objects if self.n_objects else 0.0
-
-    @property
     def quality(self) -> dict[str, Any]:
         return self.embedding.quality if self.embedding else {}
 
