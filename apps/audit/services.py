@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INSTALLATION = 0
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def record(
     *,
     actor: AbstractBaseUser | None,
@@ -27,8 +27,11 @@ def record(
     detail: dict[str, Any] | None = None,
 ) -> None:
     """Add one event to the organization's trail, in the transaction of what it tells about."""
-    AuditChain.objects.get_or_create(organization_id=organization_id)
-    chain = AuditChain.objects.select_for_update(no_key=True).get(organization_id=organization_id)
+    chains = AuditChain.objects.select_for_update(no_key=True).filter(organization_id=organization_id)
+    chain = chains.first()
+    if chain is None:
+        AuditChain.objects.get_or_create(organization_id=organization_id)
+        chain = chains.get()
     event = AuditEvent(
         organization_id=organization_id,
         project_id=project_id,

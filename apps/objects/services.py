@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from django.db import connection, transaction
+from django.db.models import Q
 
 from apps.accounts.models import User
 from apps.audit.services import record
@@ -61,9 +62,11 @@ def add_image(
     """
     confirm()
     project = Project.objects.select_for_update(no_key=True).get(pk=image.project_id)
-    if Image.objects.filter(project=project, checksum=image.checksum).exists():
+    twins = Image.objects.filter(Q(checksum=image.checksum) | Q(name=image.name), project=project)
+    checksums = list(twins.values_list("checksum", flat=True))
+    if image.checksum in checksums:
         raise BadInput(image.name, "the same file is in the project already")
-    if Image.objects.filter(project=project, name=image.name).exists():
+    if checksums:
         raise BadInput(image.name, "the project has another image of this name; rename the file")
     image.first_ordinal, image.n_objects = project.n_objects, len(found)
     image.save(force_insert=True)
