@@ -67,9 +67,7 @@ class OriginalTraining:
         self._file = file
         self._n_objects = n_objects
         self._device = device
-        network = torchvision.models.resnet18(weights=None)
-        network.fc = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, CODE_SIZE))
-        self._network = network.to(device)
+        self._network = create_network().to(device)
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=1e-3, weight_decay=1e-3)
 
     def run(self, steps: int) -> Spent:
@@ -101,16 +99,31 @@ class OriginalTraining:
         return patch
 
     def _step(self, views: list[Image]) -> None:
-        # torchvision's way to a tensor: channels first, a fraction of 255. Rows 2i and 2i + 1 are one object.
-        images = torch.stack([torch.from_numpy(view.transpose(2, 0, 1).copy()).float() / 255 for view in views])
-        codes = functional.normalize(self._network(images.to(self._device)), dim=1)  # (2n, 32)
-        similarity = (codes @ codes.T / TEMPERATURE).fill_diagonal_(float("-inf"))
-        partner = torch.arange(len(codes), device=self._device) ^ 1
-        loss = functional.cross_entropy(similarity, partner)
+        loss = contrastive_loss(self._network(to_images(views).to(self._device)))
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
         loss.item()
+
+
+def create_network() -> nn.Module:
+    """Images (n, 3, p, p) to codes (n, 32): a ResNet18 from random weights."""
+    network: nn.Module = torchvision.models.resnet18(weights=None)
+    network.fc = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, CODE_SIZE))
+    return network
+
+
+def to_images(views: list[Image]) -> torch.Tensor:
+    """Images (n, p, p, 3) uint8 as (n, 3, p, p) float32, torchvision's way: channels first, a fraction of 255."""
+    return torch.stack([torch.from_numpy(view.transpose(2, 0, 1).copy()).float() / 255 for view in views])
+
+
+def contrastive_loss(codes: torch.Tensor) -> torch.Tensor:
+    """InfoNCE (van den Oord et al. 2018) of codes (2n, d), where rows 2i and 2i + 1 are views of one object."""
+    codes = functional.normalize(codes, dim=1)
+    similarity = (codes @ codes.T / TEMPERATURE).fill_diagonal_(float("-inf"))
+    partner = torch.arange(len(codes), device=codes.device) ^ 1
+    return functional.cross_entropy(similarity, partner)
 
 
 def augment(patch: Image, rng: np.random.Generator) -> Image:

@@ -1,0 +1,141 @@
+"""The original's SimCLR recipe, rebuilt from a description of its behavior: what its features are worth.
+
+A ResNet18 from random weights whose last layers, 512-512 and 512-32, give the vector that is at once the contrastive
+projection, the input of the class layer and the feature of the map. Two views through its own chain of augmentations
+(`original_training.augment`: the listed operations, written with OpenCV and numpy), 32 objects a step, float32, Adam at
+1e-3 with weight decay 1e-3, InfoNCE at temperature 0.07, and 10 times the cross-entropy of both views once there are
+labels. Features are its output with the running statistics of batch normalization, each of length 1.
+
+Differs from the original in three ways, all in its favor where one counts seconds: patches come from memory and not
+from a file that is opened anew for each, the chain of augmentations is about twice as fast as albumentations, and
+training lasts as long as it is told to, instead of until the loss of a last batch stops falling.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from apps.engine.nn.devices import choose_device, compute_threads, reproducible
+from apps.engine.nn.patches import Patches, PatchSource
+from tests.benchmarks.original_training import BATCH, CODE_SIZE, augment, contrastive_loss, create_network, to_images
+
+Floats = npt.NDArray[np.float32]
+ClassValues = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
+
+CROSS_ENTROPY_WEIGHT = 10.0
+# Its `unlabeled_percent`: 2 stands for twice as many objects without a label as with one, in every epoch.
+UNLABELED_PER_LABELED = 2.0
+EMBED_BATCH = 256  # the original's is 32; features do not depend on it, and time spent here is not compared
+
+
+def train_original(
+    patches: PatchSource,
+    seconds: float,
+    seed: int,
+    *,
+    device: str = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
+) -> Floats:
+    """Features (n, 32) float32, rows of length 1, after so many seconds of training without labels.
+
+    `clock` measures the seconds: beside busy neighbors, `time.process_time` says better what a quiet machine would do.
+    """
+    recipe = OriginalRecipe(patches, seed=seed, device=device, clock=clock)
+    recipe.train(seconds)
+    return recipe.embed()
+
+
+class OriginalRecipe:
+    """A network on its way: `train` goes on with it, with the labels that there are by then."""
+
+    def __init__(
+        self,
+        patches: PatchSource,
+        *,
+        n_classes: int = 2,
+        seed: int = 0,
+        device: str = "cpu",
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._patches: Patches = patches.read(np.arange(len(patches), dtype=np.int64))
+        self._n_classes = n_classes
+        self._clock = clock
+        self._rng = np.random.default_rng(seed)
+        self._device = choose_device(device)
+        with reproducible(seed, self._device):
+            self._network = create_network().to(self._device)
+            self._classifier = torch.nn.Linear(CODE_SIZE, n_classes).to(self._device)
+        parameters = [*self._network.parameters(), *self._classifier.parameters()]
+        self._optimizer = torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-3)
+
+    def train(self, seconds: float, class_values: ClassValues | None = None, *, most_steps: int | None = None) -> int:
+        """Train for so many seconds, or steps where that is less, and at least one step; returns the number of steps.
+
+        `class_values` (n,) are the labels, 1 to the number of classes, 0 for none.
+        """
+        n = len(self._patches)
+        targets = np.full(n, -1) if class_values is None else class_values.astype(np.int64) - 1
+        self._network.train()
+        started = self._clock()
+        steps = 0
+        with compute_threads(0):
+            while True:
+                for rows in self._epoch(targets):
+                    self._step(rows, targets[rows], self._class_weights(targets))
+                    steps += 1
+                    if self._clock() - started >= seconds or steps == most_steps:
+                        return steps
+
+    def embed(self) -> Floats:
+        """Features (n, 32) float32 of all objects, rows of length 1."""
+        return functional.normalize(self._codes(), dim=1).numpy()
+
+    def _epoch(self, targets: Rows) -> Iterator[Rows]:
+        """The batches of one epoch: every object, or each labeled one and twice as many others, drawn with return."""
+        n = len(targets)
+        labeled, unlabeled = np.flatnonzero(targets >= 0), np.flatnonzero(targets < 0)
+        rows = self._rng.permutation(n)
+        if len(labeled):
+            n_others = min(int(UNLABELED_PER_LABELED * len(labeled)), n - len(labeled))
+            others = self._rng.choice(unlabeled, n_others) if n_others else unlabeled
+            rows = self._rng.permutation(np.concatenate([labeled, others]))
+        for first in range(0, len(rows), BATCH):
+            yield rows[first : first + BATCH]
+
+    def _class_weights(self, targets: Rows) -> torch.Tensor:
+        """One minus the share of the class among the labels."""
+        counts = np.bincount(targets[targets >= 0], minlength=self._n_classes)
+        weights = 1 - counts / max(counts.sum(), 1)
+        return torch.from_numpy(weights.astype(np.float32)).to(self._device)
+
+    def _step(self, rows: Rows, targets: Rows, class_weights: torch.Tensor) -> None:
+        views = [augment(self._patches[row], self._rng) for row in rows for _ in range(2)]
+        codes = self._network(to_images(views).to(self._device))  # (2n, 32); rows 2i and 2i + 1 are one object
+        loss = contrastive_loss(codes)
+        # Without a label in the batch, or with the label of one class only, whose weight is 0, the term is 0 / 0: the
+        # original's loss is not a number from then on. Here the term is left out.
+        if class_weights[torch.from_numpy(targets[targets >= 0])].any():
+            wanted = torch.from_numpy(np.repeat(targets, 2)).to(self._device)
+            loss = loss + CROSS_ENTROPY_WEIGHT * functional.cross_entropy(
+                self._classifier(codes), wanted, weight=class_weights, ignore_index=-1
+            )
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+
+    def _codes(self) -> torch.Tensor:
+        self._network.eval()
+        n = len(self._patches)
+        with torch.inference_mode(), compute_threads(0):
+            batches = [
+                self._network(to_images(list(self._patches[first : first + EMBED_BATCH])).to(self._device)).cpu()
+                for first in range(0, n, EMBED_BATCH)
+            ]
+        return torch.cat(batches)
