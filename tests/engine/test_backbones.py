@@ -1,12 +1,24 @@
-"""The backbone's own convolution gives what torch's gives."""
+"""Backbones by name; the convolution of our own gives what torch's gives."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
-from apps.engine.nn.backbones import SmallMapConv2d, create_backbone
+from apps.engine.errors import EngineError
+from apps.engine.nn.backbones import create_backbone
+from apps.engine.nn.backbones.resnet import SmallMapConv2d
+from apps.engine.nn.devices import compute_threads
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of small networks mostly wait for each other."""
+    with compute_threads(1):
+        yield
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 8])
@@ -38,3 +50,40 @@ def test_the_backbone_has_such_convolutions_and_torchvision_s_names(encoder_size
     assert "resnet.layer4.0.downsample.0.weight" in backbone.state_dict()
     assert not any(parameter.is_meta for parameter in backbone.parameters())
     assert backbone.eval()(torch.rand(2, 3, encoder_size_px, encoder_size_px)).shape == (2, backbone.feature_dim)
+
+
+@pytest.mark.parametrize(
+    ("name", "size_px", "feature_dim"),
+    [
+        ("resnet34", 32, 512),
+        ("resnet50", 16, 2048),
+        ("timm:vit_tiny_patch16_224", 64, 192),
+        ("timm:vit_tiny_patch16_224", 40, 192),  # is enlarged to whole tokens
+        ("timm:convnext_atto", 16, 320),
+        ("timm:mobilenetv3_small_050", 64, 1024),
+    ],
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_backbones_by_name_give_their_number_of_features(
+    name: str, size_px: int, feature_dim: int, channels: int
+) -> None:
+    backbone = create_backbone(name, encoder_size_px=size_px, input_channels=channels).eval()
+    with torch.inference_mode():
+        features = backbone(torch.rand(2, channels, size_px, size_px))
+    assert backbone.feature_dim == feature_dim
+    assert features.shape == (2, feature_dim)
+    assert backbone.source is None
+
+
+def test_the_same_seed_gives_the_same_random_weights() -> None:
+    states = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        states.append(create_backbone("timm:vit_tiny_patch16_224", encoder_size_px=32).state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("name", ["resnet1", "timm:vit_enormous", "timm:hf-hub:MahmoodLab/uni"])
+def test_an_unknown_backbone_is_a_clear_error_and_never_looked_for_elsewhere(name: str) -> None:
+    with pytest.raises(EngineError, match=name.rpartition(":")[2]):
+        create_backbone(name, encoder_size_px=64)

@@ -1,0 +1,35 @@
+"""What every backbone is."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The file that a backbone's weights were read from, by its name in the weights folder and its content."""
+
+    name: str
+    sha256: str
+
+
+class Backbone(nn.Module):
+    """Features (n, feature_dim) of images (n, input_channels, size, size) in 0 to 1. Normalizes by its own mean and std.
+
+    Mean and std are kept with the weights: a backbone that was trained elsewhere comes with its own.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, feature_dim: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.source: WeightsFile | None = None
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
+
+    def normalized(self, images: torch.Tensor) -> torch.Tensor:
+        """The images as the network wants them."""
+        return (images - self.mean) / self.std

@@ -1,0 +1,272 @@
+"""Foundation models from files: read as published, and clear words for what is missing or does not fit.
+
+The files are made here, with small random weights in the published layouts. Nothing may use the network.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from timm.layers import SwiGLUPacked
+from torch.nn import functional
+
+from apps.engine.errors import EngineError
+from apps.engine.nn.backbones import backbone_names, create_backbone
+from apps.engine.nn.backbones.foundation import KNOWN
+from apps.engine.nn.backbones.timm_network import build_network
+from apps.engine.nn.devices import compute_threads
+
+ARCHITECTURE = "vit_tiny_patch16_224"
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "init_values": 0.1}
+PREPROCESSING = {
+    "input_size": [3, 32, 32],
+    "mean": [0.7, 0.6, 0.7],
+    "std": [0.2, 0.3, 0.2],
+    "interpolation": "bilinear",
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with compute_threads(1):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("something tried to reach a server")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def publish(root: Path, name: str, *, more: dict[str, Any] | None = None, **arguments: Any) -> torch.nn.Module:
+    """A model with random weights as its publisher's folder; returns the network itself."""
+    torch.manual_seed(0)
+    built = {**SMALL, **arguments}
+    layers = {"mlp_layer": SwiGLUPacked} if built.get("mlp_layer") == "SwiGLUPacked" else {}
+    network = timm.create_model(ARCHITECTURE, num_classes=0, **{**built, **layers})
+    folder = root / name
+    folder.mkdir(parents=True)
+    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / "model.safetensors")
+    config = {"architecture": ARCHITECTURE, "num_classes": 0, "model_args": built, "pretrained_cfg": PREPROCESSING}
+    (folder / "config.json").write_text(json.dumps(config | (more or {})))
+    return network.eval()
+
+
+def normalized(images: torch.Tensor) -> torch.Tensor:
+    mean, std = (torch.tensor(PREPROCESSING[part]).reshape(1, 3, 1, 1) for part in ("mean", "std"))
+    return (images - mean) / std
+
+
+@torch.inference_mode()
+def test_features_are_those_of_the_published_network_with_its_own_preprocessing(tmp_path: Path) -> None:
+    network = publish(tmp_path, "ours")
+    backbone = create_backbone("weights:ours", encoder_size_px=64, weights_root=tmp_path).eval()
+    images = torch.rand(3, 3, 32, 32)
+    assert backbone.feature_dim == 24
+    torch.testing.assert_close(backbone(images), network(normalized(images)))
+    larger = torch.rand(2, 3, 64, 64)
+    smaller = functional.interpolate(larger, size=(32, 32), mode="bilinear", antialias=True)
+    torch.testing.assert_close(backbone(larger), backbone(smaller))
+
+
+@torch.inference_mode()
+def test_the_class_token_and_the_mean_of_the_patches_are_put_side_by_side_without_registers(tmp_path: Path) -> None:
+    """As Virchow2 wants it: four registers between the class token and the patches, SwiGLU in the layers."""
+    options = {"reg_tokens": 4, "global_pool": "", "mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
+    network = publish(tmp_path, "v", more={"pooling": "class_and_mean"}, **options)
+    backbone = create_backbone("weights:v", encoder_size_px=32, weights_root=tmp_path).eval()
+    images = torch.rand(2, 3, 32, 32)
+    tokens = network(normalized(images))
+    assert tokens.shape == (2, 1 + 4 + 16, 24)
+    assert backbone.feature_dim == 48
+    torch.testing.assert_close(backbone(images), torch.cat([tokens[:, 0], tokens[:, 5:].mean(dim=1)], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "million_weights", "feature_dim"),
+    [
+        ("uni", 303, 1024),
+        ("uni2-h", 681, 1536),
+        ("virchow", 631, 2560),
+        ("virchow2", 631, 2560),
+        ("h-optimus-0", 1135, 1536),
+    ],
+)
+def test_the_known_models_have_the_size_that_was_published(name: str, million_weights: int, feature_dim: int) -> None:
+    known = KNOWN[name]
+    arguments = dict(known["model_args"])
+    if arguments.get("mlp_layer"):
+        arguments["mlp_layer"] = SwiGLUPacked
+    with torch.device("meta"):
+        network = build_network(known["architecture"], 224, **arguments)
+    assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6) == million_weights
+    assert network.num_features * (2 if known["pooling"] == "class_and_mean" else 1) == feature_dim
+
+
+def test_positions_of_another_input_size_are_resampled(tmp_path: Path) -> None:
+    publish(tmp_path, "ours", more={"pretrained_cfg": {**PREPROCESSING, "input_size": [3, 48, 48]}})
+    backbone = create_backbone("weights:ours", encoder_size_px=48, weights_root=tmp_path).eval()
+    assert backbone(torch.rand(1, 3, 48, 48)).shape == (1, 24)
+
+
+# -- as the library transformers writes them -----------------------------------------------------------------------
+
+
+def publish_for_transformers(root: Path, kind: str) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    tensors: dict[str, torch.Tensor] = {}
+
+    def add(name: str, *shape: int) -> None:
+        tensors[name] = 0.3 * torch.randn(*shape, generator=generator)
+
+    def add_layer(name: str, out: int, *into: int) -> None:
+        add(f"{name}.weight", out, *into)
+        add(f"{name}.bias", out)
+
+    add("embeddings.cls_token", 1, 1, 12)
+    add("embeddings.position_embeddings", 1, 5, 12)
+    add_layer("embeddings.patch_embeddings.projection", 12, 3, 8, 8)
+    for i in range(2):
+        layer = f"encoder.layer.{i}"
+        for part in ("query", "key", "value"):
+            add_layer(f"{layer}.attention.attention.{part}", 12, 12)
+        add_layer(f"{layer}.attention.output.dense", 12, 12)
+        norms = ("layernorm_before", "layernorm_after") if kind == "vit" else ("norm1", "norm2")
+        for norm in norms:
+            add_layer(f"{layer}.{norm}", 12)
+        into, out = ("intermediate.dense", "output.dense") if kind == "vit" else ("mlp.fc1", "mlp.fc2")
+        add_layer(f"{layer}.{into}", 24, 12)
+        add_layer(f"{layer}.{out}", 12, 24)
+        if kind == "dinov2":
+            add(f"{layer}.layer_scale1.lambda1", 12)
+            add(f"{layer}.layer_scale2.lambda1", 12)
+    add_layer("layernorm", 12)
+    add_layer("pooler.dense", 12, 12) if kind == "vit" else add("embeddings.mask_token", 1, 12)
+    folder = root / kind
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors")
+    config = {
+        "model_type": kind,
+        "hidden_size": 12,
+        "patch_size": 8,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "layer_norm_eps": 1e-12,
+        "image_size": 16,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    preprocessor = {"image_mean": PREPROCESSING["mean"], "image_std": PREPROCESSING["std"], "size": {"height": 16}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return tensors
+
+
+def class_token(tensors: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    """Dosovitskiy et al. 2021, written out from the tensors by their names in transformers."""
+
+    def linear(name: str, values: torch.Tensor) -> torch.Tensor:
+        return values @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
+
+    def norm(names: tuple[str, ...], values: torch.Tensor) -> torch.Tensor:
+        name = next(name for name in names if f"{name}.weight" in tensors)
+        return functional.layer_norm(values, (12,), tensors[f"{name}.weight"], tensors[f"{name}.bias"], eps=1e-12)
+
+    projection = "embeddings.patch_embeddings.projection"
+    patches = functional.conv2d(images, tensors[f"{projection}.weight"], tensors[f"{projection}.bias"], stride=8)
+    tokens = patches.flatten(2).transpose(1, 2)
+    tokens = torch.cat([tensors["embeddings.cls_token"].expand(len(images), -1, -1), tokens], dim=1)
+    tokens = tokens + tensors["embeddings.position_embeddings"]
+    for i in range(2):
+        layer = f"encoder.layer.{i}"
+        seen = norm((f"{layer}.layernorm_before", f"{layer}.norm1"), tokens)
+        query, key, value = (
+            linear(f"{layer}.attention.attention.{part}", seen).unflatten(2, (3, 4)).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )
+        weights = (query @ key.transpose(2, 3) / 2.0).softmax(dim=3)
+        attended = linear(f"{layer}.attention.output.dense", (weights @ value).transpose(1, 2).flatten(2))
+        tokens = tokens + attended * tensors.get(f"{layer}.layer_scale1.lambda1", torch.ones(12))
+        seen = norm((f"{layer}.layernorm_after", f"{layer}.norm2"), tokens)
+        into, out = (
+            ("mlp.fc1", "mlp.fc2") if f"{layer}.mlp.fc1.weight" in tensors else ("intermediate.dense", "output.dense")
+        )
+        hidden = linear(f"{layer}.{out}", functional.gelu(linear(f"{layer}.{into}", seen)))
+        tokens = tokens + hidden * tensors.get(f"{layer}.layer_scale2.lambda1", torch.ones(12))
+    return norm(("layernorm",), tokens)[:, 0]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["vit", "dinov2"])
+def test_files_of_the_library_transformers_give_the_features_of_the_formula(tmp_path: Path, kind: str) -> None:
+    """The layouts of Phikon (vit) and of Phikon-v2 and Midnight (dinov2)."""
+    tensors = publish_for_transformers(tmp_path, kind)
+    backbone = create_backbone(f"weights:{kind}", encoder_size_px=16, weights_root=tmp_path).eval()
+    images = torch.rand(3, 3, 16, 16)
+    torch.testing.assert_close(backbone(images), class_token(tensors, normalized(images)), atol=1e-4, rtol=1e-4)
+
+
+# -- what can be wrong ---------------------------------------------------------------------------------------------
+
+
+def test_missing_files_say_where_they_belong(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"put model\.safetensors and its config\.json into .*/phikon"):
+        create_backbone("weights:phikon", encoder_size_px=64, weights_root=tmp_path)
+    publish(tmp_path, "ours")
+    (tmp_path / "ours" / "config.json").unlink()
+    with pytest.raises(EngineError, match=r"config\.json of ours is not there.*/ours"):
+        create_backbone("weights:ours", encoder_size_px=64, weights_root=tmp_path)
+    with pytest.raises(EngineError, match="none is set"):
+        create_backbone("weights:uni", encoder_size_px=64)
+
+
+@pytest.mark.parametrize("name", ["../ours", "a/b", ".hidden", ""])
+def test_a_name_cannot_lead_out_of_the_weights_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EngineError, match="no name of a folder"):
+        create_backbone(f"weights:{name}", encoder_size_px=64, weights_root=tmp_path)
+
+
+def test_weights_that_do_not_fit_name_file_and_tensor(tmp_path: Path) -> None:
+    publish(tmp_path, "ours")
+    path = tmp_path / "ours" / "model.safetensors"
+    whole = load_file(path)
+
+    def fault(tensors: dict[str, torch.Tensor]) -> str:
+        save_file(tensors, path)
+        with pytest.raises(EngineError) as caught:
+            create_backbone("weights:ours", encoder_size_px=64, weights_root=tmp_path)
+        assert "ours/model.safetensors" in str(caught.value)
+        return str(caught.value)
+
+    assert "lacks blocks.1.norm2.bias" in fault({key: t for key, t in whole.items() if key != "blocks.1.norm2.bias"})
+    assert "does not know blocks.7.x" in fault({**whole, "blocks.7.x": torch.zeros(1)})
+    assert "norm.weight is (25,), not (24,)" in fault({**whole, "norm.weight": torch.zeros(25)})
+    path.write_bytes(b"no tensors")
+    with pytest.raises(EngineError, match=r"model\.safetensors cannot be read"):
+        create_backbone("weights:ours", encoder_size_px=64, weights_root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"architecture": "vit_tiny_patch16_224"}', '{"model_type": "bert"}']
+)
+def test_a_config_that_describes_no_model_is_a_clear_error(tmp_path: Path, content: str) -> None:
+    publish(tmp_path, "ours")
+    (tmp_path / "ours" / "config.json").write_text(content)
+    with pytest.raises(EngineError, match=r"config\.json|bert"):
+        create_backbone("weights:ours", encoder_size_px=64, weights_root=tmp_path)
+
+
+def test_a_fourth_channel_is_refused_and_the_names_are_listed(tmp_path: Path) -> None:
+    publish(tmp_path, "ours")
+    with pytest.raises(EngineError, match="RGB"):
+        create_backbone("weights:ours", encoder_size_px=64, input_channels=4, weights_root=tmp_path)
+    assert backbone_names(tmp_path) == ["resnet18", "resnet34", "resnet50", "weights:ours"]
