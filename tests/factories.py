@@ -13,11 +13,14 @@ from PIL import Image as PillowImage
 
 from apps.accounts.models import Organization, OrganizationMember, User
 from apps.accounts.services import add_organization_member, create_organization, create_user
+from apps.common.wire import encode_plot, gzipped
 from apps.engine.masks import MaskKind, find_objects
 from apps.engine.pixels import write_image
 from apps.images.models import Image
+from apps.models.models import Embedding, ModelVersion
+from apps.models.services import NewPredictions, publish_predictions
 from apps.objects.services import add_image
-from apps.projects.files import folder
+from apps.projects.files import folder, write_array, write_bytes
 from apps.projects.models import Project
 from apps.projects.services import create_project
 
@@ -103,3 +106,39 @@ def make_image(project: Project, name: str = "", **fields: Any) -> Image:
     )
     project.refresh_from_db()
     return image
+
+
+def make_embedding(
+    project: Project, features: npt.NDArray[np.floating[Any]], points: npt.NDArray[np.floating[Any]] | None = None
+) -> Embedding:
+    """The project's next map, of its first objects, in the files and rows that an iteration makes; features (n, d) are
+    scaled to length 1. It predicts nothing yet."""
+    number = project.embeddings.count() + 1
+    n, dimension = features.shape
+    points = features[:, :2] if points is None else points
+    files = folder(project, "embeddings", number)
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    write_array(files / "vectors.npy", (features / np.maximum(length, 1e-12)).astype(np.float16))
+    write_array(files / "coordinates.npy", points.astype(np.float32))
+    write_bytes(files / "plot.bin.gz", gzipped(encode_plot(points.astype(np.float32))))
+    version = ModelVersion.objects.create(project=project, number=number, approach="simclr")
+    embedding = Embedding.objects.create(
+        project=project, number=number, model_version=version, n=n, dimension=dimension
+    )
+    predict(embedding, np.zeros(n, np.uint8), np.zeros(n, np.uint8))
+    return embedding
+
+
+def predict(embedding: Embedding, classes: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> None:
+    """Predictions (n,) that knew of no labels, as the current ones of the embedding's project."""
+    publish_predictions(
+        embedding=embedding,
+        new=NewPredictions(
+            classes=classes,
+            confidence=confidence,
+            label_revision=0,
+            n_labels=0,
+            has_predictions=bool(classes.any()),
+            quality={},
+        ),
+    )

@@ -2,13 +2,14 @@
 
 | magic | after it | what |
 | --- | --- | --- |
-| PSE1 | uint32 n; float32 x0, y0, width, height; planes of n bytes: x high, x low, y high, y low, class, confidence | plot |
+| PSE1 | uint32 n; float32 x0, y0, width, height; planes of n bytes: x high, x low, y high, y low | plot |
+| PSP1 | uint32 n; uint32 revision; uint32 embedding; planes of n bytes: class value, confidence | predictions |
 | PSL1 | uint32 n; uint32 revision; n bytes class value by ordinal | labels of a set |
 | PSC1 | uint32 k; uint32 revision; k uint32 ordinals; k bytes class value | labels changed since a revision |
 | PSI1 | uint32 n; n uint32 image id by ordinal | which image an object is on |
 
-Planes rather than records, because equal kinds of bytes side by side compress: a million points take under five bytes
-each. x = x0 + width * (256 * high + low) / 65535; that is 30 times finer than a screen.
+Planes rather than records, because equal kinds of bytes side by side compress: a million points with their predictions
+take under five bytes each. x = x0 + width * (256 * high + low) / 65535; that is 30 times finer than a screen.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE_STEP = 16  # of 255: the screen tells no finer steps apart, and the bytes are half of what 256 steps take
+_COARSE = np.minimum(np.rint(np.arange(256) / CONFIDENCE_STEP) * CONFIDENCE_STEP, 255).astype(np.uint8)
 
 
-def encode_plot(coordinates: NDArray[np.float32], classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> bytes:
-    """A PSE1 buffer from plot coordinates (n, 2), class values (n,) and confidences (n,) in 1/255."""
+def encode_plot(coordinates: NDArray[np.float32]) -> bytes:
+    """A PSE1 buffer from plot coordinates (n, 2)."""
     n = len(coordinates)
     low = coordinates.min(axis=0) if n else np.zeros(2, np.float32)
     extent = (coordinates.max(axis=0) - low) if n else np.ones(2, np.float32)
@@ -32,9 +34,16 @@ def encode_plot(coordinates: NDArray[np.float32], classes: NDArray[np.uint8], co
     steps = np.rint((coordinates - low) / extent * 65535).astype("<u2")
     header = struct.pack("<4sI4f", b"PSE1", n, low[0], low[1], extent[0], extent[1])
     x, y = steps[:, 0], steps[:, 1]
-    coarse = np.minimum(np.rint(confidence / CONFIDENCE_STEP) * CONFIDENCE_STEP, 255).astype(np.uint8)
-    planes = [(x >> 8), (x & 255), (y >> 8), (y & 255), classes, coarse]
+    planes = [(x >> 8), (x & 255), (y >> 8), (y & 255)]
     return header + b"".join(np.ascontiguousarray(plane, np.uint8).tobytes() for plane in planes)
+
+
+def encode_predictions(
+    classes: NDArray[np.uint8], confidence: NDArray[np.uint8], *, revision: int, embedding: int
+) -> bytes:
+    """A PSP1 buffer from class values (n,), confidences (n,) in 1/255, their revision and their embedding's number."""
+    header = struct.pack("<4sIII", b"PSP1", len(classes), revision, embedding)
+    return header + classes.tobytes() + _COARSE[confidence].tobytes()
 
 
 def encode_labels(values: NDArray[np.uint8], revision: int) -> bytes:

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
-from django.http import HttpResponse, HttpResponseNotModified
+from django.http import Http404, HttpResponse, HttpResponseNotModified
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.common.api import buffer_response
 from apps.common.requests import ApiRequest
+from apps.common.wire import encode_predictions, gzipped
+from apps.models import selectors
 from apps.models.models import Embedding
 from apps.models.selectors import embedding_folder
 from apps.projects.access import get_project_for_user
 
 
 class Plot(APIView):
-    """One map's points, as one immutable buffer (PSE1): coordinates, predicted class and confidence by ordinal."""
+    """One map's points, as one immutable buffer (PSE1): coordinates by ordinal."""
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: ApiRequest, project_id: int, number: int) -> HttpResponse:
@@ -24,3 +27,36 @@ class Plot(APIView):
         if request.headers.get("If-None-Match") == f'"{etag}"':
             return HttpResponseNotModified()
         return buffer_response((embedding_folder(embedding) / "plot.bin.gz").read_bytes(), etag=etag, immutable=True)
+
+
+class Predictions(APIView):
+    """The predictions that hold, as one buffer (PSP1): predicted class and confidence by ordinal."""
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: ApiRequest, project_id: int) -> HttpResponse:
+        project = get_project_for_user(request.user, project_id)
+        current = selectors.current_prediction_set(project)
+        if current is None:
+            raise Http404("nothing is predicted before there is a map")
+        etag = f"predictions-{project.pk}-{current.revision}"
+        if request.headers.get("If-None-Match") == f'"{etag}"':
+            return HttpResponseNotModified()
+        classes, confidence = selectors.stored_predictions(current)
+        buffer = encode_predictions(classes, confidence, revision=current.revision, embedding=current.embedding.number)
+        return buffer_response(gzipped(buffer, level=1), etag=etag)
+
+
+class PredictionQuality(APIView):
+    """How good the predictions that hold are on labels they were not made from, and how that grew with the labels."""
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id)
+        current = selectors.current_prediction_set(project)
+        return Response(
+            {
+                "n_labels": current.n_labels if current else 0,
+                "quality": (current.quality or None) if current else None,
+                "history": selectors.quality_history(current.embedding) if current else [],
+            }
+        )

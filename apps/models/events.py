@@ -7,3 +7,14 @@ class EmbeddingReady(TypedDict):
     type: Literal["embedding.ready"]
     number: int
     n: int
+
+
+class PredictionsReady(TypedDict):
+    """The numbers of a prediction set that pages show at once (see `selectors.prediction_state`)."""
+
+    type: Literal["predictions.ready"]
+    revision: int
+    embedding: int
+    n_labels: int
+    balanced_accuracy: float | None
+    n_held_out: int

@@ -40,7 +40,7 @@ class TrainingRun(models.Model):
 
 
 class Embedding(models.Model):
-    """One model version's vectors, plot coordinates and predictions for the objects 0..n-1, in files by ordinal."""
+    """One model version's vectors and plot coordinates for the objects 0..n-1, in files by ordinal."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="embeddings")
     number = models.PositiveIntegerField()
@@ -48,8 +48,6 @@ class Embedding(models.Model):
     job = models.OneToOneField(Job, models.SET_NULL, null=True, related_name="embedding")
     n = models.PositiveIntegerField()
     dimension = models.PositiveIntegerField()
-    has_predictions = models.BooleanField(default=False)
-    quality = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -58,3 +56,27 @@ class Embedding(models.Model):
 
     def __str__(self) -> str:
         return f"map {self.number}"
+
+
+class PredictionSet(models.Model):
+    """What a head on an embedding's vectors says of the objects 0..n-1, in a file by ordinal, given the labels as they
+    were at one moment. Every label action is followed by a new one; the highest revision is the one that holds.
+
+    The row stays as the record of how good predictions were at so many labels; the files of old revisions go.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="prediction_sets")
+    revision = models.PositiveIntegerField()  # grows by one with every set of the project, whatever the embedding
+    embedding = models.ForeignKey(Embedding, models.CASCADE, related_name="prediction_sets")
+    label_revision = models.BigIntegerField()  # sequence of the last label action that the head knows of
+    n_labels = models.PositiveIntegerField()  # that the head was fitted to
+    has_predictions = models.BooleanField()  # False below two labeled classes: then nothing is predicted
+    quality = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["revision"]
+        constraints = [models.UniqueConstraint(fields=["project", "revision"], name="prediction_set_revision_unique")]
+
+    def __str__(self) -> str:
+        return f"predictions {self.revision}"

@@ -22,13 +22,14 @@ from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.train import TrainResult, train_model
 from apps.engine.predict import draw_held_out, fit_head
 from apps.engine.reduce import reduce_to_plot
-from apps.labels.selectors import stated_labels
+from apps.labels.selectors import shared_label_set, shown_revision, stated_labels
 from apps.models.events import EmbeddingReady
 from apps.models.models import Embedding, ModelVersion, TrainingRun
 from apps.models.selectors import coordinates, latest_embedding, latest_model_version, model_folder
+from apps.models.services import NewPredictions, lock_predictions, publish_predictions
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event_on_commit
-from apps.projects.files import folder, write_array, write_bytes, write_json
+from apps.projects.files import folder, write_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 
@@ -74,10 +75,8 @@ class _Outcome:
     trained: TrainResult | None
     parent: ModelVersion | None
     n: int
-    n_labeled: int
     dimension: int
-    has_predictions: bool
-    quality: dict[str, Any]
+    predictions: NewPredictions
     seconds: dict[str, float]
 
 
@@ -91,21 +90,24 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
         embedding = _publish(project, job, report, outcome, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    quality = outcome.predictions.quality
     return {
         "objects": outcome.n,
-        "labeled": outcome.n_labeled,
+        "labeled": outcome.predictions.n_labels,
         "model_version": embedding.model_version.number,
         "embedding": embedding.number,
         "epochs": outcome.trained.epochs if outcome.trained else 0,
         "seconds": {stage: round(seconds, 2) for stage, seconds in outcome.seconds.items()},
-        "accuracy": outcome.quality.get("accuracy"),
-        "balanced_accuracy": outcome.quality.get("balanced_accuracy"),
-        "quality": outcome.quality,
+        "accuracy": quality.get("accuracy"),
+        "balanced_accuracy": quality.get("balanced_accuracy"),
+        "quality": quality,
     }
 
 
 def _compute(project: Project, params: dict[str, Any], work: Path, report: Report) -> _Outcome:
     patches = patch_reader(project)
+    # The revision first: a label that comes in between is learned from once more, rather than never.
+    label_revision = shown_revision(shared_label_set(project))
     values, _ = stated_labels(project)
     n = len(patches)
     # The network must not see the labels that its quality is measured on.
@@ -156,17 +158,21 @@ def _compute(project: Project, params: dict[str, Any], work: Path, report: Repor
     )
     clock.lap("map")
 
-    quality = head.quality.to_json() if head else {}
-    _write_embedding(work / "embedding", vectors, points, classes, confidence, quality)
+    _write_embedding(work / "embedding", vectors, points)
     return _Outcome(
         config=config,
         trained=trained,
         parent=parent,
         n=n,
-        n_labeled=int((values > 0).sum()),
         dimension=vectors.shape[1],
-        has_predictions=head is not None,
-        quality=quality,
+        predictions=NewPredictions(
+            classes=classes,
+            confidence=np.rint(confidence * 255).astype(np.uint8),
+            label_revision=label_revision,
+            n_labels=int((values > 0).sum()),
+            has_predictions=head is not None,
+            quality=head.quality.to_json() if head else {},
+        ),
         seconds=clock.seconds,
     )
 
@@ -188,28 +194,18 @@ def _previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | Non
     return previous
 
 
-def _write_embedding(
-    target: Path,
-    vectors: NDArray[np.float16],
-    points: NDArray[np.float32],
-    classes: NDArray[np.uint8],
-    confidence: NDArray[np.float32],
-    quality: dict[str, Any],
-) -> None:
+def _write_embedding(target: Path, vectors: NDArray[np.float16], points: NDArray[np.float32]) -> None:
     target.mkdir()
-    steps = np.rint(confidence * 255).astype(np.uint8)
     write_array(target / "vectors.npy", vectors)
     write_array(target / "coordinates.npy", points)
-    write_array(target / "classes.npy", classes)
-    write_array(target / "confidence.npy", steps)
-    write_bytes(target / "plot.bin.gz", gzipped(encode_plot(points, classes, steps)))
-    write_json(target / "quality.json", quality)
+    write_bytes(target / "plot.bin.gz", gzipped(encode_plot(points)))
 
 
 @transaction.atomic
 def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work: Path) -> Embedding:
     """Move the files to their final names and enter the rows that name them; only if the job is still ours."""
     report.confirm_ownership()
+    lock_predictions(project.pk)
     version = outcome.parent
     if outcome.trained is not None:
         version = ModelVersion.objects.create(
@@ -218,7 +214,7 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
             parent=outcome.parent,
             approach=outcome.config.approach,
             settings=outcome.config.to_json(),
-            quality=outcome.quality,
+            quality=outcome.predictions.quality,
         )
         move_folder(work / "model", model_folder(version))
         TrainingRun.objects.create(
@@ -226,7 +222,7 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
             model_version=version,
             settings=outcome.config.to_json(),
             n_objects=outcome.n,
-            n_labeled=outcome.n_labeled,
+            n_labeled=outcome.predictions.n_labels,
             losses=outcome.trained.losses,
             seconds=outcome.trained.seconds,
         )
@@ -239,10 +235,9 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
         job=job,
         n=outcome.n,
         dimension=outcome.dimension,
-        has_predictions=outcome.has_predictions,
-        quality=outcome.quality,
     )
     move_folder(work / "embedding", folder(project, "embeddings") / str(embedding.number))
+    publish_predictions(embedding=embedding, new=outcome.predictions)
     send_event_on_commit(project.pk, EmbeddingReady(type="embedding.ready", number=embedding.number, n=embedding.n))
     return embedding
 

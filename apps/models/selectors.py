@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.models.models import Embedding, ModelVersion
+from apps.models.models import Embedding, ModelVersion, PredictionSet
 from apps.projects.files import project_folder
 from apps.projects.models import Project
 
@@ -28,22 +28,59 @@ def embedding_folder(embedding: Embedding) -> Path:
     return project_folder(embedding.project) / "embeddings" / str(embedding.number)
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What a model version says of every object: class value uint8 (n,), 0 = none, and confidence uint8 (n,) in 1/255."""
+class Predictions(NamedTuple):
+    """What is predicted of every object: class value uint8 (n,), 0 = none, and confidence uint8 (n,) in 1/255."""
 
     classes: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
+    revision: int
+    """Of the prediction set they are from; 0 where the project has none yet."""
 
 
-def predictions(embedding: Embedding | None, n_objects: int) -> Predictions:
-    """Predictions for the objects 0..n_objects-1; none for objects that came after the embedding."""
-    found = Predictions(np.zeros(n_objects, np.uint8), np.zeros(n_objects, np.uint8))
-    if embedding is not None:
-        folder = embedding_folder(embedding)
-        found.classes[: embedding.n] = np.load(folder / "classes.npy", mmap_mode="r")
-        found.confidence[: embedding.n] = np.load(folder / "confidence.npy", mmap_mode="r")
-    return found
+def current_prediction_set(project: Project) -> PredictionSet | None:
+    """The predictions that hold; those of the newest embedding, as one is published with its first set."""
+    return project.prediction_sets.select_related("embedding__project").order_by("-revision").first()
+
+
+def current_predictions(project: Project) -> Predictions:
+    """The predictions that hold, for the objects 0..n_objects-1; none for objects that came after the embedding."""
+    classes, confidence = np.zeros(project.n_objects, np.uint8), np.zeros(project.n_objects, np.uint8)
+    current = current_prediction_set(project)
+    if current is None:
+        return Predictions(classes, confidence, 0)
+    stored = stored_predictions(current)[:, : project.n_objects]
+    classes[: stored.shape[1]], confidence[: stored.shape[1]] = stored
+    return Predictions(classes, confidence, current.revision)
+
+
+def stored_predictions(prediction_set: PredictionSet) -> NDArray[np.uint8]:
+    """Class values and confidences, uint8 (2, n). FileNotFoundError for an old revision, whose file is gone."""
+    stored: NDArray[np.uint8] = np.load(prediction_file(prediction_set.embedding, prediction_set.revision))
+    return stored
+
+
+def prediction_file(embedding: Embedding, revision: int) -> Path:
+    return embedding_folder(embedding) / "predictions" / f"{revision}.npy"
+
+
+def prediction_state(prediction_set: PredictionSet) -> dict[str, Any]:
+    """A prediction set as browsers are told of it."""
+    return {
+        "revision": prediction_set.revision,
+        "embedding": prediction_set.embedding.number,
+        "n_labels": prediction_set.n_labels,
+        "balanced_accuracy": prediction_set.quality.get("balanced_accuracy"),
+        "n_held_out": prediction_set.quality.get("n_held_out", 0),
+    }
+
+
+def quality_history(embedding: Embedding) -> list[dict[str, Any]]:
+    """How good the predictions on one embedding were at so many labels, in the order they were made."""
+    fields = ("revision", "n_labels", "quality__accuracy", "quality__balanced_accuracy", "quality__n_held_out")
+    return [
+        {name.removeprefix("quality__"): value for name, value in row.items()}
+        for row in embedding.prediction_sets.filter(has_predictions=True).order_by("revision").values(*fields)
+    ]
 
 
 def vectors(embedding: Embedding) -> NDArray[np.float16]:

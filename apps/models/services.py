@@ -1,12 +1,26 @@
 from __future__ import annotations
 
-from django.db import IntegrityError
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db import IntegrityError, connection, transaction
+from numpy.typing import NDArray
 
 from apps.accounts.models import User
+from apps.models.events import PredictionsReady
+from apps.models.models import Embedding, PredictionSet
+from apps.models.selectors import prediction_file
+from apps.projects.events import send_event_on_commit
+from apps.projects.files import write_array
 from apps.projects.jobs import start_job
 from apps.projects.models import Job, Project
 
 MAX_EPOCHS = 1000
+# First key of the advisory locks that this app takes; the second is the project's.
+PREDICTIONS_LOCK = 0x70726564
+# A page, an export or another host may still read a file whose revision it asked for a moment ago.
+FILES_KEPT = 8
 
 
 class IterationRefused(ValueError):
@@ -38,3 +52,68 @@ def check_can_iterate(project: Project, epochs: int | None) -> None:
         raise IterationRefused("the project has no objects yet: add images with masks first")
     if epochs is not None and not 1 <= epochs <= MAX_EPOCHS:
         raise IterationRefused(f"epochs: expected 1 to {MAX_EPOCHS}")
+
+
+@dataclass(frozen=True)
+class NewPredictions:
+    """What a head says of an embedding's objects, and which labels it knows of."""
+
+    classes: NDArray[np.uint8]
+    """Class value (n,); 0 everywhere where there is no head."""
+    confidence: NDArray[np.uint8]
+    """(n,) in 1/255."""
+    label_revision: int
+    n_labels: int
+    has_predictions: bool
+    quality: dict[str, Any]
+
+
+def lock_predictions(project_id: int, *, wait: bool = True) -> bool:
+    """Until the transaction ends, nobody else publishes predictions of this project. With `wait=False`, False at once
+    where another process is at it."""
+    function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(%s, %s)", [PREDICTIONS_LOCK, project_id])
+        (taken,) = cursor.fetchone()
+    return wait or bool(taken)
+
+
+@transaction.atomic
+def publish_predictions(*, embedding: Embedding, new: NewPredictions) -> PredictionSet:
+    """Make these the predictions that hold: file, row, event; old files go. `embedding` is the project's newest."""
+    project = embedding.project
+    lock_predictions(project.pk)
+    last = PredictionSet.objects.filter(project=project).order_by("-revision").first()
+    revision = last.revision + 1 if last else 1
+    path = prediction_file(embedding, revision)
+    write_array(path, np.stack([new.classes, new.confidence]))
+    published = PredictionSet.objects.create(
+        project=project,
+        revision=revision,
+        embedding=embedding,
+        label_revision=new.label_revision,
+        n_labels=new.n_labels,
+        has_predictions=new.has_predictions,
+        quality=new.quality,
+    )
+    send_event_on_commit(
+        project.pk,
+        PredictionsReady(
+            type="predictions.ready",
+            revision=revision,
+            embedding=embedding.number,
+            n_labels=new.n_labels,
+            balanced_accuracy=new.quality.get("balanced_accuracy"),
+            n_held_out=new.quality.get("n_held_out", 0),
+        ),
+    )
+    transaction.on_commit(lambda: _prune(embedding, revision))
+    return published
+
+
+def _prune(embedding: Embedding, revision: int) -> None:
+    """Delete the files of old revisions. The folders of former maps keep the file they ended with: what is not written
+    any more needs no pruning."""
+    for path in prediction_file(embedding, revision).parent.glob("*.npy"):
+        if int(path.stem) <= revision - FILES_KEPT:
+            path.unlink(missing_ok=True)

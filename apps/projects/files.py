@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,6 @@ def folder(project: Project, *parts: str | int) -> Path:
 def write_bytes(path: Path, content: bytes) -> None:
     with replacing(path) as file:
         file.write(content)
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_bytes(path, json.dumps(content, indent=1).encode())
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

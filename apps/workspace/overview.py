@@ -11,8 +11,8 @@ from apps.accounts.models import User
 from apps.images.models import Image
 from apps.labels.models import LabelSet
 from apps.labels.selectors import counts_by_class, label_sets_visible_to
-from apps.models.models import Embedding
-from apps.models.selectors import latest_embedding
+from apps.models.models import Embedding, PredictionSet
+from apps.models.selectors import current_prediction_set, latest_embedding
 from apps.projects.models import Job, Project
 from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
 
@@ -50,6 +50,7 @@ class Overview:
     """Time spent labeling, by everybody, pauses left out."""
     labels_per_second: float | None
     embedding: Embedding | None
+    predictions: PredictionSet | None
     iteration: Job | None
     """The one that is running or waiting, if any."""
     last_export: Job | None
@@ -61,7 +62,7 @@ class Overview:
 
     @property
     def quality(self) -> dict[str, Any]:
-        return self.embedding.quality if self.embedding else {}
+        return self.predictions.quality if self.predictions else {}
 
     @property
     def n_not_on_map(self) -> int:
@@ -87,6 +88,7 @@ def project_overview(project: Project, user: User) -> Overview:
     sessions = label_set.sessions.aggregate(seconds=Sum("active_seconds"), timed=Sum("timed_labels"))
     seconds = sessions["seconds"] or 0.0
     embedding = latest_embedding(project)
+    predictions = current_prediction_set(project)
     iteration = jobs_of(project).filter(kind="iteration", state__in=ACTIVE_STATES).first()
     last_export = jobs_of(project).filter(kind="export", state=Job.State.FINISHED).first()
     return Overview(
@@ -98,6 +100,7 @@ def project_overview(project: Project, user: User) -> Overview:
         seconds=seconds,
         labels_per_second=sessions["timed"] / seconds if seconds else None,
         embedding=embedding,
+        predictions=predictions,
         iteration=iteration,
         last_export=last_export,
         steps=_steps(project.n_objects, n_labeled, classes, embedding, iteration, last_export),
@@ -118,7 +121,8 @@ def _steps(
         "images": n_objects > 0,
         "train": embedding is not None,
         "label": n_used >= 2,
-        "retrain": embedding is not None and embedding.has_predictions,
+        # A version has a measured quality once it was trained with labels of at least two classes.
+        "retrain": embedding is not None and bool(embedding.model_version.quality),
         "export": last_export is not None,
     }
     first_busy = " It is being made now." if iteration and embedding is None else ""
@@ -135,7 +139,7 @@ def _steps(
         ),
         "retrain": (
             "Train with your labels",
-            f"The map sorts itself by class, and every object gets a prediction to confirm or correct.{next_busy}",
+            f"Predictions follow your labels at once. Training makes them better, and sorts the map by class.{next_busy}",
         ),
         "export": (
             "Export",

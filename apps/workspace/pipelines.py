@@ -27,7 +27,7 @@ from apps.engine.tables import ObjectRow, write_objects_csv
 from apps.images.models import Image
 from apps.labels.models import LabelAction, LabelSet
 from apps.labels.selectors import labels_with_sources, stated_labels
-from apps.models.selectors import Predictions, latest_embedding, predictions
+from apps.models.selectors import Predictions, current_predictions
 from apps.objects.models import HistoObject
 from apps.objects.selectors import stored_image
 from apps.projects.files import folder, project_folder
@@ -103,7 +103,7 @@ def _content(project: Project, label_set: LabelSet | None) -> _Content:
         values=values,
         sources=sources,
         actions=LabelAction.objects.select_related("actor").in_bulk(np.unique(sources[sources > 0]).tolist()),
-        predictions=predictions(latest_embedding(project), project.n_objects),
+        predictions=current_predictions(project),
     )
 
 

@@ -20,7 +20,13 @@ from apps.labels.selectors import (
     stated_label,
 )
 from apps.models.models import Embedding
-from apps.models.selectors import latest_embedding, predictions, vectors
+from apps.models.selectors import (
+    current_prediction_set,
+    current_predictions,
+    latest_embedding,
+    prediction_state,
+    vectors,
+)
 from apps.objects.selectors import get_object, image_id_by_ordinal, outline_in_image
 from apps.projects.access import permissions_of
 from apps.projects.files import project_folder
@@ -35,6 +41,7 @@ def workspace_state(project: Project, user: User) -> dict[str, Any]:
     label_sets = list(label_sets_visible_to(user, project))
     label_set = next(item for item in label_sets if item.kind == LabelSet.Kind.SHARED)
     embedding = latest_embedding(project)
+    predicted = current_prediction_set(project)
     jobs = list(project.jobs.select_related("requested_by")[:RECENT_JOBS])
     active = project.jobs.filter(state__in=["queued", "running"]).exclude(pk__in=[job.pk for job in jobs])
     return {
@@ -51,6 +58,7 @@ def workspace_state(project: Project, user: User) -> dict[str, Any]:
         "label_set": _label_set_state(label_set),
         "label_sets": [_label_set_state(item) for item in label_sets],
         "embedding": _embedding_state(embedding) if embedding else None,
+        "predictions": prediction_state(predicted) if predicted else None,
         "jobs": [job_state(job) for job in [*active, *jobs]],
         "counts": counts_by_class(label_set, project.n_objects),
         "session": session_state(current_session(label_set, user)),
@@ -74,8 +82,6 @@ def _embedding_state(embedding: Embedding) -> dict[str, Any]:
         "number": embedding.number,
         "n": embedding.n,
         "model_version": embedding.model_version.number,
-        "has_predictions": embedding.has_predictions,
-        "quality": embedding.quality or None,
         "created_at": embedding.created_at.isoformat(),
     }
 
@@ -83,7 +89,7 @@ def _embedding_state(embedding: Embedding) -> dict[str, Any]:
 def object_detail(project: Project, ordinal: int, user: User) -> dict[str, Any]:
     """One object with its prediction and the label it has in the shared set."""
     histo_object = get_object(project, ordinal)
-    predicted = predictions(latest_embedding(project), project.n_objects)
+    predicted = current_predictions(project)
     label_set = label_sets_visible_to(user, project).get(kind=LabelSet.Kind.SHARED)
     label = stated_label(label_set, ordinal)
     source = LabelAction.objects.select_related("actor").get(pk=label.source) if label and label.source else None
@@ -118,7 +124,7 @@ def ordered(project: Project, ordinals: NDArray[np.int64], order: str) -> NDArra
         return ordinals[np.argsort(image_ids, kind="stable")]
     if order == "similarity":
         return _by_similarity(embedding, ordinals)
-    confidence = predictions(embedding, project.n_objects).confidence[ordinals].astype(np.int16)
+    confidence = current_predictions(project).confidence[ordinals].astype(np.int16)
     return ordinals[np.argsort(confidence if order == "uncertain" else -confidence, kind="stable")]
 
 

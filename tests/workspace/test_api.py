@@ -16,14 +16,15 @@ from django.http import HttpResponse
 from django.test import Client
 from PIL import Image as PillowImage
 
-from apps.common.wire import encode_plot, gzipped
 from apps.labels.chain import verify_labels
 from apps.labels.selectors import shared_label_set
-from apps.models.models import Embedding, ModelVersion
-from apps.projects.files import folder, write_array, write_bytes
+from apps.models.models import Embedding
+from apps.models.selectors import current_predictions, embedding_folder
+from apps.models.services import FILES_KEPT
+from apps.projects.files import folder
 from apps.workspace.selectors import export_archive
 from tests.conftest import World
-from tests.factories import make_image
+from tests.factories import make_embedding, make_image, predict
 
 pytestmark = pytest.mark.django_db
 
@@ -46,19 +47,10 @@ def rater(world: World, signed_in: Any) -> Client:
 def embedding(world: World, objects: int) -> Embedding:
     """A map of the first 30 objects, as an iteration publishes it."""
     rng = np.random.default_rng(0)
-    version = ModelVersion.objects.create(project=world.project, number=1, approach="simclr")
-    files = folder(world.project, "embeddings", 1)
-    points = rng.normal(size=(30, 2)).astype(np.float32)
-    classes, confidence = rng.integers(1, 3, 30).astype(np.uint8), rng.integers(0, 256, 30).astype(np.uint8)
-    features = rng.normal(size=(30, 8))
-    write_array(files / "vectors.npy", (features / np.linalg.norm(features, axis=1)[:, None]).astype(np.float16))
-    write_array(files / "coordinates.npy", points)
-    write_array(files / "classes.npy", classes)
-    write_array(files / "confidence.npy", confidence)
-    write_bytes(files / "plot.bin.gz", gzipped(encode_plot(points, classes, confidence)))
-    return Embedding.objects.create(
-        project=world.project, number=1, model_version=version, n=30, dimension=8, has_predictions=True
-    )
+    points, features = rng.normal(size=(30, 2)), rng.normal(size=(30, 8))
+    embedding = make_embedding(world.project, features, points)
+    predict(embedding, rng.integers(1, 3, 30).astype(np.uint8), rng.integers(0, 256, 30).astype(np.uint8))
+    return embedding
 
 
 def binary(ordinals: Any) -> SimpleUploadedFile:
@@ -218,13 +210,51 @@ def test_the_plot_is_one_small_buffer(world, rater, embedding):
     assert "immutable" in response["Cache-Control"] and "private" in response["Cache-Control"]
     buffer = content(response)
     magic, n, x0, y0, width, height = struct.unpack("<4sI4f", buffer[:24])
-    assert (magic, n, len(buffer)) == (b"PSE1", 30, 24 + 6 * 30)
-    planes = np.frombuffer(buffer[24:], np.uint8).reshape(6, 30).astype(float)
+    assert (magic, n, len(buffer)) == (b"PSE1", 30, 24 + 4 * 30)
+    planes = np.frombuffer(buffer[24:], np.uint8).reshape(4, 30).astype(float)
     points = np.load(folder(world.project, "embeddings", 1) / "coordinates.npy")
     assert np.abs(x0 + width * (planes[0] * 256 + planes[1]) / 65535 - points[:, 0]).max() < width / 65535
     assert np.abs(y0 + height * (planes[2] * 256 + planes[3]) / 65535 - points[:, 1]).max() < height / 65535
     assert rater.get(url, headers={"If-None-Match": response["ETag"]}).status_code == 304
     assert rater.get(f"/api/v1/projects/{world.project.pk}/embeddings/2/plot").status_code == 404
+
+
+def test_the_predictions_are_one_small_buffer_that_is_fetched_again_only_when_they_changed(world, rater, embedding):
+    url = f"/api/v1/projects/{world.project.pk}/predictions"
+    response = rater.get(url)
+    buffer = content(response)
+    assert struct.unpack("<4sIII", buffer[:16]) == (b"PSP1", 30, 2, 1)
+    classes, confidence = np.frombuffer(buffer[16:], np.uint8).reshape(2, 30)
+    current = current_predictions(world.project)
+    np.testing.assert_array_equal(classes, current.classes[:30])
+    assert np.abs(confidence.astype(int) - current.confidence[:30]).max() <= 8, "in sixteen steps"
+    assert not current.classes[30:].any(), "nothing is said of objects that came after the map"
+    assert rater.get(url, headers={"If-None-Match": response["ETag"]}).status_code == 304
+    predict(embedding, np.ones(30, np.uint8), np.full(30, 200, np.uint8))
+    changed = rater.get(url, headers={"If-None-Match": response["ETag"]})
+    assert changed.status_code == 200 and content(changed)[16:] == bytes([1] * 30 + [192] * 30)
+
+
+def test_the_predictions_are_not_there_for_strangers_nor_before_a_map(world, rater, signed_in, objects):
+    url = f"/api/v1/projects/{world.project.pk}/predictions"
+    assert rater.get(url).status_code == 404
+    make_embedding(world.project, np.eye(40))
+    assert rater.get(url).status_code == 200
+    assert signed_in(world.stranger).get(url).status_code == 404
+    assert signed_in(world.stranger).get(f"{url}/quality").status_code == 404
+
+
+def test_files_of_old_predictions_go_and_their_quality_stays(
+    world, rater, embedding, django_capture_on_commit_callbacks
+):
+    last = current_predictions(world.project).revision + FILES_KEPT + 3
+    with django_capture_on_commit_callbacks(execute=True):
+        for _ in range(FILES_KEPT + 3):
+            predict(embedding, np.ones(30, np.uint8), np.ones(30, np.uint8))
+    revisions = sorted(int(path.stem) for path in (embedding_folder(embedding) / "predictions").iterdir())
+    assert revisions == list(range(last - FILES_KEPT + 1, last + 1))
+    history = rater.get(f"/api/v1/projects/{world.project.pk}/predictions/quality").json()["history"]
+    assert [entry["revision"] for entry in history] == list(range(2, last + 1))
 
 
 @pytest.mark.parametrize("view", ["patch", "context"])
@@ -261,7 +291,7 @@ def test_every_order_gives_the_same_objects(world, rater, embedding, order):
     response = rater.post(f"/api/v1/projects/{world.project.pk}/objects/order", data)
     ordered = np.frombuffer(response.content, "<u4")
     assert sorted(ordered.tolist()) == list(range(40))
-    confidence = np.append(np.load(folder(world.project, "embeddings", 1) / "confidence.npy"), np.zeros(10)).astype(int)
+    confidence = current_predictions(world.project).confidence.astype(int)
     if order == "uncertain":
         assert (np.diff(confidence[ordered]) >= 0).all()
     if order == "confidence":

@@ -36,14 +36,11 @@ def label(world: World, value: int, ordinals: list[int], label_set: LabelSet | N
     )
 
 
-def embed(world: World, number: int, *, has_predictions: bool) -> None:
+def embed(world: World, number: int, *, with_labels: bool) -> None:
+    quality = {"accuracy": 0.9} if with_labels else {}
+    version = ModelVersion.objects.create(project=world.project, number=number, approach="simclr", quality=quality)
     Embedding.objects.create(
-        project=world.project,
-        number=number,
-        model_version=ModelVersion.objects.create(project=world.project, number=number, approach="simclr"),
-        n=world.project.n_objects,
-        dimension=8,
-        has_predictions=has_predictions,
+        project=world.project, number=number, model_version=version, n=world.project.n_objects, dimension=8
     )
 
 
@@ -57,13 +54,13 @@ def test_the_next_step_moves_on_as_the_project_does(world: World) -> None:
     expect(0)
     make_image(world.project)
     expect(1)
-    embed(world, 1, has_predictions=False)
+    embed(world, 1, with_labels=False)
     expect(2)
     label(world, 1, [0, 1])
     expect(2)
     label(world, 2, [2])
     expect(3)
-    embed(world, 2, has_predictions=True)
+    embed(world, 2, with_labels=True)
     expect(4)
     Job.objects.create(project=world.project, kind="export", task="none", queue="cpu", state="finished")
     expect(5)
@@ -102,7 +99,7 @@ def test_the_page_costs_the_same_number_of_queries_whatever_the_project_holds(
         make_image(world.project)
     label(world, 1, list(range(20)))
     label(world, 2, list(range(20, 40)))
-    embed(world, 1, has_predictions=True)
+    embed(world, 1, with_labels=True)
     client.get(url)
     with django_assert_max_num_queries(18):
         assert client.get(url).status_code == 200

@@ -1,6 +1,6 @@
-import { decodePlot, type PlotBuffer } from "../lib/wire";
+import { decodePlot, decodePredictions, type PlotBuffer, type PredictionsBuffer } from "../lib/wire";
 import { getBuffer, getJson, type RequestOptions } from "./http";
-import type { ProjectState } from "./types";
+import type { ProjectState, Quality, QualityAtLabels } from "./types";
 
 export const fetchState = (api: string, projectId: string, options: RequestOptions = {}): Promise<ProjectState> =>
   getJson(`${api}/projects/${projectId}/state`, options);
@@ -13,3 +13,22 @@ export async function fetchPlot(
 ): Promise<PlotBuffer> {
   return decodePlot(await getBuffer(`${api}/projects/${projectId}/embeddings/${embedding}/plot`, options));
 }
+
+export async function fetchPredictions(
+  api: string,
+  projectId: string,
+  options: RequestOptions = {},
+): Promise<PredictionsBuffer> {
+  return decodePredictions(await getBuffer(`${api}/projects/${projectId}/predictions`, options));
+}
+
+export interface QualityAnswer {
+  /** null below two labeled classes: then nothing is predicted. */
+  readonly quality: Quality | null;
+  readonly n_labels: number;
+  /** Of the current map, in the order of revisions. */
+  readonly history: readonly QualityAtLabels[];
+}
+
+export const fetchQuality = (api: string, projectId: string, options: RequestOptions = {}): Promise<QualityAnswer> =>
+  getJson(`${api}/projects/${projectId}/predictions/quality`, options);

@@ -15,18 +15,53 @@ export interface LabelSet {
   readonly revision: number;
 }
 
-/** What the model gets right on labels that it was not trained on. */
-export interface ModelQuality {
-  readonly accuracy?: number | null;
-  readonly balanced_accuracy?: number | null;
-  readonly n_held_out?: number;
+/** What predictions get right on labels that they were not made from. The measures are null where nothing can be held out. */
+export interface Quality {
+  readonly accuracy: number | null;
+  readonly balanced_accuracy: number | null;
+  /** Expected calibration error, 0 to 1. */
+  readonly ece: number | null;
+  readonly n_train: number;
+  readonly n_held_out: number;
+  /** Class values: the order of the confusion matrix. */
+  readonly classes: readonly number[];
+  /** Row: the label; column: the prediction. */
+  readonly confusion: readonly (readonly number[])[];
+  /** Ten bins of confidence; those without a held-out label are left out. */
+  readonly reliability: readonly ReliabilityBin[];
+}
+
+export interface ReliabilityBin {
+  /** Mean confidence of the bin's held-out labels, 0 to 1. */
+  readonly confidence: number;
+  /** Share of them that is predicted rightly. */
+  readonly right: number;
+  readonly n: number;
+}
+
+/** The predictions that hold: renewed after every label action. */
+export interface PredictionsInfo {
+  readonly revision: number;
+  readonly embedding: number;
+  readonly n_labels: number;
+  /** On labels that were held out; null where there are none. */
+  readonly balanced_accuracy: number | null;
+  readonly n_held_out: number;
+}
+
+/** How good the predictions were when so many labels were known. */
+export interface QualityAtLabels {
+  readonly revision: number;
+  readonly n_labels: number;
+  readonly accuracy: number | null;
+  readonly balanced_accuracy: number | null;
+  readonly n_held_out: number | null;
 }
 
 export interface EmbeddingInfo {
   readonly number: number;
   readonly n: number;
   readonly model_version: number | string | null;
-  readonly quality: ModelQuality | null;
   readonly created_at: string;
 }
 
@@ -69,6 +104,7 @@ export interface ProjectState {
   readonly label_set: LabelSet;
   readonly label_sets?: readonly LabelSet[];
   readonly embedding: EmbeddingInfo | null;
+  readonly predictions: PredictionsInfo | null;
   readonly jobs: readonly Job[];
   readonly counts: Readonly<Record<string, number>>;
   readonly session: SessionRate | null;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decodeChanges, decodeImages, decodeLabels, decodePlot, WireError } from "./wire";
+import { decodeChanges, decodeImages, decodeLabels, decodePlot, decodePredictions, WireError } from "./wire";
 
 function body(magic: string, ...parts: ArrayBufferView[]): ArrayBuffer {
   const bytes = [
@@ -24,8 +24,6 @@ describe("the plot buffer", () => {
     Uint8Array.of(0x00, 0xff), // x low
     Uint8Array.of(0x80, 0x00), // y high
     Uint8Array.of(0x01, 0x02), // y low
-    Uint8Array.of(0, 3), // class
-    Uint8Array.of(0, 200), // confidence
   );
 
   it("joins the high and low planes of the coordinates", () => {
@@ -33,8 +31,6 @@ describe("the plot buffer", () => {
     expect(plot.n).toBe(2);
     expect(plot.bounds).toEqual({ x0: -10, y0: 5, width: 20, height: 40 });
     expect(Array.from(plot.positions)).toEqual([0, 0x8001, 65535, 2]);
-    expect(Array.from(plot.predictions)).toEqual([0, 3]);
-    expect(Array.from(plot.confidences)).toEqual([0, 200]);
   });
 
   it("refuses a body that is cut off, or something else", () => {
@@ -42,6 +38,15 @@ describe("the plot buffer", () => {
     expect(() => decodePlot(body("PSL1", Uint32Array.of(0, 0, 0, 0, 0)))).toThrow(/Expected a PSE1/);
     expect(() => decodePlot(new ArrayBuffer(0))).toThrow(WireError);
   });
+});
+
+it("reads predictions with their revision and the embedding they are made from", () => {
+  const buffer = body("PSP1", Uint32Array.of(2, 9, 4), Uint8Array.of(0, 3), Uint8Array.of(0, 200));
+  const predicted = decodePredictions(buffer);
+  expect([predicted.revision, predicted.embedding]).toEqual([9, 4]);
+  expect(Array.from(predicted.classes)).toEqual([0, 3]);
+  expect(Array.from(predicted.confidences)).toEqual([0, 200]);
+  expect(() => decodePredictions(buffer.slice(0, 19))).toThrow(WireError);
 });
 
 it("reads the labels of a label set with their revision", () => {

@@ -13,8 +13,15 @@ export interface PlotBuffer {
   readonly bounds: Bounds;
   /** (2n) interleaved x, y as fractions of the bounds, 0..65535. */
   readonly positions: Uint16Array;
+}
+
+/** What is predicted of an embedding's objects, by ordinal. */
+export interface PredictionsBuffer {
+  readonly revision: number;
+  /** Number of the embedding whose vectors they are made from. */
+  readonly embedding: number;
   /** (n) class value, 0 = no prediction. */
-  readonly predictions: Uint8Array;
+  readonly classes: Uint8Array;
   /** (n) confidence of the prediction, 0..255. */
   readonly confidences: Uint8Array;
 }
@@ -51,7 +58,7 @@ function checkLength(buffer: ArrayBuffer, expected: number, magic: string): void
 export function decodePlot(buffer: ArrayBuffer): PlotBuffer {
   const view = openBody(buffer, "PSE1", 24);
   const n = view.getUint32(4, true);
-  checkLength(buffer, 24 + 6 * n, "PSE1");
+  checkLength(buffer, 24 + 4 * n, "PSE1");
   const bounds: Bounds = {
     x0: view.getFloat32(8, true),
     y0: view.getFloat32(12, true),
@@ -65,7 +72,19 @@ export function decodePlot(buffer: ArrayBuffer): PlotBuffer {
     positions[2 * i] = (xHigh[i]! << 8) | xLow[i]!;
     positions[2 * i + 1] = (yHigh[i]! << 8) | yLow[i]!;
   }
-  return { n, bounds, positions, predictions: plane(4), confidences: plane(5) };
+  return { n, bounds, positions };
+}
+
+export function decodePredictions(buffer: ArrayBuffer): PredictionsBuffer {
+  const view = openBody(buffer, "PSP1", 16);
+  const n = view.getUint32(4, true);
+  checkLength(buffer, 16 + 2 * n, "PSP1");
+  return {
+    revision: view.getUint32(8, true),
+    embedding: view.getUint32(12, true),
+    classes: new Uint8Array(buffer, 16, n),
+    confidences: new Uint8Array(buffer, 16 + n, n),
+  };
 }
 
 export function decodeLabels(buffer: ArrayBuffer): LabelsBuffer {

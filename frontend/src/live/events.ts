@@ -1,10 +1,11 @@
-import type { Job } from "../api/types";
+import type { Job, PredictionsInfo } from "../api/types";
 
 /** What the server says on a project's socket: numbers, not data. */
 export type ProjectEvent =
   | { readonly type: "job.progress"; readonly job: Job }
   | { readonly type: "job.finished"; readonly job: Job }
   | { readonly type: "embedding.ready"; readonly number: number; readonly n: number }
+  | ({ readonly type: "predictions.ready" } & PredictionsInfo)
   | { readonly type: "labels.changed"; readonly label_set: number; readonly revision: number; readonly n: number }
   | { readonly type: "presence"; readonly users: readonly { readonly id: number; readonly name: string }[] }
   | { readonly type: "objects.added"; readonly n_objects: number };
@@ -13,6 +14,7 @@ const TYPES: ReadonlySet<string> = new Set([
   "job.progress",
   "job.finished",
   "embedding.ready",
+  "predictions.ready",
   "labels.changed",
   "presence",
   "objects.added",

@@ -8,12 +8,20 @@ import type { ProjectEvent } from "../live/events";
  * as the end of a job right after its last progress.
  */
 
-const SPACING_MS: Record<string, number> = { jobs: 1100, embedding: 100, labels: 2100, objects: 2100, presence: 1100 };
+const SPACING_MS: Record<string, number> = {
+  jobs: 1100,
+  embedding: 100,
+  predictions: 2100,
+  labels: 2100,
+  objects: 2100,
+  presence: 1100,
+};
 
 const TOPICS: Record<ProjectEvent["type"], string> = {
   "job.progress": "jobs",
   "job.finished": "jobs",
   "embedding.ready": "embedding",
+  "predictions.ready": "predictions",
   "labels.changed": "labels",
   presence: "presence",
   "objects.added": "objects",

@@ -18,15 +18,35 @@ export function orderLocally(
 ): Uint32Array {
   const byOrdinal = ordinals.slice().sort();
   if (order === "image") return byOrdinal;
-  const bucketOf = (ordinal: number): number => {
-    if ((predictions[ordinal] ?? 0) === 0) return 256;
-    const confidence = confidences[ordinal]!;
-    return order === "confidence" ? 255 - confidence : confidence;
-  };
+  const bucketOf = bucketing(order, predictions, confidences);
   const starts = new Uint32Array(258);
   for (const ordinal of byOrdinal) starts[bucketOf(ordinal) + 1]!++;
   for (let b = 0; b < 257; b++) starts[b + 1]! += starts[b]!;
   const sorted = new Uint32Array(byOrdinal.length);
   for (const ordinal of byOrdinal) sorted[starts[bucketOf(ordinal)]!++] = ordinal;
   return sorted;
+}
+
+/** Whether objects already stand as their confidences want it. */
+export function isOrdered(
+  ordinals: Uint32Array,
+  order: "confidence" | "uncertain",
+  predictions: Uint8Array,
+  confidences: Uint8Array,
+): boolean {
+  const bucketOf = bucketing(order, predictions, confidences);
+  return ordinals.every((ordinal, i) => i === 0 || bucketOf(ordinals[i - 1]!) <= bucketOf(ordinal));
+}
+
+/** 0 to 255 by confidence, 256 for what has no prediction. */
+function bucketing(
+  order: "confidence" | "uncertain",
+  predictions: Uint8Array,
+  confidences: Uint8Array,
+): (ordinal: number) => number {
+  return (ordinal) => {
+    if ((predictions[ordinal] ?? 0) === 0) return 256;
+    const confidence = confidences[ordinal]!;
+    return order === "confidence" ? 255 - confidence : confidence;
+  };
 }

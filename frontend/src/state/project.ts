@@ -1,7 +1,16 @@
-import type { EmbeddingInfo, Job, LabelClass, LabelSet, ProjectState, SessionRate, UndoEntry } from "../api/types";
+import type {
+  EmbeddingInfo,
+  Job,
+  LabelClass,
+  LabelSet,
+  PredictionsInfo,
+  ProjectState,
+  SessionRate,
+  UndoEntry,
+} from "../api/types";
 import { isActive } from "../api/types";
 import type { SpatialIndex } from "../lib/spatial-index";
-import type { PlotBuffer } from "../lib/wire";
+import type { PlotBuffer, PredictionsBuffer } from "../lib/wire";
 import type { SocketStatus } from "../live/socket";
 import { Emitter } from "./emitter";
 
@@ -12,7 +21,17 @@ export type LoadStatus = "loading" | "ready" | "failed";
 
 /** The facts about the project that the screen shows, and its arrays by ordinal. */
 export class ProjectStore extends Emitter<
-  "status" | "state" | "jobs" | "embedding" | "session" | "connection" | "presence" | "objects" | "images" | "hidden"
+  | "status"
+  | "state"
+  | "jobs"
+  | "embedding"
+  | "predictions"
+  | "session"
+  | "connection"
+  | "presence"
+  | "objects"
+  | "images"
+  | "hidden"
 > {
   status: LoadStatus = "loading";
   problem = "";
@@ -32,9 +51,13 @@ export class ProjectStore extends Emitter<
   plotNumber: number | null = null;
   plot: PlotBuffer | null = null;
   index: SpatialIndex | null = null;
-  /** (n_objects) of the newest embedding, 0 where it has none. */
+  /** (n_objects) class value, 0 where nothing is predicted; its confidence, 0..255. */
   predictions: Uint8Array = new Uint8Array(0);
   confidences: Uint8Array = new Uint8Array(0);
+  /** Of the predictions on the screen; -1 before there are any. */
+  predictionsRevision = -1;
+  /** What the server said last of the predictions; `predictionsRevision` may still be behind. */
+  predictionsInfo: PredictionsInfo | null = null;
   /** (n_objects) image id, once something asked for it. */
   images: Uint32Array | null = null;
   /** (n_objects) 1 = hidden by the filters. */
@@ -80,6 +103,7 @@ export class ProjectStore extends Emitter<
     this.permissions = state.permissions === undefined ? null : new Set(state.permissions);
     this.jobs = state.jobs;
     this.embedding = state.embedding;
+    this.predictionsInfo = state.predictions;
     this.setNObjects(state.project.n_objects);
     this.emit("state");
     this.emit("jobs");
@@ -91,7 +115,8 @@ export class ProjectStore extends Emitter<
     this.nObjects = n;
     this.images = null;
     this.hidden = new Uint8Array(n);
-    this.fitArrays();
+    this.predictions = fitted(this.predictions, n);
+    this.confidences = fitted(this.confidences, n);
     this.emit("objects");
   }
 
@@ -99,8 +124,20 @@ export class ProjectStore extends Emitter<
     this.plotNumber = number;
     this.plot = plot;
     this.index = index;
-    this.fitArrays();
     this.emit("embedding");
+  }
+
+  /** News of predictions that are still to be fetched. */
+  tellPredictions(predictions: PredictionsInfo): void {
+    this.predictionsInfo = predictions;
+    this.emit("predictions");
+  }
+
+  setPredictions(buffer: PredictionsBuffer): void {
+    this.predictionsRevision = buffer.revision;
+    this.predictions = fitted(buffer.classes, this.nObjects);
+    this.confidences = fitted(buffer.confidences, this.nObjects);
+    this.emit("predictions");
   }
 
   setImages(images: Uint32Array): void {
@@ -135,14 +172,11 @@ export class ProjectStore extends Emitter<
   hiddenChanged(): void {
     this.emit("hidden");
   }
+}
 
-  private fitArrays(): void {
-    const sized = (source: Uint8Array | undefined) => {
-      const fitted = new Uint8Array(this.nObjects);
-      if (source !== undefined) fitted.set(source.subarray(0, this.nObjects));
-      return fitted;
-    };
-    this.predictions = sized(this.plot?.predictions);
-    this.confidences = sized(this.plot?.confidences);
-  }
+/** The array with n entries: cut, or filled up with 0. */
+function fitted(source: Uint8Array, n: number): Uint8Array {
+  const result = new Uint8Array(n);
+  result.set(source.subarray(0, n));
+  return result;
 }

@@ -149,3 +149,15 @@ it("objects that are added later leave the selection as it is", () => {
   expect(selection.rankOf(7)).toBe(0);
   expect(selection.rankOf(15)).toBe(-1);
 });
+
+it("another order of what is below scrolls nothing, and picks, cursor and ranges follow their objects", () => {
+  let scrolls = 0;
+  selection.on("region", () => scrolls++);
+  selection.pickOnly(1);
+  selection.setCursor(1, true);
+  selection.reorderRest(Uint32Array.of(7, 3, 1, 5));
+  expect(scrolls).toBe(0);
+  expect(selection.cursor).toBe(1);
+  selection.pickRange(2);
+  expect(picks()).toEqual([3, 1]);
+});

@@ -17,7 +17,7 @@ export interface LassoStep {
  * Picks that were just labeled are held: another key corrects a wrong one at once, but whatever picks or moves next
  * starts anew, so that nobody labels them again without meaning to.
  */
-export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "focus"> {
+export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "cursor" | "focus"> {
   source: SelectionSource = "all";
   /** The region in display order. */
   order: Uint32Array = new Uint32Array(0);
@@ -79,13 +79,24 @@ export class SelectionStore extends Emitter<"region" | "picks" | "cursor" | "foc
 
   /** The same objects in another order: picks and cursor follow their objects. */
   reorder(order: Uint32Array): void {
+    this.takeOrder(order);
+    this.emit("region");
+    this.emit("cursor");
+  }
+
+  /** The same, where only tiles below those on the screen change places: nothing scrolls. */
+  reorderRest(order: Uint32Array): void {
+    this.takeOrder(order);
+    this.emit("rest");
+  }
+
+  private takeOrder(order: Uint32Array): void {
     const at = this.cursor >= 0 ? this.order[this.cursor]! : -1;
+    const anchor = this.anchor >= 0 ? this.order[this.anchor]! : -1;
     this.order = order;
     this.ranks = null;
     this.cursor = at < 0 ? -1 : this.rankOf(at);
-    this.anchor = this.cursor;
-    this.emit("region");
-    this.emit("cursor");
+    this.anchor = anchor < 0 ? -1 : this.rankOf(anchor);
   }
 
   forgetSteps(): void {

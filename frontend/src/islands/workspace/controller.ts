@@ -2,7 +2,7 @@ import { HttpError } from "../../api/http";
 import { cancelJob, startIteration } from "../../api/jobs";
 import { fetchChanges, fetchLabels, type LabelAction, postAction, postRedo, postUndo } from "../../api/labels";
 import { fetchImages, fetchOrder } from "../../api/objects";
-import { fetchPlot, fetchState } from "../../api/projects";
+import { fetchPlot, fetchPredictions, fetchState } from "../../api/projects";
 import { type ActionResult, isActive, type Job, type LabelClass, type ProjectState } from "../../api/types";
 import { count, plural } from "../../lib/format";
 import type { Polygon } from "../../lib/geometry";
@@ -14,7 +14,7 @@ import { Emitter } from "../../state/emitter";
 import { COLOR_MODES, type ColorMode, FILTER_MODES, FilterStore, hiddenByFilters } from "../../state/filters";
 import { LabelsStore } from "../../state/labels";
 import { type Notice, NoticeStore } from "../../state/notices";
-import { GRID_ORDERS, type GridOrder, orderLocally, SIMILARITY_LIMIT } from "../../state/order";
+import { GRID_ORDERS, type GridOrder, isOrdered, orderLocally, SIMILARITY_LIMIT } from "../../state/order";
 import { ProjectStore } from "../../state/project";
 import { type LassoOp, type LassoStep, type SelectionSource, SelectionStore } from "../../state/selection";
 import { ViewportStore } from "../../state/viewport";
@@ -48,10 +48,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
   readonly preferences: Preferences = loadPreferences();
   order: GridOrder = "similarity";
   tool: "lasso" | "pan" = "lasso";
+  /** Whether the predictions are newer than the order of the patches that have been on the screen. */
+  orderIsOld = false;
   /** (n_objects) 1 = its patch was on the screen since the region was made. */
   seen: Uint8Array = new Uint8Array(0);
   seenCount = 0;
 
+  /** So many tiles, from the first, have been on the screen since the region was sorted. */
+  private shownTo = 0;
   /** The region before the filters, ascending. */
   private base: Uint32Array = new Uint32Array(0);
   private orderRequest: AbortController | null = null;
@@ -60,6 +64,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
   private syncing: Promise<void> | null = null;
   private syncAgain = false;
   private loadingEmbedding = -1;
+  private loadingPredictions: Promise<void> | null = null;
   private colorChosen = false;
   private readonly pollTimer: number;
 
@@ -113,8 +118,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       this.resizeTo(Math.max(state.project.n_objects, labels.classes.length));
       this.labels.load(labels.classes, labels.revision, this.project.nObjects);
       this.project.setStatus("ready");
-      if (state.embedding !== null) await this.loadEmbedding(state.embedding.number);
-      else this.showAll();
+      if (state.embedding !== null) {
+        await Promise.all([this.loadEmbedding(state.embedding.number), this.syncPredictions()]);
+      } else this.showAll();
       if (this.filters.color === "image") await this.loadImages();
     } catch (error) {
       if (this.lifetime.signal.aborted) return;
@@ -146,9 +152,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
     this.project.applyState(state);
     this.resizeTo(state.project.n_objects);
     if (state.label_set.revision > this.labels.revision) await this.syncLabels();
+    const predictions = this.syncPredictions();
     if (state.embedding !== null && state.embedding.number > (this.project.plotNumber ?? -1)) {
       await this.loadEmbedding(state.embedding.number);
     }
+    await predictions;
   }
 
   private resizeTo(nObjects: number): void {
@@ -191,6 +199,34 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
     }
   }
 
+  /** Fetch the predictions that hold, until they are those that the server spoke of last. */
+  private syncPredictions(): Promise<void> {
+    const rounds = async () => {
+      while ((this.project.predictionsInfo?.revision ?? -1) > this.project.predictionsRevision) {
+        if (!(await this.fetchPredictions())) break;
+      }
+      this.loadingPredictions = null;
+    };
+    this.loadingPredictions ??= rounds();
+    return this.loadingPredictions;
+  }
+
+  private async fetchPredictions(): Promise<boolean> {
+    try {
+      const buffer = await fetchPredictions(this.config.api, this.config.projectId, { signal: this.lifetime.signal });
+      if (buffer.revision <= this.project.predictionsRevision) return false;
+      this.project.setPredictions(buffer);
+      this.chooseColor();
+      this.updateHidden();
+      this.sortRest();
+      return true;
+    } catch (error) {
+      // The next event, or the next look at the state, asks again.
+      if (!this.lifetime.signal.aborted) console.warn("PatchSorter could not fetch predictions:", messageOf(error));
+      return false;
+    }
+  }
+
   private async loadImages(): Promise<void> {
     if (this.project.images !== null || this.project.nObjects === 0) return;
     try {
@@ -215,6 +251,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       }
       case "embedding.ready":
         if (event.number > (this.project.plotNumber ?? -1)) void this.catchUp();
+        return;
+      case "predictions.ready":
+        if (event.revision > (this.project.predictionsInfo?.revision ?? -1)) {
+          this.project.tellPredictions(event);
+          void this.syncPredictions();
+        }
         return;
       case "labels.changed":
         // While own actions are on their way their answers carry the revision, and catch up if somebody else's is between.
@@ -340,8 +382,35 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
     savePreferences(this.preferences);
   }
 
-  /** Patches that were drawn on the screen: only those may be called seen in the record. */
-  markSeen(ordinals: readonly number[]): void {
+  /** Sort the whole region by the newest predictions, from the top. */
+  sortAgain(): void {
+    void this.sortRegion();
+  }
+
+  /** After new predictions: what has been on the screen stays where the hand and the eye expect it, and what comes
+   * after it, which nobody has seen, is put in the new order. */
+  private sortRest(): void {
+    const order = this.orderFor(this.selection.size);
+    if (order !== "confidence" && order !== "uncertain") return;
+    const { predictions, confidences } = this.project;
+    const kept = Math.min(this.shownTo, this.selection.size);
+    const next = this.selection.order.slice();
+    next.set(this.locally(next.subarray(kept), order), kept);
+    this.orderIsOld = !isOrdered(next.subarray(0, kept + 1), order, predictions, confidences);
+    this.selection.reorderRest(next);
+    this.emit("order");
+  }
+
+  private sortedAnew(): void {
+    this.shownTo = 0;
+    this.orderIsOld = false;
+    this.emit("order");
+  }
+
+  /** Patches that were drawn on the screen: only those may be called seen in the record. @param upTo the tiles of the
+   * region, from the first, that have been in view */
+  markSeen(ordinals: readonly number[], upTo: number): void {
+    this.shownTo = Math.max(this.shownTo, upTo);
     for (const ordinal of ordinals) {
       if (this.seen[ordinal] === 0) {
         this.seen[ordinal] = 1;
@@ -371,6 +440,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
     const visible = this.filters.active && source !== "review" ? base.filter((ordinal) => hidden[ordinal] === 0) : base;
     this.seen.fill(0);
     this.seenCount = 0;
+    this.sortedAnew();
     const ordered = this.sorted(visible);
     if (ordered instanceof Uint32Array) {
       this.selection.setRegion(ordered, source, details);
@@ -389,8 +459,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
   private async sortRegion(): Promise<void> {
     const base = this.base;
     const ordered = await this.sorted(this.selection.order);
-    if (ordered !== null && this.base === base && ordered.length === this.selection.size)
+    if (ordered !== null && this.base === base && ordered.length === this.selection.size) {
+      this.sortedAnew();
       this.selection.reorder(ordered);
+    }
   }
 
   /** The order that will really be used: similarity needs a map, and not too many objects. */

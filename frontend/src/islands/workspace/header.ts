@@ -129,7 +129,7 @@ export class WorkspaceHeader {
         this.showClasses();
         this.showModel();
       }),
-      project.on("embedding", () => this.showModel()),
+      project.on(["embedding", "predictions"], () => this.showModel()),
       project.on("session", () => this.showRate()),
       project.on(["jobs", "state", "objects"], () => this.showJob()),
       project.on("connection", () => this.showConnection()),
@@ -165,13 +165,13 @@ export class WorkspaceHeader {
   }
 
   private showModel(): void {
-    const { embedding } = this.controller.project;
+    const { embedding, predictionsInfo } = this.controller.project;
     if (embedding === null) {
       this.model.replaceChildren("No model yet");
       this.model.title = "";
       return;
     }
-    const { short, long } = describeQuality(embedding.quality);
+    const { short, long } = describeQuality(predictionsInfo);
     this.model.replaceChildren(el("strong", { class: "num" }, `v${embedding.model_version ?? embedding.number}`));
     if (short !== "") this.model.append(el("span", { class: "num" }, ` ${short}`));
     this.model.title =

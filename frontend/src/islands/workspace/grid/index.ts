@@ -212,13 +212,13 @@ export class PatchGrid {
         if (selection.cursor < 0) this.scrollTo(0);
         this.showEmpty();
       }),
-      selection.on(["picks", "focus"], () => this.redraw()),
+      selection.on(["rest", "picks", "focus"], () => this.redraw()),
       selection.on("cursor", () => {
         this.describeCursor();
         this.redraw();
       }),
       labels.on("labels", () => this.redraw()),
-      project.on(["state", "embedding"], () => {
+      project.on(["state", "embedding", "predictions"], () => {
         this.readClasses();
         this.redraw();
       }),
@@ -387,7 +387,7 @@ export class PatchGrid {
         theme,
       );
     }
-    this.controller.markSeen(seen);
+    this.controller.markSeen(seen, last);
     if (this.band?.active === true) this.drawBand(context, this.band);
     this.request(first, last);
   }
