@@ -1,0 +1,101 @@
+"""The nearest neighbors are those that comparing with everything in float64 gives, in an order that never changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from apps.engine.errors import EngineError
+from apps.engine.similar import BLOCK_ROWS, SimilarObjects
+
+
+def unit_vectors(n: int, dimension: int, *, seed: int = 0, spread: float = 1.0) -> npt.NDArray[np.float16]:
+    """Directions around a common one: the smaller `spread`, the more alike, as the features of one stain are."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.normal(size=dimension) + spread * rng.normal(size=(n, dimension))
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float16)
+
+
+def by_comparing_all(vectors: npt.NDArray[Any], query: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
+    exact = vectors.astype(np.float64)
+    cosines = exact @ query.astype(np.float64) / (np.linalg.norm(exact, axis=1) * np.linalg.norm(query))
+    # To 12 digits: two ways to add the same products differ in the 16th.
+    return np.lexsort((np.arange(len(vectors)), -cosines.round(12)))[:k]
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.02, 0.0005])
+@pytest.mark.parametrize(("n", "dimension"), [(1, 8), (300, 7), (3 * BLOCK_ROWS + 11, 64)])
+def test_it_finds_what_comparing_with_everything_finds(n, dimension, spread):
+    vectors = unit_vectors(n, dimension, spread=spread)
+    search = SimilarObjects(vectors)
+    for ordinal in {0, n // 2, n - 1}:
+        found = search.nearest(search.direction(np.array([ordinal])), 100)
+        assert found.ordinals.tolist() == by_comparing_all(vectors, vectors[ordinal], 100).tolist()
+        assert found.similarities[0] == pytest.approx(1)
+
+
+def test_equally_similar_objects_come_by_ordinal():
+    vectors = np.tile(unit_vectors(1, 16), (2 * BLOCK_ROWS, 1))
+    vectors[5] = -vectors[5]
+    search = SimilarObjects(vectors)
+    found = search.nearest(search.direction(np.array([9])), 7)
+    assert found.ordinals.tolist() == [0, 1, 2, 3, 4, 6, 7]
+    assert found.similarities == pytest.approx(np.ones(7))
+
+
+def test_what_is_not_allowed_is_not_found():
+    vectors = unit_vectors(500, 32)
+    allowed = np.zeros(500, bool)
+    allowed[[3, 77, 401]] = True
+    search = SimilarObjects(vectors)
+    found = search.nearest(search.direction(np.array([8])), 100, allowed=allowed)
+    assert sorted(found.ordinals.tolist()) == [3, 77, 401]
+    assert np.all(np.diff(found.similarities) <= 0)
+    assert not len(search.nearest(vectors[8], 100, allowed=np.zeros(500, bool)).ordinals)
+
+
+def test_a_selection_is_searched_by_its_mean():
+    vectors = unit_vectors(400, 32)
+    search = SimilarObjects(vectors)
+    chosen = np.array([4, 9, 200])
+    found = search.nearest(search.direction(chosen), 400)
+    mean = (vectors[chosen].astype(np.float64) / np.linalg.norm(vectors[chosen].astype(float), axis=1)[:, None]).sum(0)
+    # The length of each vector is known to float32's precision: the order beyond that is chance.
+    exact = (
+        vectors.astype(np.float64) @ mean / np.linalg.norm(vectors.astype(np.float64), axis=1) / np.linalg.norm(mean)
+    )
+    assert np.allclose(exact[found.ordinals], np.sort(exact)[::-1], atol=1e-6)
+
+
+def test_a_broken_vector_is_never_found_and_breaks_nothing():
+    vectors = unit_vectors(50, 16)
+    vectors[3, 2], vectors[4, 0], vectors[5] = np.nan, np.inf, 0
+    search = SimilarObjects(vectors)
+    found = search.nearest(search.direction(np.array([0, 3, 4])), 50)
+    assert sorted({*range(50)} - {*found.ordinals.tolist()}) == [3, 4, 5]
+    assert np.isfinite(found.similarities).all()
+    with pytest.raises(EngineError, match="nowhere"):
+        search.nearest(search.direction(np.array([3, 5])), 5)
+
+
+def test_tiny_numbers_count_too():
+    """float16 keeps numbers below 6e-5 with fewer digits, in another format."""
+    vectors = np.array([[1, 3e-5], [1, -3e-5], [1, 6e-8]], np.float16)
+    found = SimilarObjects(vectors).nearest(np.array([0.0, 1.0]), 3)
+    assert found.ordinals.tolist() == [0, 2, 1]
+
+
+def test_a_memory_mapped_file_is_searched_where_it_lies(tmp_path):
+    vectors = unit_vectors(200, 8)
+    np.save(tmp_path / "vectors.npy", vectors)
+    search = SimilarObjects(np.load(tmp_path / "vectors.npy", mmap_mode="r"))
+    assert len(search) == 200
+    assert search.nearest(vectors[7], 1).ordinals.tolist() == [7]
+
+
+def test_a_vector_of_another_length_is_refused():
+    with pytest.raises(EngineError, match="8 numbers, the one to compare with 9"):
+        SimilarObjects(unit_vectors(5, 8)).nearest(np.ones(9), 3)
