@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.durable import move_folder
-from apps.engine.errors import EngineError
-from apps.engine.nn.approaches import APPROACHES
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
 from apps.engine.nn.embed import embed_patches
@@ -59,12 +57,6 @@ TRAINING_BUDGETS = {
     "cpu": TrainingBudget(first=3_000, later=2_000, fewest_epochs=2, most_epochs=30),
     "cuda": TrainingBudget(first=2_000_000, later=300_000, fewest_epochs=5, most_epochs=100),
 }
-
-
-def check_approach(name: str) -> None:
-    """Raises EngineError for an approach that is not in the registry."""
-    if name not in APPROACHES:
-        raise EngineError(f"there is no approach {name!r}; there are {', '.join(sorted(APPROACHES))}")
 
 
 @dataclass
@@ -180,9 +172,9 @@ def _compute(project: Project, params: dict[str, Any], work: Path, report: Repor
 def _same_architecture(version: ModelVersion, config: TrainConfig) -> bool:
     """Whether weights of an earlier version can be gone on from; a project whose approach or encoder size was changed
     begins anew."""
-    return all(
-        version.settings.get(name) == getattr(config, name) for name in ("approach", "backbone", "encoder_size_px")
-    )
+    if version.approach != config.approach:
+        return False  # and perhaps of a package that is no longer installed
+    return TrainConfig.from_json(version.settings).network_shape() == config.network_shape()
 
 
 def _previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | None:

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from apps.engine.nn.augment import AugmentSettings, ViewDraws, draw_views, render_on_cpu, render_on_device
+from apps.engine.approaches.base import AugmentSettings
+from apps.engine.nn.augment import ViewDraws, draw_views, render_on_cpu, render_on_device
 from tests.engine.fake_patches import make_patches
 
 CPU = torch.device("cpu")
 USUAL = AugmentSettings()
 STILL = AugmentSettings(
-    max_rotation_degrees=0, scale=(1, 1), max_shift=0, stain=0, brightness=0, contrast=0, saturation=0,
-    hue_degrees=0, blur_probability=0, max_noise=0,
+    max_rotation_degrees=0, smallest_scale=1, largest_scale=1, max_shift=0, stain=0, brightness=0, contrast=0,
+    saturation=0, hue_degrees=0, blur_probability=0, max_noise=0,
 )  # fmt: skip
 
 
@@ -26,7 +27,9 @@ def draws_for(n: int, size_px: int, settings: AugmentSettings = USUAL) -> ViewDr
 @pytest.mark.parametrize("size_px", [16, 33])
 def test_numba_and_torch_render_the_same_views(size_px: int) -> None:
     patches = make_patches(5, size_px=size_px)[0].patches
-    wide = AugmentSettings(scale=(0.5, 2.0), max_shift=0.8, blur_probability=0.5, stain=0.5, max_noise=0)
+    wide = AugmentSettings(
+        smallest_scale=0.5, largest_scale=2.0, max_shift=0.8, blur_probability=0.5, stain=0.5, max_noise=0
+    )
     draws = draws_for(10, size_px, wide)
     on_cpu, by_torch = render_on_cpu(patches, draws), render_on_device(patches, draws, CPU)
     assert on_cpu.shape == by_torch.shape == (10, 3, size_px, size_px)
@@ -64,3 +67,14 @@ def test_gray_stays_gray_whatever_hue_and_saturation() -> None:
     patches = np.full((1, 8, 8, 3), 100, np.uint8)
     views = render_on_cpu(patches, draws_for(5, 8, replace(STILL, saturation=0.9, hue_degrees=180)))
     torch.testing.assert_close(views, torch.full_like(views, 100 / 255), atol=2e-3, rtol=0)
+
+
+def test_the_geometry_alone_leaves_colors_as_they_are() -> None:
+    patches = make_patches(3)[0].patches
+    draws = draws_for(6, 16)
+    only_moved = replace(draws, color=draws.geometry_only().color, gamma=np.ones_like(draws.gamma))
+    only_moved = replace(only_moved, blur=np.zeros_like(draws.blur), noise=np.zeros_like(draws.noise))
+    assert torch.equal(render_on_cpu(patches, draws.geometry_only()), render_on_cpu(patches, only_moved))
+    still = draws_for(3, 16, STILL).geometry_only()
+    views = render_on_cpu(patches, replace(still, affine=np.tile(np.eye(2, 3, dtype=np.float32), (3, 1, 1))))
+    np.testing.assert_allclose(views.permute(0, 2, 3, 1).numpy() * 255, patches, atol=1e-3)

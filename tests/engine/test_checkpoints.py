@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.errors import EngineError
 from apps.engine.nn import checkpoints
 from apps.engine.nn.checkpoints import load_checkpoint, read_description, save_checkpoint
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.model import PatchModel
 
-CONFIG = TrainConfig(encoder_size_px=16, projection_dim=8, seed=4)
+CONFIG = TrainConfig(settings=SimCLRSettings(projection_dim=8), encoder_size_px=16, seed=4)
 
 
 def make_model() -> PatchModel:

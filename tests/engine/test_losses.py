@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from apps.engine.nn.losses import class_weights, nt_xent, weighted_cross_entropy
+from apps.engine.nn.losses import barlow_twins, class_weights, nt_xent, weighted_cross_entropy
 
 
 @pytest.mark.parametrize("n", [2, 7])
@@ -37,6 +37,32 @@ def test_nt_xent_of_one_object_is_zero_and_of_equal_objects_is_finite() -> None:
     assert loss.item() == pytest.approx(np.log(11), rel=1e-5)
     assert same.grad is not None
     assert torch.isfinite(same.grad).all()
+
+
+def test_barlow_twins_is_equations_1_and_2_of_its_paper_per_dimension() -> None:
+    rng = np.random.default_rng(2)
+    n, d = 40, 5
+    first = rng.normal(size=(n, d)) * [1, 2, 3, 4, 5] + 7
+    second = first + rng.normal(size=(n, d))
+    correlation = np.empty((d, d))
+    for i in range(d):
+        for j in range(d):
+            a, b = first[:, i] - first[:, i].mean(), second[:, j] - second[:, j].mean()
+            correlation[i, j] = (a * b).sum() / np.sqrt((a**2).sum()) / np.sqrt((b**2).sum())
+    invariance = sum((1 - correlation[i, i]) ** 2 for i in range(d))
+    redundancy = sum(correlation[i, j] ** 2 for i in range(d) for j in range(d) if i != j)
+    loss = barlow_twins(torch.tensor(first), torch.tensor(second), redundancy_weight=0.3)
+    assert loss.item() == pytest.approx((invariance + 0.3 * redundancy) / d, rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_barlow_twins_of_what_does_not_vary_is_finite_without_gradient(n: int) -> None:
+    same = torch.ones(n, 4, requires_grad=True)
+    loss = barlow_twins(same, same, redundancy_weight=0.1)
+    loss.backward()
+    assert loss.item() == 1.0
+    assert same.grad is not None
+    assert (same.grad == 0).all()
 
 
 def test_cross_entropy_is_the_weighted_mean_over_labeled_rows() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.nn.checkpoints import load_checkpoint
 from apps.engine.nn.config import TrainConfig
@@ -17,7 +18,8 @@ from apps.engine.nn.patches import PatchCache, read_ahead
 from apps.engine.nn.train import batch_size_for, learning_rate_at, plan_epoch, train_model
 from tests.engine.fake_patches import FakePatches, make_patches
 
-TINY = TrainConfig(encoder_size_px=16, epochs=1, batch_size=16, projection_dim=8, device="cpu")
+SETTINGS = SimCLRSettings(projection_dim=8)
+TINY = TrainConfig(settings=SETTINGS, encoder_size_px=16, epochs=1, batch_size=16, device="cpu")
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -154,8 +156,7 @@ def test_fine_tuning_another_architecture_is_a_clear_error(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        (replace(TINY, approach="alchemy"), "alchemy"),
-        (replace(TINY, backbone="resnet1"), "resnet1"),
+        (replace(TINY, settings=replace(SETTINGS, backbone="resnet1")), "resnet1"),
         (replace(TINY, device="abacus"), "abacus"),
     ],
 )
@@ -167,8 +168,10 @@ def test_an_unknown_name_is_a_clear_error(tmp_path: Path, config: TrainConfig, n
 def test_settings_out_of_range_are_clear_errors() -> None:
     with pytest.raises(EngineError, match="epochs is 0"):
         TrainConfig(epochs=0)
-    with pytest.raises(EngineError, match="temperature"):
-        TrainConfig(temperature=0)
+    with pytest.raises(EngineError, match="alchemy"):
+        TrainConfig(approach="alchemy")
+    with pytest.raises(EngineError, match="barlow_twins takes BarlowTwinsSettings, not SimCLRSettings"):
+        TrainConfig(approach="barlow_twins", settings=SETTINGS)
 
 
 def test_a_first_training_covers_every_object_with_labels_in_every_step() -> None:

@@ -4,7 +4,7 @@ The draws are numbers in arrays, made by numpy from a seed; a renderer only comp
 renderers equal (a test compares them), and every view of a batch different from every other.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from apps.engine.approaches.base import AugmentSettings
 from apps.engine.jit import kernel
 from apps.engine.nn.patches import Patches
 
@@ -24,27 +25,6 @@ YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
 
 # Gaussian noise is looked up from this many fixed values, at a random place per image row: a tenth of drawing it.
 NOISE_TABLE_SIZE = 1 << 16
-
-
-@dataclass(frozen=True)
-class AugmentSettings:
-    """How far views differ. Made for histology: any orientation, but little change of size and of color.
-
-    What two views of an object differ in, the features forget, and staining and size are what tells cells apart. On 507
-    nuclei of one CoNSeP tile, 5 epochs: colors varied about three times as far gave 0.74 of the 20 nearest neighbors
-    with the same class and 0.85 balanced accuracy of a linear probe; these settings gave 0.79 and 0.86.
-    """
-
-    max_rotation_degrees: float = 180.0
-    scale: tuple[float, float] = (0.85, 1.2)  # below 1 shows the object smaller; beyond the edge the patch is reflected
-    max_shift: float = 0.06  # of the patch's width
-    stain: float = 0.08  # each channel's optical density is multiplied by 1 -/+ this
-    brightness: float = 0.06
-    contrast: float = 0.1
-    saturation: float = 0.1
-    hue_degrees: float = 4.0
-    blur_probability: float = 0.2
-    max_noise: float = 0.02  # standard deviation, of the full range
 
 
 @dataclass(frozen=True)
@@ -65,13 +45,23 @@ class ViewDraws:
         """The draws of the first n views."""
         return ViewDraws(**{field.name: getattr(self, field.name)[:n] for field in fields(self)})
 
+    def geometry_only(self) -> "ViewDraws":
+        """The same turns, scales and shifts, with colors as they are, without blur and noise."""
+        return replace(
+            self,
+            gamma=np.ones_like(self.gamma),
+            color=np.broadcast_to(np.eye(3, 4, dtype=np.float32), self.color.shape).copy(),
+            blur=np.zeros_like(self.blur),
+            noise=np.zeros_like(self.noise),
+        )
+
 
 def draw_views(rng: np.random.Generator, n: int, *, size_px: int, settings: AugmentSettings) -> ViewDraws:
     """Draw n views of patches of `size_px`, each on its own."""
     angle = np.radians(rng.uniform(-settings.max_rotation_degrees, settings.max_rotation_degrees, n))
     flip = rng.choice([-1.0, 1.0], n)
     # Log-uniform, and inverse since the matrix leads from the view back to the patch.
-    zoom = np.exp(-rng.uniform(np.log(settings.scale[0]), np.log(settings.scale[1]), n))
+    zoom = np.exp(-rng.uniform(np.log(settings.smallest_scale), np.log(settings.largest_scale), n))
     shift = rng.uniform(-settings.max_shift, settings.max_shift, (n, 2)) * size_px
     affine = np.empty((n, 2, 3))
     affine[:, 0, 0], affine[:, 0, 1] = zoom * flip * np.cos(angle), -zoom * np.sin(angle)
@@ -104,12 +94,13 @@ def draw_views(rng: np.random.Generator, n: int, *, size_px: int, settings: Augm
 
 
 def render_on_cpu(patches: Patches, draws: ViewDraws) -> torch.Tensor:
-    """Views (v, 3, p, p) float32 in 0 to 1, channels last; view i shows patch i mod n.
+    """Views (v, c, p, p) float32 in 0 to 1, channels last, of patches (n, p, p, c); view i shows patch i mod n.
 
+    c is 3, or 4 with a mask: that one is only moved, with the pixels, as if each view had its own.
     One thread: it is a few percent of a step, and numba's own threads do not survive the fork of a job worker.
     """
     v, size = len(draws), patches.shape[1]
-    views = np.empty((v, size, size, 3), np.float32)
+    views = np.empty((v, size, size, patches.shape[3]), np.float32)
     _render(
         np.ascontiguousarray(patches), draws.affine, draws.gamma, draws.color, draws.blur, draws.noise,
         draws.noise_seed, NOISE_TABLE, views,
@@ -126,11 +117,12 @@ def render_on_device(patches: Patches, draws: ViewDraws, device: torch.device) -
         torch.from_numpy(array).to(device, non_blocking=True)
         for array in (draws.gamma, draws.color, draws.affine.copy(), draws.blur, draws.noise)
     )
-    pixels = pixels ** gamma[:, :, None, None]
+    pixels = torch.cat([pixels[:, :3] ** gamma[:, :, None, None], pixels[:, 3:]], dim=1)
     # grid_sample's coordinates run from -1 to 1 over (p - 1) pixels; rotation and scale are the same in both units.
     affine[:, :, 2] *= 2 / max(1, size - 1)
     grid = functional.affine_grid(affine, list(pixels.shape), align_corners=True)
-    views = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+    moved = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+    views, masks = moved[:, :3], moved[:, 3:]
     weight = blur[:, None, None, None]
     padded = functional.pad(views, (1, 1, 0, 0), mode="replicate")
     views = (1 - 2 * weight) * views + weight * (padded[..., :-2] + padded[..., 2:])
@@ -139,7 +131,7 @@ def render_on_device(patches: Patches, draws: ViewDraws, device: torch.device) -
     views = torch.einsum("vdc,vcij->vdij", color[:, :, :3], views) + color[:, :, 3, None, None]
     generator = torch.Generator(device).manual_seed(int(draws.noise_seed[0]))
     views = views + noise[:, None, None, None] * torch.randn(views.shape, generator=generator, device=device)
-    return views.clamp(0, 1).contiguous(memory_format=torch.channels_last)
+    return torch.cat([views, masks], dim=1).clamp(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def _noise_table() -> Floats:
@@ -176,6 +168,7 @@ def _render(
     views: Floats,
 ) -> None:
     n, size = patches.shape[0], patches.shape[1]
+    has_mask = patches.shape[3] == 4
     last = np.float32(size - 1)
     center = np.float32(0.5) * last
     pixels = np.empty((size, size, 3), np.float32)
@@ -205,6 +198,12 @@ def _render(
                     below = pixels[next_top, left, channel]
                     below += fx * (pixels[next_top, next_left, channel] - below)
                     moved[i, j, channel] = above + fy * (below - above)
+                if has_mask:
+                    above = np.float32(patch[top, left, 3]) * (np.float32(1.0) - fx)
+                    above += np.float32(patch[top, next_left, 3]) * fx
+                    below = np.float32(patch[next_top, left, 3]) * (np.float32(1.0) - fx)
+                    below += np.float32(patch[next_top, next_left, 3]) * fx
+                    views[v, i, j, 3] = (above + fy * (below - above)) / np.float32(255.0)
         weight = blur[v]
         if weight > np.float32(0.0):
             own = np.float32(1.0) - np.float32(2.0) * weight

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from apps.engine.nn.checkpoints import load_checkpoint
 from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads
+from apps.engine.nn.object_masks import with_object_mask
 from apps.engine.nn.patches import PatchSource, read_ahead, resize_patches
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
 
@@ -30,6 +31,7 @@ def embed_patches(
     vector's entries to 3 digits, in half the space; the maps and neighbors from it do not differ from float32's.
     """
     model, config = load_checkpoint(checkpoint)
+    patches = with_object_mask(patches, config.settings.object_mask)
     on_device = choose_device(device)
     number_format = choose_precision(precision, on_device)
     model = model.to(on_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -40,7 +42,7 @@ def embed_patches(
     reading = read_ahead(lambda ordinals: resize_patches(patches.read(ordinals), config.encoder_size_px), batches)
     with torch.inference_mode(), autocast(on_device, number_format), compute_threads(threads):
         for batch, pixels in zip(batches, reading, strict=True):
-            # (n, p, p, 3) seen as (n, 3, p, p) is channels last already.
+            # (n, p, p, c) seen as (n, c, p, p) is channels last already.
             images = torch.from_numpy(pixels).to(on_device).permute(0, 3, 1, 2).float() / 255
             features = functional.normalize(model(images).float(), dim=1)  # (n, d)
             vectors[batch] = features.to(torch.float16).cpu().numpy()

@@ -5,19 +5,21 @@ from torch import nn
 
 
 class ProjectionHead(nn.Sequential):
-    """The two layers after the features that only the contrastive loss sees (Chen et al. 2020, section 4.2).
+    """The layers after the features that only the loss sees (Chen et al. 2020, section 4.2).
 
     The paper's finding, and why this is apart from the features: the layer before it describes the objects better than
     what the loss is computed on.
     """
 
-    def __init__(self, feature_dim: int, projection_dim: int) -> None:
-        super().__init__(
-            nn.Linear(feature_dim, feature_dim, bias=False),
-            nn.BatchNorm1d(feature_dim),
-            nn.ReLU(inplace=True),
-            nn.Linear(feature_dim, projection_dim),
-        )
+    def __init__(self, feature_dim: int, projection_dim: int, *, hidden_layers: int) -> None:
+        layers: list[nn.Module] = []
+        for _ in range(hidden_layers):
+            layers += [
+                nn.Linear(feature_dim, feature_dim, bias=False),
+                nn.BatchNorm1d(feature_dim),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*layers, nn.Linear(feature_dim, projection_dim))
 
 
 class LinearClassifier(nn.Linear):

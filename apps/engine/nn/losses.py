@@ -21,6 +21,25 @@ def nt_xent(first: torch.Tensor, second: torch.Tensor, *, temperature: float) ->
     return functional.cross_entropy(similarity, partner)
 
 
+def barlow_twins(first: torch.Tensor, second: torch.Tensor, *, redundancy_weight: float) -> torch.Tensor:
+    """The loss of Barlow Twins (Zbontar et al. 2021, equations 1 and 2), divided by the number of dimensions, a scalar.
+
+    `first` and `second` (n, d) are the projections of two views of the same n objects. Their cross-correlation (d, d)
+    over the objects is to be the identity. Divided, so that the loss has the size of the others whatever d is.
+    """
+    first, second = (_standardized(view.float()) for view in (first, second))
+    correlation = first.T @ second / len(first)  # (d, d)
+    diagonal = torch.diagonal(correlation)
+    off_diagonal = correlation.square().sum() - diagonal.square().sum()
+    return ((1 - diagonal).square().sum() + redundancy_weight * off_diagonal) / len(correlation)
+
+
+def _standardized(values: torch.Tensor) -> torch.Tensor:
+    """Columns with mean 0 and standard deviation 1; 0 where a column does not vary, as in a batch of one."""
+    centered = values - values.mean(dim=0)
+    return centered / torch.sqrt(centered.square().mean(dim=0) + 1e-6)
+
+
 def class_weights(class_values: npt.NDArray[np.uint8], values: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Weight per class in the order of `values`, inverse to its number among the labels `class_values` (0 = unlabeled).
 

@@ -10,13 +10,21 @@ from apps.engine.nn.heads import LinearClassifier
 
 
 class PatchModel(nn.Module):
-    """`backbone` gives the features that everything else uses; `approach` and `classifier` are for training."""
+    """`backbone` gives the features that everything else uses; `approach` and `classifier` are for training.
+
+    `approach` is None for one that trains nothing.
+    """
 
     def __init__(self, config: TrainConfig, class_values: tuple[int, ...] = ()) -> None:
         """New random weights from torch's current random state; `class_values` are the classes to tell apart."""
         super().__init__()
-        self.backbone = create_backbone(config.backbone, encoder_size_px=config.encoder_size_px)
-        self.approach = create_approach(config.approach, self.backbone.feature_dim, config)
+        settings = config.settings
+        self.backbone = create_backbone(
+            settings.backbone, encoder_size_px=config.encoder_size_px, input_channels=settings.input_channels
+        )
+        self.approach = create_approach(
+            config.approach, self.backbone.feature_dim, settings, encoder_size_px=config.encoder_size_px
+        )
         self.classifier = LinearClassifier(self.backbone.feature_dim, class_values) if class_values else None
 
     @property
@@ -25,6 +33,6 @@ class PatchModel(nn.Module):
         return self.classifier.class_values if self.classifier is not None else ()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (n, feature_dim) of images (n, 3, size, size) in 0 to 1."""
+        """Features (n, feature_dim) of images (n, 3 or 4, size, size) in 0 to 1."""
         features: torch.Tensor = self.backbone(images)
         return features

@@ -1,5 +1,6 @@
 """How training and embedding get their patches: whole batches, read ahead, at the size the network sees."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,17 +26,17 @@ class PatchSource(Protocol):
         ...
 
     def read(self, ordinals: Ordinals, /) -> Patches:
-        """Patches (n, p, p, 3) uint8 RGB, in the order asked."""
+        """Patches (n, p, p, 3) uint8 RGB, or (n, p, p, 4) with a mask, in the order asked."""
         ...
 
 
 def resize_patches(patches: Patches, size_px: int) -> Patches:
-    """Patches (n, p, p, 3) uint8 as (n, size_px, size_px, 3) uint8, antialiased when they get smaller."""
+    """Patches (n, p, p, c) uint8 as (n, size_px, size_px, c) uint8, antialiased when they get smaller."""
     if patches.shape[1] == size_px:
         return patches
-    planes = torch.from_numpy(patches).permute(0, 3, 1, 2)  # (n, 3, p, p)
+    planes = torch.from_numpy(patches).permute(0, 3, 1, 2)  # (n, c, p, p)
     resized = functional.interpolate(planes, size=(size_px, size_px), mode="bilinear", antialias=True)
-    return resized.permute(0, 2, 3, 1).contiguous().numpy()  # (n, size_px, size_px, 3)
+    return resized.permute(0, 2, 3, 1).contiguous().numpy()  # (n, size_px, size_px, c)
 
 
 class PatchCache:
@@ -45,16 +46,16 @@ class PatchCache:
     then does what memory allows. Not for several threads at once.
     """
 
-    def __init__(self, patches: PatchSource, *, size_px: int, memory_budget_bytes: int) -> None:
+    def __init__(self, patches: PatchSource, *, size_px: int, memory_budget_bytes: int, channels: int = 3) -> None:
         self._patches = patches
         self._size_px = size_px
         n = len(patches)
-        fits = n * size_px * size_px * 3 <= memory_budget_bytes
-        self._kept: Patches | None = np.empty((n, size_px, size_px, 3), np.uint8) if fits else None
+        shape = (n, size_px, size_px, channels)
+        self._kept: Patches | None = np.empty(shape, np.uint8) if math.prod(shape) <= memory_budget_bytes else None
         self._is_kept = np.zeros(n, bool)
 
     def read(self, ordinals: Ordinals) -> Patches:
-        """Patches (n, size_px, size_px, 3) uint8, in the order asked."""
+        """Patches (n, size_px, size_px, channels) uint8, in the order asked."""
         if self._kept is None:
             return resize_patches(self._patches.read(ordinals), self._size_px)
         missing = np.unique(ordinals[~self._is_kept[ordinals]])

@@ -11,13 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from apps.engine.approaches.base import TrainingSettings
 from apps.engine.errors import EngineError
-from apps.engine.nn.augment import AugmentSettings, draw_views, render_on_cpu, render_on_device
+from apps.engine.nn.augment import draw_views, render_on_cpu, render_on_device
 from apps.engine.nn.checkpoints import load_checkpoint, save_checkpoint
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads, reproducible
 from apps.engine.nn.losses import class_weights, weighted_cross_entropy
 from apps.engine.nn.model import PatchModel
+from apps.engine.nn.object_masks import with_object_mask
 from apps.engine.nn.patches import Ordinals, PatchCache, PatchSource, read_ahead
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
 
@@ -59,13 +61,16 @@ def train_model(
     """Train on all patches and write the checkpoint folder `checkpoint`.
 
     `class_values` (n,) uint8 are the labels, 0 for none; with two or more classes the classification loss is added.
-    `start_from` is an earlier checkpoint of the same architecture to go on from. With the same seed, device and number
+    `start_from` is an earlier checkpoint of the same architecture to go on from. An approach that trains nothing gets a
+    checkpoint of its backbone as it is. With the same seed, device and number
     of threads the weights are the same. Reports the stage "train". Raises `Stopped` within one step of `should_stop`,
     and `EngineError` for what cannot be trained; then no checkpoint is written.
     """
     n = len(patches)
     if n == 0:
         raise EngineError("There are no objects to train on")
+    if not isinstance(config.settings, TrainingSettings):
+        return _keep_backbone(config, n, checkpoint)
     labels = _usable_labels(class_values, n)
     values = tuple(int(value) for value in np.unique(labels[labels > 0]))
     device = choose_device(config.device)
@@ -145,20 +150,30 @@ def _usable_labels(class_values: ClassValues | None, n: int) -> ClassValues:
     return labels if len(np.unique(labels[labels > 0])) >= 2 else np.zeros(n, np.uint8)
 
 
+def _keep_backbone(config: TrainConfig, n: int, checkpoint: Path) -> TrainResult:
+    """The checkpoint of an approach that trains nothing."""
+    with reproducible(config.seed, torch.device("cpu")):
+        model = PatchModel(config)
+    save_checkpoint(checkpoint, model, config, {"n_objects": n, "n_labeled": 0, "seconds": 0.0, "losses": []})
+    return TrainResult(epochs=0, steps=0, seconds=0.0, losses=[], patches_per_second=0.0, input_share=0.0, n_labeled=0)
+
+
 def _start_model(config: TrainConfig, values: tuple[int, ...], start_from: Path | None) -> PatchModel:
     model = PatchModel(config, values)
     if start_from is None:
         return model
     earlier, earlier_config = load_checkpoint(start_from)
-    for name in ("approach", "backbone", "encoder_size_px", "projection_dim"):
-        was, wanted = getattr(earlier_config, name), getattr(config, name)
+    earlier_shape = earlier_config.network_shape()
+    for name, wanted in config.network_shape().items():
+        was = earlier_shape.get(name)
         if was != wanted:
             raise EngineError(
                 f"Training cannot go on from {Path(start_from).name}: its {name} is {was}, now {wanted} is asked for. "
                 "Train from the beginning, or keep the earlier setting."
             )
     model.backbone.load_state_dict(earlier.backbone.state_dict())
-    model.approach.load_state_dict(earlier.approach.state_dict())
+    if model.approach is not None and earlier.approach is not None:
+        model.approach.load_state_dict(earlier.approach.state_dict())
     if model.classifier is not None and earlier.classifier is not None:
         model.classifier.take_over(earlier.classifier)
     return model
@@ -193,16 +208,23 @@ def _run(
     should_stop: StopCallback,
 ) -> TrainResult:
     """The steps themselves; changes `model`."""
+    approach, settings = model.approach, config.settings
+    assert approach is not None and isinstance(settings, TrainingSettings)
+    on_cpu = device.type == "cpu"
     steps = sum(len(batches) for batches in epochs)
     total = sum(len(batch) for batches in epochs for batch in batches)
     progress = Progress("train", total, on_progress, should_stop)
-    cache = PatchCache(patches, size_px=config.encoder_size_px, memory_budget_bytes=config.memory_budget_bytes)
+    cache = PatchCache(
+        with_object_mask(patches, settings.object_mask),
+        size_px=config.encoder_size_px,
+        channels=settings.input_channels,
+        memory_budget_bytes=config.memory_budget_bytes,
+    )
     optimizer = _create_optimizer(model, config)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     target_of = np.full(256, -1, np.int64)
     target_of[list(values)] = np.arange(len(values))
     weights = torch.from_numpy(class_weights(labels, values)).to(device) if values else None
-    settings = AugmentSettings()
     losses: list[float] = []
     input_seconds = 0.0
     step = 0
@@ -214,17 +236,20 @@ def _run(
         for batch in batches:
             asked = time.perf_counter()
             pixels = next(reading)
-            draws = draw_views(rng, 2 * len(batch), size_px=config.encoder_size_px, settings=settings)
-            on_cpu = device.type == "cpu"
+            draws = draw_views(rng, 2 * len(batch), size_px=config.encoder_size_px, settings=settings.augment)
             views = render_on_cpu(pixels, draws) if on_cpu else render_on_device(pixels, draws, device)
+            targets = None
+            if approach.wants_targets:
+                still = draws.geometry_only()
+                targets = render_on_cpu(pixels, still) if on_cpu else render_on_device(pixels, still, device)
             input_seconds += time.perf_counter() - asked
             with autocast(device, precision):
                 features = model(views)  # (2n, feature_dim)
-                loss = model.approach(features)
+                loss = approach(features, targets)
                 if model.classifier is not None and weights is not None:
-                    targets = torch.from_numpy(target_of[labels[batch]]).to(device).repeat(2)
-                    cross_entropy = weighted_cross_entropy(model.classifier(features), targets, weights)
-                    loss = loss + config.cross_entropy_weight * cross_entropy
+                    classes = torch.from_numpy(target_of[labels[batch]]).to(device).repeat(2)
+                    cross_entropy = weighted_cross_entropy(model.classifier(features), classes, weights)
+                    loss = loss + settings.cross_entropy_weight * cross_entropy
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, steps, config)
             optimizer.zero_grad()

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
 
 from apps.common.commands import JsonCommand
-from apps.models.pipelines import check_approach
+from apps.engine.registry import APPROACHES
 from apps.models.services import IterationRefused, check_can_iterate
 from apps.models.tasks import run_iteration
 from apps.projects.jobs import create_job
@@ -26,7 +26,7 @@ class Command(JsonCommand):
         project = find_project(options["project"])
         check_can_iterate(project, options["epochs"])
         if options["approach"]:
-            check_approach(options["approach"])
+            APPROACHES.get(options["approach"])
         try:
             # Not queued: the job runs in this process, and the pages show it like any other.
             job = create_job(

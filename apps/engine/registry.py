@@ -1,0 +1,56 @@
+"""What can be chosen by name: approaches, reducers, classifiers. Imports none of their libraries, torch least of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apps.engine import approaches
+from apps.engine.approaches.base import Approach
+from apps.engine.plugins import Entry, Registry
+
+
+@dataclass(frozen=True)
+class Reducer(Entry):
+    """A way from features to the map.
+
+    `implementation` is a function like `apps.engine.reduce.reduce_to_plot`: it takes features (n, d) and the same keywords,
+    and returns coordinates (n, 2) float32, finite.
+    """
+
+
+@dataclass(frozen=True)
+class Classifier(Entry):
+    """A way from features and some labels to predictions.
+
+    `implementation` is a function like `apps.engine.predict.fit_head`: it takes features (n, d), class values (n,) uint8 and
+    the same keywords, and returns None or an object with `predict` and `quality` like `apps.engine.predict.Head`.
+    """
+
+
+APPROACHES = Registry("approach", Approach, group="patchsorter.approaches", built_in=approaches.BUILT_IN)
+REDUCERS = Registry(
+    "reducer",
+    Reducer,
+    group="patchsorter.reducers",
+    built_in=[
+        Reducer(
+            "umap",
+            "UMAP",
+            "Neighbors in the features are neighbors on the map; a new map starts from the one before.",
+            "apps.engine.reduce:reduce_to_plot",
+        )
+    ],
+)
+CLASSIFIERS = Registry(
+    "classifier",
+    Classifier,
+    group="patchsorter.classifiers",
+    built_in=[
+        Classifier(
+            "linear",
+            "Linear head",
+            "Logistic regression on the features, balanced over the classes, with calibrated confidence.",
+            "apps.engine.predict:fit_head",
+        )
+    ],
+)
