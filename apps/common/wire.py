@@ -4,9 +4,11 @@
 | --- | --- | --- |
 | PSE1 | uint32 n; float32 x0, y0, width, height; planes of n bytes: x high, x low, y high, y low | plot |
 | PSP1 | uint32 n; uint32 revision; uint32 embedding; planes of n bytes: class value, confidence | predictions |
-| PSL1 | uint32 n; uint32 revision; n bytes class value by ordinal | labels of a set |
-| PSC1 | uint32 k; uint32 revision; k uint32 ordinals; k bytes class value | labels changed since a revision |
+| PSL2 | uint32 n; uint32 revision; n bytes class value by ordinal; ceil(n / 8) bytes of bits | labels of a set |
+| PSC2 | uint32 k; uint32 revision; k uint32 ordinals; k bytes class value; ceil(k / 8) bytes of bits | labels changed since a revision |
 | PSI1 | uint32 n; n uint32 image id by ordinal | which image an object is on |
+
+Bits, the lowest first, are 1 where a label was accepted by sample, its patch unseen.
 
 Planes rather than records, because equal kinds of bytes side by side compress: a million points with their predictions
 take under five bytes each. x = x0 + width * (256 * high + low) / 65535; that is 30 times finer than a screen.
@@ -46,14 +48,21 @@ def encode_predictions(
     return header + classes.tobytes() + _COARSE[confidence].tobytes()
 
 
-def encode_labels(values: NDArray[np.uint8], revision: int) -> bytes:
-    """A PSL1 buffer from class values (n,)."""
-    return struct.pack("<4sII", b"PSL1", len(values), revision) + values.tobytes()
+def encode_labels(values: NDArray[np.uint8], unseen: NDArray[np.bool_], revision: int) -> bytes:
+    """A PSL2 buffer from class values (n,) and whether each was accepted unseen (n,)."""
+    return struct.pack("<4sII", b"PSL2", len(values), revision) + values.tobytes() + _bits(unseen)
 
 
-def encode_changes(ordinals: NDArray[Any], values: NDArray[np.uint8], revision: int) -> bytes:
-    """A PSC1 buffer from ordinals (k,) and class values (k,)."""
-    return struct.pack("<4sII", b"PSC1", len(ordinals), revision) + ordinals.astype("<u4").tobytes() + values.tobytes()
+def encode_changes(
+    ordinals: NDArray[Any], values: NDArray[np.uint8], unseen: NDArray[np.bool_], revision: int
+) -> bytes:
+    """A PSC2 buffer from ordinals (k,), class values (k,) and whether each was accepted unseen (k,)."""
+    header = struct.pack("<4sII", b"PSC2", len(ordinals), revision)
+    return header + ordinals.astype("<u4").tobytes() + values.tobytes() + _bits(unseen)
+
+
+def _bits(flags: NDArray[np.bool_]) -> bytes:
+    return np.packbits(flags, bitorder="little").tobytes()
 
 
 def encode_images(image_ids: NDArray[Any]) -> bytes:

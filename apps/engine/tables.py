@@ -22,6 +22,9 @@ from apps.engine.errors import BadInput
 class ObjectRow(NamedTuple):
     """One line of objects.csv. label_id: the object's number in the instance mask. Empty text or None = nothing to
     state.
+
+    Where the provenance is "sampled", nobody saw the patch: sample_n of sample_size objects were looked at and none was
+    wrong, so that at most the share error_bound of these sample_size labels is wrong, at 95 % confidence.
     """
 
     image: str
@@ -32,6 +35,9 @@ class ObjectRow(NamedTuple):
     class_name: str
     class_value: int | None
     provenance: str
+    sample_n: int | None
+    sample_size: int | None
+    error_bound: float | None
     labeled_by: str
     labeled_at: str
     prediction: str
@@ -74,6 +80,7 @@ def write_objects_csv(path: Path, rows: Iterable[ObjectRow]) -> int:
             cells = row._asdict() | {
                 "row": f"{row.row:.9g}",  # nine digits bring a 32-bit float back exactly
                 "column": f"{row.column:.9g}",
+                "error_bound": "" if row.error_bound is None else f"{row.error_bound:.6f}",
                 "confidence": "" if row.confidence is None else f"{row.confidence:.4f}",
             }
             if row.labeled_by.startswith(FORMULA_STARTS):

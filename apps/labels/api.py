@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, HttpResponseNotModified
 from django.shortcuts import get_object_or_404
@@ -41,7 +42,7 @@ def get_label_set_for_user(user: User, label_set_id: int, *, needs: Permission =
 
 
 class LabelClasses(APIView):
-    """The class of every object in a label set, as one buffer (PSL1)."""
+    """The class of every object in a label set, as one buffer (PSL2)."""
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: ApiRequest, label_set_id: int) -> HttpResponse:
@@ -51,12 +52,13 @@ class LabelClasses(APIView):
         etag = f"labels-{label_set.pk}-{revision}-{n_objects}"
         if request.headers.get("If-None-Match") == f'"{etag}"':
             return HttpResponseNotModified()
-        values = selectors.class_values(label_set, n_objects)
-        return buffer_response(gzipped(encode_labels(values, revision), level=1), etag=etag)
+        values, sources = selectors.labels_with_sources(label_set, n_objects)
+        unseen = selectors.accepted_unseen(selectors.sample_claims(label_set), np.arange(n_objects), sources)
+        return buffer_response(gzipped(encode_labels(values, unseen, revision), level=1), etag=etag)
 
 
 class LabelChanges(APIView):
-    """The labels that changed after a revision (PSC1)."""
+    """The labels that changed after a revision (PSC2)."""
 
     class Input(serializers.Serializer[Any]):
         since = serializers.IntegerField(min_value=0)
@@ -72,8 +74,9 @@ class LabelChanges(APIView):
         # The revision first: what is committed in between arrives twice rather than never.
         revision = selectors.shown_revision(label_set)
         since = serializer.validated_data["since"]
-        ordinals, values = selectors.changes_since(label_set, since)
-        return buffer_response(gzipped(encode_changes(ordinals, values, revision), level=1), etag=f"{revision}")
+        ordinals, values, sources = selectors.changes_since(label_set, since)
+        unseen = selectors.accepted_unseen(selectors.sample_claims(label_set), ordinals, sources)
+        return buffer_response(gzipped(encode_changes(ordinals, values, unseen, revision), level=1), etag=f"{revision}")
 
 
 class SelectionField(serializers.JSONField):
@@ -149,7 +152,7 @@ class LabelActions(APIView):
             )
         except LabelError as error:
             raise ValidationError({"detail": str(error)}) from error
-        return Response(_after(action, label_set, request.user), status.HTTP_201_CREATED)
+        return Response(action_result(action, label_set, request.user), status.HTTP_201_CREATED)
 
 
 class Undo(APIView):
@@ -173,7 +176,7 @@ class Undo(APIView):
             return Response({"detail": str(error)}, status.HTTP_409_CONFLICT)
         except LabelError as error:
             raise ValidationError({"detail": str(error)}) from error
-        return Response(_after(action, label_set, request.user), status.HTTP_201_CREATED)
+        return Response(action_result(action, label_set, request.user), status.HTTP_201_CREATED)
 
 
 class Redo(Undo):
@@ -182,7 +185,8 @@ class Redo(Undo):
     revert = staticmethod(services.redo)
 
 
-def _after(action: LabelAction, label_set: LabelSet, user: User) -> dict[str, Any]:
+def action_result(action: LabelAction, label_set: LabelSet, user: User) -> dict[str, Any]:
+    """What the page is told after a gesture."""
     return {
         "action_id": action.pk,
         "sequence": action.sequence,

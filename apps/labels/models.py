@@ -6,6 +6,7 @@ comparison with `Project.n_objects`, and none of the bulk statements joins the o
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from apps.accounts.models import User
@@ -111,7 +112,14 @@ class LabelAction(models.Model):
             models.UniqueConstraint(fields=["project", "sequence"], name="label_action_sequence_unique"),
             models.UniqueConstraint(fields=["label_set", "client_key"], name="label_action_client_key_unique"),
         ]
-        indexes = [models.Index(fields=["label_set", "actor", "-sequence"], name="label_action_by_actor")]
+        indexes = [
+            models.Index(fields=["label_set", "actor", "-sequence"], name="label_action_by_actor"),
+            models.Index(
+                fields=["label_set"],
+                condition=models.Q(provenance="sampled", kind="label"),
+                name="label_action_by_sample",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.sequence} {self.kind} {self.n}"
@@ -142,3 +150,54 @@ class Label(models.Model):
     ordinal = models.PositiveIntegerField()
     value = models.PositiveSmallIntegerField()  # class value; 0: the label was removed
     source = models.BigIntegerField(null=True)  # the action that this state comes from: who, when, how
+
+
+class StratumSample(models.Model):
+    """A random sample of a selection, drawn by the server, that somebody looks through to accept all of it for one class.
+
+    What an accepted sample says about its labels (n, size, bound, which were seen) stands in its action's `selection`,
+    under the hash chain; this row is the way there, and what remains of those that were not accepted.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        ACCEPTED = "accepted"
+        REFUSED = "refused"  # something in it was wrong
+        ABANDONED = "abandoned"
+        EXPIRED = "expired"  # labels, map or settings are no longer those it was drawn from
+
+    label_set = models.ForeignKey(LabelSet, models.PROTECT, related_name="samples")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+", db_index=False)  # as the label set's
+    label_class = models.ForeignKey(LabelClass, models.PROTECT, related_name="+", db_index=False)
+    drawn_by = models.ForeignKey(User, models.PROTECT, related_name="+", db_index=False)
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    client_key = models.UUIDField(null=True)  # the same key twice is the same request, sent again
+    embedding = models.PositiveIntegerField(null=True)  # number of the map at the time
+    stratum = models.BinaryField()  # the unlabeled objects of the selection: pack_ordinals
+    drawn = ArrayField(models.PositiveIntegerField())  # ordinals in the order in which they are shown
+    wrong = ArrayField(models.PositiveIntegerField(), default=list)  # marked as wrong
+    size = models.PositiveIntegerField()  # objects of the stratum
+    max_error = models.FloatField()
+    attempt = models.PositiveSmallIntegerField()  # 2: much the same objects were sampled before, without success
+    seed = models.BigIntegerField()
+    selection = models.JSONField(default=dict)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    action = models.OneToOneField(LabelAction, models.PROTECT, null=True, related_name="sample")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "drawn_by"],
+                condition=models.Q(state="open"),
+                name="one_open_sample_per_person",
+            )
+        ]
+        indexes = [models.Index(fields=["label_set", "label_class", "state"], name="sample_by_class")]
+
+    def __str__(self) -> str:
+        return f"{self.n} of {self.size} as {self.label_class_id} ({self.state})"
+
+    @property
+    def n(self) -> int:
+        return len(self.drawn)

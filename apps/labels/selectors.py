@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from django.db.models import Max, Q, QuerySet
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
-from apps.labels.models import Label, LabelAction, LabelingSession, LabelSet
+from apps.labels.models import Label, LabelAction, LabelingSession, LabelSet, StratumSample
 from apps.labels.statements import read_sources, read_values
 from apps.projects.models import Project
 
@@ -47,6 +48,83 @@ def shown_revision(label_set: LabelSet) -> int:
     return int(last or 0)
 
 
+@dataclass(frozen=True)
+class SampleClaim:
+    """What a sampled acceptance says about the labels that it gave."""
+
+    n: int
+    size: int
+    """The sample had `n` of the `size` objects, none of them wrong."""
+    bound: float
+    """So the share of wrong labels among all of them is at most this, 0 to 1 ..."""
+    confidence: float
+    """... with this confidence, 0 to 1."""
+    inspected: NDArray[np.uint32]
+    """The ordinals (n,) that were seen: their labels count like any other bulk label."""
+
+
+def sample_claims(label_set: LabelSet) -> dict[int, SampleClaim]:
+    """The sampled acceptances of a label set by the id of their action."""
+    actions = label_set.actions.filter(provenance=LabelAction.Provenance.SAMPLED, kind=LabelAction.Kind.LABEL)
+    return {action_id: claim_of(sample) for action_id, sample in actions.values_list("pk", "selection__sample")}
+
+
+def claim_of(sample: Mapping[str, Any]) -> SampleClaim:
+    """The claim as its action's `selection` keeps it."""
+    return SampleClaim(
+        n=sample["n"],
+        size=sample["size"],
+        bound=sample["bound"],
+        confidence=sample["confidence"],
+        inspected=np.array(sample["inspected"], np.uint32),
+    )
+
+
+def accepted_unseen(
+    claims: Mapping[int, SampleClaim], ordinals: NDArray[Any], sources: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which of the labels of `ordinals` (n,), stated by the actions `sources` (n,), nobody saw the patch of: (n,) bool."""
+    unseen = np.zeros(len(sources), np.bool_)
+    if claims:
+        unseen = np.isin(sources, list(claims))
+        rows = np.flatnonzero(unseen)
+        inspected = [(action_id << 32) + claim.inspected.astype(np.int64) for action_id, claim in claims.items()]
+        unseen[rows] = ~np.isin((sources[rows] << 32) + ordinals[rows].astype(np.int64), np.concatenate(inspected))
+    return unseen
+
+
+def provenance_of(action: LabelAction, claim: SampleClaim | None) -> str:
+    """How a label came; `claim` is the sample's if it was accepted unseen, else None. Who was in a sample was seen, in bulk."""
+    if claim is None and action.provenance == LabelAction.Provenance.SAMPLED:
+        return LabelAction.Provenance.BULK
+    return action.provenance
+
+
+def sampled_counts(label_set: LabelSet) -> dict[str, int]:
+    """Labels per class value that were accepted by sample without being seen, as strings for JSON; classes without any
+    are left out."""
+    claims = sample_claims(label_set)
+    if not claims:
+        return {}
+    seen = [(action_id, int(ordinal)) for action_id, claim in claims.items() for ordinal in claim.inspected]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT value, count(*) FROM labels_label
+            WHERE label_set_id = %s AND value > 0 AND source = ANY(%s)
+              AND (source, ordinal) NOT IN (SELECT * FROM unnest(%s::int8[], %s::int4[]))
+            GROUP BY value ORDER BY value
+            """,
+            [label_set.pk, list(claims), [action_id for action_id, _ in seen], [ordinal for _, ordinal in seen]],
+        )
+        return {str(value): n for value, n in cursor.fetchall()}
+
+
+def open_sample(project: Project, user: User) -> StratumSample | None:
+    """The sample that the user is looking through in this project."""
+    return StratumSample.objects.filter(project=project, drawn_by=user, state=StratumSample.State.OPEN).first()
+
+
 def class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
     """The class value of every object, uint8 (n_objects,); 0 where it has no label. In the shared set, imported labels
     show where nobody made a gesture."""
@@ -54,8 +132,8 @@ def class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
     return values
 
 
-def changes_since(label_set: LabelSet, revision: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Ordinals (k,) that changed after `revision`, each once, ascending, and the class values (k,) shown for them now."""
+def changes_since(label_set: LabelSet, revision: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
+    """Ordinals (k,) that changed after `revision`, each once, ascending, with what `labels_of` says about them."""
     ordinals, _ = read_values(
         """
         SELECT DISTINCT event.ordinal, 0::int2
@@ -65,19 +143,25 @@ def changes_since(label_set: LabelSet, revision: int) -> tuple[NDArray[np.int64]
         """,
         [[label_set.pk, *sets_beneath(label_set)], revision],
     )
-    values = np.zeros(len(ordinals), np.uint8)
-    beneath = sets_beneath(label_set)
-    for set_id in [*beneath, label_set.pk]:
-        found, stated = read_values(
+    return ordinals, *labels_of(label_set, ordinals)
+
+
+def labels_of(label_set: LabelSet, ordinals: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """`labels_with_sources` of some objects: class values (k,) and sources (k,) for ascending ordinals (k,)."""
+    values, sources = np.zeros(len(ordinals), np.uint8), np.zeros(len(ordinals), np.int64)
+    for set_id in [*sets_beneath(label_set), label_set.pk]:
+        rows = read_sources(
             """
-            SELECT label.ordinal, label.value FROM unnest(%s::int4[]) AS changed (ordinal)
-            JOIN labels_label label ON label.label_set_id = %s AND label.ordinal = changed.ordinal
+            SELECT label.ordinal, label.value, label.source FROM unnest(%s::int4[]) AS asked (ordinal)
+            JOIN labels_label label ON label.label_set_id = %s AND label.ordinal = asked.ordinal
             WHERE label.source IS NOT NULL
             """,
             ["{" + ",".join(map(str, ordinals.tolist())) + "}", set_id],
         )
-        values[np.searchsorted(ordinals, found)] = stated
-    return ordinals, values
+        at = np.searchsorted(ordinals, rows["ordinal"])
+        values[at], sources[at] = rows["value"], rows["source"]
+    sources[values == 0] = 0
+    return values, sources
 
 
 def counts_by_class(label_set: LabelSet, n_objects: int) -> dict[str, int]:
@@ -135,7 +219,8 @@ def describe_action(action: LabelAction | None) -> dict[str, Any] | None:
     if action is None:
         return None
     what = action.label_class.name if action.label_class else "no class"
-    return {"action_id": action.pk, "text": f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}"}
+    how = " by sample" if action.provenance == LabelAction.Provenance.SAMPLED else ""
+    return {"action_id": action.pk, "text": f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"}
 
 
 def current_session(label_set: LabelSet, rater: User) -> LabelingSession | None:
@@ -151,8 +236,21 @@ def session_state(session: LabelingSession | None) -> Mapping[str, Any] | None:
 
 def stated_labels(project: Project) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """What is known about every object of the project, as `labels_with_sources` of the shared set gives it. This is what
-    models learn from, what the pages show, and what an export writes where no set is asked for."""
+    the pages show, and what an export writes where no set is asked for."""
     return labels_with_sources(shared_label_set(project), project.n_objects)
+
+
+def labels_to_learn_from(project: Project) -> NDArray[np.uint8]:
+    """The stated class value of every object, uint8 (n_objects,), but 0 where nobody saw the patch.
+
+    Models neither learn from labels that were accepted by sample nor are measured on them. Mostly such a label repeats
+    what the model said, so it teaches nothing new; its few errors are the model's own, and often all of one rare class,
+    which learning would make harder to find (Arazo et al., "Pseudo-labeling and confirmation bias", 2020); and an accuracy
+    measured on them would be the model's agreement with itself. The inspected ones are seen labels like any other.
+    """
+    values, sources = stated_labels(project)
+    values[accepted_unseen(sample_claims(shared_label_set(project)), np.arange(len(values)), sources)] = 0
+    return values
 
 
 def labels_with_sources(label_set: LabelSet, n_objects: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -66,7 +66,7 @@ def label_objects(
     """
     if label_class is not None and label_class.project_id != label_set.project_id:
         raise LabelError("this class belongs to another project")
-    unique = _checked(ordinals, label_set.project)
+    unique = checked_ordinals(ordinals, label_set.project)
     value = label_class.value if label_class else 0
     return _act(
         label_set=label_set,
@@ -90,7 +90,7 @@ def import_label_values(
 ) -> LabelAction:
     """State a class value (n,) for each ordinal (n,), as a file says. One action for the whole file."""
     unique, first = np.unique(ordinals, return_index=True)
-    _checked(unique, label_set.project)
+    checked_ordinals(unique, label_set.project)
     return _act(
         label_set=label_set,
         actor=actor,
@@ -123,7 +123,7 @@ def _revert(
     client_key: UUID | None,
 ) -> LabelAction:
     with transaction.atomic():
-        _lock_chain(label_set.project_id)  # two quick presses of Z undo two gestures, not one twice
+        lock_chain(label_set.project_id)  # two quick presses of Z undo two gestures, not one twice
         if sent_before := _sent_before(label_set, actor, kind, client_key):
             return sent_before
         target = find(label_set, actor)
@@ -143,7 +143,8 @@ def _revert(
         )
 
 
-def _checked(ordinals: NDArray[np.uint32], project: Project) -> NDArray[np.uint32]:
+def checked_ordinals(ordinals: NDArray[np.uint32], project: Project) -> NDArray[np.uint32]:
+    """Each ordinal once, ascending. Raises LabelError for none at all, and for one that the project does not have."""
     unique = np.unique(ordinals)
     if not len(unique):
         raise LabelError("no objects were given")
@@ -165,7 +166,7 @@ def _act(
     undoes: LabelAction | None = None,
 ) -> LabelAction:
     """Lock the chain, change the labels, write the action and move the chain's head."""
-    sequence, previous_hash, action_id = _lock_chain(label_set.project_id)
+    sequence, previous_hash, action_id = lock_chain(label_set.project_id)
     if sent_before := _sent_before(label_set, actor, kind, gesture.client_key):
         return sent_before
     changed = change(action_id)
@@ -225,7 +226,11 @@ def _sent_before(
     return sent
 
 
-def _lock_chain(project_id: int) -> tuple[int, str, int]:
+def lock_chain(project_id: int) -> tuple[int, str, int]:
+    """Put everybody else's gestures in this project off until the transaction ends.
+
+    Returns the chain's sequence and hash, and an id for the next action.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT sequence, hash, nextval(pg_get_serial_sequence('labels_labelaction', 'id'))"

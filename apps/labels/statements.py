@@ -47,6 +47,10 @@ _ASSIGN = _STATE.format(
             WHERE label_set_id = %(label_set)s AND ordinal = asked.ordinal LIMIT 1
         ) label ON true
         WHERE coalesce(label.value, 0) <> asked.value
+           OR asked.value > 0 AND label.source IN (
+                SELECT id FROM labels_labelaction
+                WHERE label_set_id = %(label_set)s AND provenance = 'sampled' AND kind = 'label'
+              )
            OR asked.value = 0 AND label.source IS NULL AND EXISTS (
                 SELECT FROM labels_label imported
                 WHERE imported.label_set_id = ANY(%(beneath)s) AND imported.ordinal = asked.ordinal
@@ -90,7 +94,8 @@ def assign(
     values: NDArray[np.uint8],
     beneath: Sequence[int] = (),
 ) -> Changed:
-    """Give each ordinal (n,) its class value (n,); objects that have it already do not change.
+    """Give each ordinal (n,) its class value (n,); objects that have it already do not change, but for those
+    that were accepted by sample: who labels them by hand has seen them.
 
     `beneath` are the label sets whose labels show where this one has none: taking a label away is a change where one
     of them has a label, too.
@@ -147,7 +152,9 @@ def read_sources(sql: str, parameters: Sequence[Any]) -> NDArray[Any]:
 
 
 def _read(sql: str, parameters: Sequence[Any], row: np.dtype[Any]) -> NDArray[Any]:
-    # Binary COPY gives a million rows in half a second, where fetching tuples takes several.
-    with connection.cursor() as cursor, cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT binary)", parameters) as copy:
+    # Binary COPY gives a million rows in half a second, where fetching tuples takes several. Django's cursor that logs
+    # (DEBUG, and tests that count statements) copies without parameters only.
+    query = connection.ops.compose_sql(sql, parameters)  # type: ignore[attr-defined]
+    with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
         content = b"".join(bytes(block) for block in copy)
     return np.frombuffer(content[_COPY_HEADER_BYTES : len(content) - _COPY_TRAILER_BYTES], row)

@@ -20,7 +20,7 @@ from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.train import TrainResult, train_model
 from apps.engine.predict import draw_held_out, fit_head
 from apps.engine.reduce import reduce_to_plot
-from apps.labels.selectors import shared_label_set, shown_revision, stated_labels
+from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.events import EmbeddingReady
 from apps.models.models import Embedding, ModelVersion, TrainingRun
 from apps.models.selectors import coordinates, latest_embedding, latest_model_version, model_folder
@@ -100,7 +100,7 @@ def _compute(project: Project, params: dict[str, Any], work: Path, report: Repor
     patches = patch_reader(project)
     # The revision first: a label that comes in between is learned from once more, rather than never.
     label_revision = shown_revision(shared_label_set(project))
-    values, _ = stated_labels(project)
+    values = labels_to_learn_from(project)
     n = len(patches)
     # The network must not see the labels that its quality is measured on.
     held_out = draw_held_out(values, seed=SEED)

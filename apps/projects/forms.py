@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from apps.accounts.models import User
-from apps.projects.models import Project
+from apps.projects.models import MAX_SAMPLED_ERROR, MIN_SAMPLED_ERROR, Project
 from apps.projects.permissions import Permission, ProjectRole
 from apps.projects.selectors import people_to_add
 from apps.projects.services import MAX_SIZE_PX, MIN_SIZE_PX, class_name_fault
@@ -27,6 +27,7 @@ PERMISSION_TEXT = {
     Permission.EDIT_PROJECT: "change classes and settings",
     Permission.MANAGE_MEMBERS: "manage members",
     Permission.VIEW_AUDIT: "read the audit trail",
+    Permission.ALLOW_SAMPLED: "allow sampled acceptance",
 }
 ROLE_CHOICES = [(role.value, f"{role.label}: {ROLE_HELP[role]}") for role in ProjectRole]
 
@@ -66,6 +67,17 @@ class NewProjectForm(ProjectForm):
         if faults := [fault for name in names if (fault := class_name_fault(name))]:
             raise forms.ValidationError(faults)
         return names
+
+
+class SampledAcceptanceForm(forms.Form):
+    allowed = forms.BooleanField(label="Allow labels by sample in this project", required=False)
+    max_error_percent = forms.FloatField(
+        label="Largest error, %",
+        min_value=100 * MIN_SAMPLED_ERROR,
+        max_value=100 * MAX_SAMPLED_ERROR,
+        help_text="What a clean sample must exclude at 95 % confidence. 2 % takes a look at 150 patches, 5 % at 60.",
+        widget=forms.NumberInput(attrs={"step": "0.1"}),
+    )
 
 
 class LabelClassForm(forms.Form):

@@ -8,6 +8,7 @@ from apps.accounts.models import Organization, User
 from apps.projects.permissions import ProjectRole
 from apps.projects.querysets import ProjectQuerySet
 
+MIN_SAMPLED_ERROR, MAX_SAMPLED_ERROR = 0.005, 0.1  # shares of wrong labels
 MAX_LABEL_CLASSES = 254  # a class value travels as one byte; 0 is "none"
 
 
@@ -22,6 +23,11 @@ class Project(models.Model):
         default=64, validators=[MinValueValidator(16), MaxValueValidator(512)]
     )
     approach = models.CharField(max_length=60, default="simclr")
+    # Whether a whole selection may be labeled after a look at a random sample, and the error that the sample must exclude.
+    allows_sampled = models.BooleanField(default=False)
+    max_sampled_error = models.FloatField(
+        default=0.02, validators=[MinValueValidator(MIN_SAMPLED_ERROR), MaxValueValidator(MAX_SAMPLED_ERROR)]
+    )
     n_objects = models.PositiveIntegerField(default=0)  # ordinals are 0..n_objects-1, without gaps
     created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -25,6 +25,7 @@ class Permission(StrEnum):
     EDIT_PROJECT = "project.edit"
     MANAGE_MEMBERS = "members.manage"
     VIEW_AUDIT = "audit.view"
+    ALLOW_SAMPLED = "sampled.allow"
 
 
 EVERYTHING = frozenset(Permission)

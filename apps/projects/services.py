@@ -100,6 +100,22 @@ def update_project(
 
 
 @transaction.atomic
+def allow_sampled_acceptance(*, project: Project, allowed: bool, max_error: float, changed_by: User) -> Project:
+    """Switch sampled acceptance on or off, and say which share of wrong labels a sample must exclude (0.005 to 0.1)."""
+    project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    values: dict[str, object] = {"allows_sampled": allowed, "max_sampled_error": round(max_error, 4)}
+    changes = {key: [getattr(project, key), value] for key, value in values.items() if getattr(project, key) != value}
+    if not changes:
+        return project
+    for key in changes:
+        setattr(project, key, values[key])
+    project.full_clean()
+    project.save(update_fields=list(changes))
+    _record(project, changed_by, "project.sampled", f"project {project.name}", changes=changes)
+    return project
+
+
+@transaction.atomic
 def add_label_class(
     *,
     project: Project,

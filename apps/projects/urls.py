@@ -8,6 +8,7 @@ urlpatterns = [
     path("", views.project_list, name="project_list"),
     path("organizations/<int:organization_id>/projects/new/", views.project_create, name="project_create"),
     path(f"{_PROJECT}settings/", views.project_settings, name="project_settings"),
+    path(f"{_PROJECT}settings/sampled/", views.project_sampled, name="project_sampled"),
     path(f"{_PROJECT}classes/", views.label_class_add, name="label_class_add"),
     path(f"{_PROJECT}classes/<int:value>/", views.label_class_edit, name="label_class_edit"),
     path(f"{_PROJECT}members/", views.project_member_list, name="project_members"),

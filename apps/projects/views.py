@@ -26,6 +26,7 @@ from apps.projects.forms import (
     NewMemberForm,
     NewProjectForm,
     ProjectForm,
+    SampledAcceptanceForm,
 )
 from apps.projects.jobs import cancel_job
 from apps.projects.models import LabelClass, Project
@@ -45,6 +46,7 @@ from apps.projects.services import (
     PALETTE,
     add_label_class,
     add_project_member,
+    allow_sampled_acceptance,
     create_project,
     remove_project_member,
     update_label_class,
@@ -99,6 +101,25 @@ def project_settings(request: AuthenticatedRequest, project_id: int) -> HttpResp
             messages.success(request, "The settings are saved.")
             return redirect("project_settings", project.pk)
     return _render_settings(request, project, form=form)
+
+
+@login_required
+@require_POST
+def project_sampled(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    """Allow labels by sample, or stop allowing them."""
+    project = get_project_for_user(request.user, project_id, needs=Permission.ALLOW_SAMPLED)
+    form = SampledAcceptanceForm(request.POST, auto_id="sampled_%s")
+    if form.is_valid():
+        project = allow_sampled_acceptance(
+            project=project,
+            allowed=form.cleaned_data["allowed"],
+            max_error=form.cleaned_data["max_error_percent"] / 100,
+            changed_by=request.user,
+        )
+        state = "allowed" if project.allows_sampled else "not allowed"
+        messages.success(request, f"Labels by sample are {state} in this project.")
+        return redirect("project_settings", project.pk)
+    return _render_settings(request, project, sampled_form=form)
 
 
 @login_required
@@ -286,6 +307,7 @@ def _render_settings(
     *,
     form: ProjectForm | None = None,
     new_class_form: LabelClassForm | None = None,
+    sampled_form: SampledAcceptanceForm | None = None,
 ) -> HttpResponse:
     fields = ("name", "description", "patch_size_px", "encoder_size_px")
     next_color = PALETTE[highest_class_value(project) % len(PALETTE)]
@@ -296,10 +318,15 @@ def _render_settings(
         {
             "form": form or ProjectForm(initial={field: getattr(project, field) for field in fields}),
             "new_class_form": new_class_form or LabelClassForm(initial={"color": next_color}, auto_id="new_%s"),
+            "sampled_form": sampled_form
+            or SampledAcceptanceForm(
+                initial={"allowed": project.allows_sampled, "max_error_percent": 100 * project.max_sampled_error},
+                auto_id="sampled_%s",
+            ),
             "label_classes": label_classes_of(project),
             "tab": "settings",
         },
-        status=max(_status_of(form), _status_of(new_class_form)),
+        status=max(_status_of(form), _status_of(new_class_form), _status_of(sampled_form)),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,24 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.accounts.models import User
 from apps.audit.services import record
-from apps.common.api import read_ordinals
+from apps.common.api import read_ordinals, read_payload
 from apps.common.requests import ApiRequest
+from apps.labels import acceptance
+from apps.labels.api import SelectionField, action_result, get_label_set_for_user
+from apps.labels.models import StratumSample
 from apps.labels.selectors import label_sets_visible_to
+from apps.labels.services import LabelError
+from apps.models.selectors import latest_embedding
 from apps.models.services import IterationRefused, start_iteration
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.jobs import cancel_job, job_state
-from apps.projects.models import Job
+from apps.projects.models import Job, Project
 from apps.projects.permissions import Permission
 from apps.workspace import selectors
 from apps.workspace.services import start_export
@@ -130,11 +136,145 @@ class CancelJob(APIView):
         return Response(job_state(job))
 
 
+class Samples(APIView):
+    """Draw a random sample of a selection, to accept all of it for one class."""
+
+    class Input(serializers.Serializer[Any]):
+        class_value = serializers.IntegerField()
+        selection = SelectionField(default=dict)
+        client_key = serializers.UUIDField(required=False)
+
+    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, label_set_id: int) -> Response:
+        label_set = get_label_set_for_user(request.user, label_set_id, needs=Permission.LABEL)
+        serializer = self.Input(data=read_payload(request, "sample"))
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        label_class = label_set.project.label_classes.filter(value=asked["class_value"]).first()
+        if label_class is None:
+            raise ValidationError({"detail": f"the project has no class {asked['class_value']}"})
+        with answering_sample_errors():
+            sample = acceptance.draw_sample(
+                label_set=label_set,
+                label_class=label_class,
+                ordinals=read_ordinals(request),
+                drawn_by=request.user,
+                embedding=newest_map(label_set.project),
+                selection=asked["selection"],
+                client_key=asked.get("client_key"),
+            )
+        return Response(_judged(sample), status.HTTP_201_CREATED)
+
+
+@contextmanager
+def answering_sample_errors() -> Iterator[None]:
+    """403 where the project does not allow it, 409 where the sample is closed, 400 for all else that makes no sense."""
+    try:
+        yield
+    except acceptance.SampleNotAllowed as error:
+        raise PermissionDenied(str(error)) from error
+    except acceptance.SampleClosed as error:
+        raise Conflict(str(error)) from error
+    except LabelError as error:
+        raise ValidationError({"detail": str(error)}) from error
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+
+
+def newest_map(project: Project) -> int | None:
+    """Its number; None before the first."""
+    embedding = latest_embedding(project)
+    return embedding.number if embedding else None
+
+
+def get_sample_for_user(user: User, sample_id: int, *, needs: Permission) -> StratumSample:
+    """The user's own sample, if they may do `needs` in its project; another one's is not there."""
+    found = StratumSample.objects.select_related("label_set__project", "project", "label_class")
+    sample = get_object_or_404(found, pk=sample_id)
+    get_project_for_user(user, sample.project_id, needs=needs)
+    if sample.drawn_by_id != user.pk:
+        raise Http404("no such sample")
+    return sample
+
+
+def _judged(sample: StratumSample) -> dict[str, Any]:
+    is_open = sample.state == StratumSample.State.OPEN
+    verdict = acceptance.judge(sample, newest_map(sample.project)) if is_open else None
+    return selectors.sample_state(sample, verdict)
+
+
+class SampleDetail(APIView):
+    """One's sample: which objects are in it, in which order, and how it stands."""
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, sample_id: int) -> Response:
+        return Response(_judged(get_sample_for_user(request.user, sample_id, needs=Permission.VIEW)))
+
+
+class SampleMarks(APIView):
+    """Say which of the sampled objects are wrong: all of them, each time."""
+
+    class Input(serializers.Serializer[Any]):
+        wrong = serializers.ListField(child=serializers.IntegerField(min_value=0), max_length=100_000)
+
+    @extend_schema(request=Input, responses={200: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, sample_id: int) -> Response:
+        sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        with answering_sample_errors():
+            sample = acceptance.mark_wrong(sample=sample, wrong=serializer.validated_data["wrong"])
+        return Response(_judged(sample))
+
+
+class SampleAcceptance(APIView):
+    """Label the whole selection: the explicit gesture, with the numbers that the user was shown."""
+
+    class Input(serializers.Serializer[Any]):
+        size = serializers.IntegerField(min_value=1)
+        seen = serializers.IntegerField(min_value=0)
+
+    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, sample_id: int) -> Response:
+        sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked, newest = serializer.validated_data, newest_map(sample.project)
+        with answering_sample_errors():
+            sample = acceptance.accept_sample(sample=sample, size=asked["size"], seen=asked["seen"], embedding=newest)
+        if sample.action is None:
+            verdict = acceptance.judge(sample, newest)
+            detail = _why_not(len(verdict.wrong), sample.n, verdict.stale)
+            state = selectors.sample_state(sample, verdict)
+            return Response({"detail": detail, "sample": state}, status.HTTP_409_CONFLICT)
+        label_set = sample.label_set
+        label_set.refresh_from_db(fields=["counts", "revision"])
+        return Response(action_result(sample.action, label_set, request.user), status.HTTP_201_CREATED)
+
+
+def _why_not(n_wrong: int, n: int, stale: str) -> str:
+    if n_wrong:
+        return f"{n_wrong:,} of {n:,} are wrong: split the selection, or review it by exception"
+    return f"not accepted, because {stale}: draw a new sample"
+
+
+class SampleEnd(APIView):
+    """Leave a sample without accepting the selection."""
+
+    @extend_schema(request=None, responses={200: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, sample_id: int) -> Response:
+        sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)
+        return Response(selectors.sample_state(acceptance.end_sample(sample=sample), None))
+
+
 class Exports(APIView):
     """Write a label set as masks and tables, in the background."""
 
     class Input(serializers.Serializer[Any]):
         label_set = serializers.IntegerField(required=False, allow_null=True)
+        without_sampled = serializers.BooleanField(default=False)
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, project_id: int) -> Response:
@@ -144,7 +284,12 @@ class Exports(APIView):
         visible = label_sets_visible_to(request.user, project)
         asked = serializer.validated_data.get("label_set")
         label_set = get_object_or_404(visible, pk=asked) if asked else None
-        job = start_export(project=project, label_set=label_set, requested_by=request.user)
+        job = start_export(
+            project=project,
+            label_set=label_set,
+            without_sampled=serializer.validated_data["without_sampled"],
+            requested_by=request.user,
+        )
         return Response(job_state(job), status.HTTP_201_CREATED)
 
 

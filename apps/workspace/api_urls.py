@@ -9,6 +9,11 @@ urlpatterns = [
     path("projects/<int:project_id>/jobs", api.Jobs.as_view(), name="api_jobs"),
     path("jobs/<int:job_id>", api.JobDetail.as_view(), name="api_job"),
     path("jobs/<int:job_id>/cancel", api.CancelJob.as_view(), name="api_cancel_job"),
+    path("label-sets/<int:label_set_id>/samples", api.Samples.as_view(), name="samples"),
+    path("samples/<int:sample_id>", api.SampleDetail.as_view(), name="sample"),
+    path("samples/<int:sample_id>/wrong", api.SampleMarks.as_view(), name="sample_wrong"),
+    path("samples/<int:sample_id>/accept", api.SampleAcceptance.as_view(), name="sample_accept"),
+    path("samples/<int:sample_id>/end", api.SampleEnd.as_view(), name="sample_end"),
     path("projects/<int:project_id>/exports", api.Exports.as_view(), name="api_exports"),
     path("exports/<int:job_id>/download", api.ExportDownload.as_view(), name="export_download"),
 ]

@@ -26,7 +26,14 @@ from apps.engine.render import (
 from apps.engine.tables import ObjectRow, write_objects_csv
 from apps.images.models import Image
 from apps.labels.models import LabelAction, LabelSet
-from apps.labels.selectors import labels_with_sources, stated_labels
+from apps.labels.selectors import (
+    SampleClaim,
+    accepted_unseen,
+    labels_with_sources,
+    provenance_of,
+    sample_claims,
+    shared_label_set,
+)
 from apps.models.selectors import Predictions, current_predictions
 from apps.objects.models import HistoObject
 from apps.objects.selectors import stored_image
@@ -43,7 +50,7 @@ def export_job(job: Job, report: Report) -> dict[str, Any]:
     archive = export_archive(job)
     with tempfile.TemporaryDirectory(dir=folder(project, "work"), prefix=f"job-{job.pk}-") as work:
         report.stage("writing masks", start=0.0, end=0.9)
-        content = _content(project, label_set)
+        content = _content(project, label_set, without_sampled=bool(job.params.get("without_sampled")))
         _write(project, content, Path(work), report.progress)
         report.stage("packing", start=0.9, end=1.0)
         with replacing(archive) as file:
@@ -64,6 +71,9 @@ class _Content:
     classes: dict[int, LabelClass]
     values: NDArray[np.uint8]
     sources: NDArray[np.int64]
+    unseen: NDArray[np.bool_]
+    """Labels that were accepted by sample."""
+    claims: dict[int, SampleClaim]
     actions: dict[int, LabelAction]
     predictions: Predictions
 
@@ -72,18 +82,25 @@ class _Content:
             "images": len(self.images),
             "objects": len(self.values),
             "labeled": int((self.values > 0).sum()),
+            "by_sample": int((self.unseen & (self.values > 0)).sum()),
         }
 
 
 def export_labels(
-    *, project: Project, label_set: LabelSet | None, target: Path, on_progress: Callable[[str, float, str], None]
+    *,
+    project: Project,
+    label_set: LabelSet | None,
+    target: Path,
+    on_progress: Callable[[str, float, str], None],
+    without_sampled: bool = False,
 ) -> dict[str, Any]:
     """Write class_masks/, color_masks/, instance_masks/, legend.csv and objects.csv into the folder `target`.
 
-    `label_set` None: everything stated about the project's objects (see `stated_labels`). Files of these names in
+    `label_set` None: everything stated about the project's objects (see `stated_labels`). `without_sampled`: labels
+    that were accepted by sample, their patches unseen, are left out. Files of these names in
     `target` are replaced when all of them are written; a fault before that leaves them as they were.
     """
-    content = _content(project, label_set)
+    content = _content(project, label_set, without_sampled=without_sampled)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as work:
         _write(project, content, Path(work), on_progress)
@@ -95,13 +112,20 @@ def export_labels(
     return content.summary()
 
 
-def _content(project: Project, label_set: LabelSet | None) -> _Content:
-    values, sources = labels_with_sources(label_set, project.n_objects) if label_set else stated_labels(project)
+def _content(project: Project, label_set: LabelSet | None, *, without_sampled: bool) -> _Content:
+    label_set = label_set or shared_label_set(project)
+    values, sources = labels_with_sources(label_set, project.n_objects)
+    claims = sample_claims(label_set)
+    unseen = accepted_unseen(claims, np.arange(project.n_objects), sources)
+    if without_sampled:
+        values[unseen] = sources[unseen] = 0
     return _Content(
         images=list(project.images.all()),
         classes={label_class.value: label_class for label_class in project.label_classes.all()},
         values=values,
         sources=sources,
+        unseen=unseen,
+        claims=claims,
         actions=LabelAction.objects.select_related("actor").in_bulk(np.unique(sources[sources > 0]).tolist()),
         predictions=current_predictions(project),
     )
@@ -164,7 +188,9 @@ def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
         for histo_object in _objects(project, image):
             ordinal = histo_object.ordinal
             label_class = content.classes.get(int(content.values[ordinal]))
-            action = content.actions.get(int(content.sources[ordinal]))
+            source = int(content.sources[ordinal])
+            action = content.actions.get(source)
+            claim = content.claims.get(source) if content.unseen[ordinal] else None
             predicted = content.classes.get(int(content.predictions.classes[ordinal]))
             yield ObjectRow(
                 image=image.name,
@@ -174,7 +200,10 @@ def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
                 column=histo_object.column,
                 class_name=label_class.name if label_class else "",
                 class_value=label_class.value if label_class else None,
-                provenance=action.provenance if action else "",
+                provenance=provenance_of(action, claim) if action else "",
+                sample_n=claim.n if claim else None,
+                sample_size=claim.size if claim else None,
+                error_bound=claim.bound if claim else None,
                 labeled_by=(action.actor.email if action.actor else "import") if action else "",
                 labeled_at=action.at.isoformat() if action else "",
                 prediction=predicted.name if predicted else "",

@@ -7,14 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
-from apps.labels.models import LabelAction, LabelSet
+from apps.labels.acceptance import Verdict, stated
+from apps.labels.models import Label, LabelAction, LabelSet, StratumSample
 from apps.labels.selectors import (
+    claim_of,
     counts_by_class,
     current_session,
     describe_action,
     label_sets_visible_to,
     last_redoable,
     last_undoable,
+    open_sample,
+    provenance_of,
+    sampled_counts,
     session_state,
     shown_revision,
     stated_label,
@@ -43,6 +48,7 @@ def workspace_state(project: Project, user: User) -> dict[str, Any]:
     embedding = latest_embedding(project)
     predicted = current_prediction_set(project)
     jobs = list(project.jobs.select_related("requested_by")[:RECENT_JOBS])
+    sample = open_sample(project, user)
     active = project.jobs.filter(state__in=["queued", "running"]).exclude(pk__in=[job.pk for job in jobs])
     return {
         "project": {
@@ -61,10 +67,32 @@ def workspace_state(project: Project, user: User) -> dict[str, Any]:
         "predictions": prediction_state(predicted) if predicted else None,
         "jobs": [job_state(job) for job in [*active, *jobs]],
         "counts": counts_by_class(label_set, project.n_objects),
+        "counts_sampled": sampled_counts(label_set),
+        "sampled": {
+            "allowed": project.allows_sampled,
+            "max_error": project.max_sampled_error,
+            "open_sample": sample.pk if sample else None,
+        },
         "session": session_state(current_session(label_set, user)),
         "permissions": sorted(permissions_of(user, project)),
         "undo": describe_action(last_undoable(label_set, user)),
         "redo": describe_action(last_redoable(label_set, user)),
+    }
+
+
+def sample_state(sample: StratumSample, verdict: Verdict | None) -> dict[str, Any]:
+    """A sample as its user is told of it; `verdict` where it is open, or was refused a moment ago."""
+    claim = stated(sample)
+    return {
+        "id": sample.pk,
+        "state": sample.state,
+        "class_value": sample.label_class.value,
+        "ordinals": sample.drawn,
+        "marked": sample.wrong,
+        "started_at": sample.started_at.isoformat(),
+        "wrong": verdict.wrong.tolist() if verdict else [],
+        "stale": verdict.stale if verdict else "",
+        **{key: claim[key] for key in ("n", "size", "max_error", "bound", "confidence", "attempt")},
     }
 
 
@@ -103,13 +131,21 @@ def object_detail(project: Project, ordinal: int, user: User) -> dict[str, Any]:
         "outline": outline_in_image(histo_object),
         "prediction": int(predicted.classes[ordinal]) or None,
         "confidence": round(int(predicted.confidence[ordinal]) / 255, 3),
-        "label": {
-            "class_value": label.value,
-            "by": str(source.actor) if source.actor else None,
-            "at": source.at.isoformat(),
-            "provenance": source.provenance,
-        }
-        if label and source
+        "label": _label_state(label, source) if label and source else None,
+    }
+
+
+def _label_state(label: Label, source: LabelAction) -> dict[str, Any]:
+    claim = claim_of(source.selection["sample"]) if source.provenance == LabelAction.Provenance.SAMPLED else None
+    if claim is not None and label.ordinal in claim.inspected:
+        claim = None  # seen in the sample
+    return {
+        "class_value": label.value,
+        "by": str(source.actor) if source.actor else None,
+        "at": source.at.isoformat(),
+        "provenance": provenance_of(source, claim),
+        "sample": {"n": claim.n, "size": claim.size, "bound": claim.bound, "confidence": claim.confidence}
+        if claim
         else None,
     }
 

@@ -6,13 +6,16 @@ from apps.projects.jobs import start_job
 from apps.projects.models import Job, Project
 
 
-def start_export(*, project: Project, label_set: LabelSet | None, requested_by: User | None) -> Job:
-    """Queue an export as masks and tables: of one label set, or of everything stated about the project's objects."""
+def start_export(
+    *, project: Project, label_set: LabelSet | None, requested_by: User | None, without_sampled: bool = False
+) -> Job:
+    """Queue an export as masks and tables: of one label set, or of everything stated about the project's objects; with
+    `without_sampled`, of the labels whose patches somebody saw."""
     return start_job(
         project=project,
         kind="export",
         task="apps.workspace.tasks.export_labels",
         queue="cpu",
         requested_by=requested_by,
-        params={"label_set": label_set.pk if label_set else None},
+        params={"label_set": label_set.pk if label_set else None, "without_sampled": without_sampled},
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from django.apps import apps as registry
 from django.contrib.admindocs.views import simplify_regex
@@ -21,9 +22,11 @@ from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
+from apps.common.packing import pack_ordinals
 from apps.images.models import Image, Upload, UploadedFile
-from apps.labels.models import LabelSet
+from apps.labels.models import LabelSet, StratumSample
 from apps.models.models import Embedding, ModelVersion
 from apps.projects.models import Job
 
@@ -153,6 +156,19 @@ def identifiers(world: World) -> dict[str, int]:
         dimension=8,
         model_version=ModelVersion.objects.create(project=project, number=1, approach="simclr"),
     )
+    sample = StratumSample.objects.create(
+        project=project,
+        label_set=label_set,
+        label_class=project.label_classes.get(value=1),
+        drawn_by=owner,
+        stratum=pack_ordinals(np.array([0], np.uint32)),
+        drawn=[0],
+        size=1,
+        max_error=0.02,
+        attempt=1,
+        seed=0,
+        started_at=timezone.now(),
+    )
     member = project.members.exclude(user=owner).first()
     assert member is not None
     return {
@@ -165,6 +181,7 @@ def identifiers(world: World) -> dict[str, int]:
         "file_id": uploaded.pk,
         "image_id": image.pk,
         "label_set_id": label_set.pk,
+        "sample_id": sample.pk,
         "number": embedding.number,
         "ordinal": 0,
     }

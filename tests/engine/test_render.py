@@ -85,14 +85,31 @@ def test_objects_csv_is_written_and_read_again_as_classes_and_points(tmp_path: P
     path = tmp_path / "objects.csv"
     column = float(np.float32(12345.678))
     rows = [
-        ObjectRow("a.png", 0, 9, 1.5, column, "tumor", 1, "bulk", "rater@x", "2026-01-01T00:00:00Z", "other", 0.91234),
-        ObjectRow("a.png", 1, 4, 2, 3, "", None, "", "", "", "", None),
+        ObjectRow(
+            "a.png",
+            0,
+            9,
+            1.5,
+            column,
+            "tumor",
+            1,
+            "sampled",
+            149,
+            12400,
+            0.019877,
+            "rater@x",
+            "2026-01-01T00:00:00Z",
+            "other",
+            0.91234,
+        ),
+        ObjectRow("a.png", 1, 4, 2, 3, "", None, "", None, None, None, "", "", "", None),
     ]
     assert write_objects_csv(path, iter(rows)) == 2
     with path.open(newline="") as file:
         read = list(csv.DictReader(file))
     assert list(read[0]) == [*ObjectRow._fields]
     assert read[0]["confidence"] == "0.9123"
+    assert (read[0]["sample_n"], read[0]["sample_size"], read[0]["error_bound"]) == ("149", "12400", "0.019877")
     assert read[1]["class_value"] == ""
     classes = read_classes(path)
     assert (classes.image, classes.class_name, classes.n_without_class) == (["a.png"], ["tumor"], 1)

@@ -186,7 +186,7 @@ def test_changes_since_a_revision_are_each_object_once_with_its_class_now(world,
     revision = label_set.revision
     label(world, label_set, 2, [2])
     label(world, label_set, 0, [2, 3])
-    ordinals, changed = selectors.changes_since(label_set, revision)
+    ordinals, changed, _ = selectors.changes_since(label_set, revision)
     assert dict(zip(ordinals.tolist(), changed.tolist(), strict=True)) == {2: 0, 3: 0}
 
 
@@ -307,7 +307,7 @@ def test_an_import_is_among_the_changes_of_the_shared_set(world, label_set):
         reason="x.csv",
     )
     assert selectors.shown_revision(label_set) > revision
-    ordinals, changed = selectors.changes_since(label_set, revision)
+    ordinals, changed, _ = selectors.changes_since(label_set, revision)
     assert dict(zip(ordinals.tolist(), changed.tolist(), strict=True)) == {2: 2, 3: 1}
 
 

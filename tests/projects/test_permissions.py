@@ -41,6 +41,7 @@ GET  project_audit          2 2 F F F 2 4 4
 GET  upload_detail          2 2 2 F F F 4 4
 GET  upload_review          2 2 2 F F F 4 4
 POST project_settings       U U F F F F 4 4
+POST project_sampled        U U F F F F 4 4
 POST label_class_add        U U F F F F 4 4
 POST project_members        U U F F F F 4 4
 POST project_member_edit    U U F F F F 4 4

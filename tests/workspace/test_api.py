@@ -88,16 +88,16 @@ def test_labeling_undoing_and_reading_the_labels(world, rater, objects):
 
     buffer = content(rater.get(f"/api/v1/label-sets/{label_set.pk}/classes"))
     magic, n, revision = struct.unpack("<4sII", buffer[:12])
-    assert (magic, n, revision) == (b"PSL1", 40, answer["revision"])
-    assert np.flatnonzero(np.frombuffer(buffer[12:], np.uint8)).tolist() == [3, 4, 39]
+    assert (magic, n, revision) == (b"PSL2", 40, answer["revision"])
+    assert np.flatnonzero(np.frombuffer(buffer[12:52], np.uint8)).tolist() == [3, 4, 39]
 
     undone = rater.post(f"/api/v1/label-sets/{label_set.pk}/undo").json()
     assert undone["counts"] == {"0": 40} and undone["redo"]
     changes = content(rater.get(f"/api/v1/label-sets/{label_set.pk}/changes?since={revision}"))
     magic, k, _ = struct.unpack("<4sII", changes[:12])
-    assert (magic, k) == (b"PSC1", 3)
+    assert (magic, k) == (b"PSC2", 3)
     assert np.frombuffer(changes[12:24], "<u4").tolist() == [3, 4, 39]
-    assert changes[24:] == bytes(3)
+    assert changes[24:] == bytes(3 + 1)
     assert rater.post(f"/api/v1/label-sets/{label_set.pk}/undo").status_code == 409
 
 

@@ -35,7 +35,7 @@ describe("the plot buffer", () => {
 
   it("refuses a body that is cut off, or something else", () => {
     expect(() => decodePlot(buffer.slice(0, buffer.byteLength - 1))).toThrow(WireError);
-    expect(() => decodePlot(body("PSL1", Uint32Array.of(0, 0, 0, 0, 0)))).toThrow(/Expected a PSE1/);
+    expect(() => decodePlot(body("PSL2", Uint32Array.of(0, 0, 0, 0, 0)))).toThrow(/Expected a PSE1/);
     expect(() => decodePlot(new ArrayBuffer(0))).toThrow(WireError);
   });
 });
@@ -50,17 +50,19 @@ it("reads predictions with their revision and the embedding they are made from",
 });
 
 it("reads the labels of a label set with their revision", () => {
-  const labels = decodeLabels(body("PSL1", Uint32Array.of(3, 17), Uint8Array.of(0, 254, 1)));
+  const labels = decodeLabels(body("PSL2", Uint32Array.of(3, 17), Uint8Array.of(0, 254, 1, 0b100)));
   expect(labels.revision).toBe(17);
   expect(Array.from(labels.classes)).toEqual([0, 254, 1]);
+  expect(Array.from(labels.unseen)).toEqual([0, 0, 1]);
 });
 
 it("reads changes, also none", () => {
-  const changes = decodeChanges(body("PSC1", Uint32Array.of(2, 9, 70_000, 4), Uint8Array.of(5, 0)));
+  const changes = decodeChanges(body("PSC2", Uint32Array.of(2, 9, 70_000, 4), Uint8Array.of(5, 0, 0b01)));
   expect(changes.revision).toBe(9);
   expect(Array.from(changes.ordinals)).toEqual([70_000, 4]);
   expect(Array.from(changes.classes)).toEqual([5, 0]);
-  expect(decodeChanges(body("PSC1", Uint32Array.of(0, 9))).ordinals.length).toBe(0);
+  expect(Array.from(changes.unseen)).toEqual([1, 0]);
+  expect(decodeChanges(body("PSC2", Uint32Array.of(0, 9))).ordinals.length).toBe(0);
 });
 
 it("reads the image of every object", () => {

@@ -30,12 +30,16 @@ export interface LabelsBuffer {
   readonly revision: number;
   /** (n) class value per ordinal, 0 = unlabeled. */
   readonly classes: Uint8Array;
+  /** (n) 1 = accepted by sample: nobody saw the patch. */
+  readonly unseen: Uint8Array;
 }
 
 export interface ChangesBuffer {
   readonly revision: number;
   readonly ordinals: Uint32Array;
   readonly classes: Uint8Array;
+  /** (k) 1 = accepted by sample: nobody saw the patch. */
+  readonly unseen: Uint8Array;
 }
 
 export class WireError extends Error {}
@@ -88,21 +92,34 @@ export function decodePredictions(buffer: ArrayBuffer): PredictionsBuffer {
 }
 
 export function decodeLabels(buffer: ArrayBuffer): LabelsBuffer {
-  const view = openBody(buffer, "PSL1", 12);
+  const view = openBody(buffer, "PSL2", 12);
   const n = view.getUint32(4, true);
-  checkLength(buffer, 12 + n, "PSL1");
-  return { revision: view.getUint32(8, true), classes: new Uint8Array(buffer, 12, n) };
+  checkLength(buffer, 12 + n + Math.ceil(n / 8), "PSL2");
+  return {
+    revision: view.getUint32(8, true),
+    classes: new Uint8Array(buffer, 12, n),
+    unseen: unpackBits(buffer, 12 + n, n),
+  };
 }
 
 export function decodeChanges(buffer: ArrayBuffer): ChangesBuffer {
-  const view = openBody(buffer, "PSC1", 12);
+  const view = openBody(buffer, "PSC2", 12);
   const k = view.getUint32(4, true);
-  checkLength(buffer, 12 + 5 * k, "PSC1");
+  checkLength(buffer, 12 + 5 * k + Math.ceil(k / 8), "PSC2");
   return {
     revision: view.getUint32(8, true),
     ordinals: new Uint32Array(buffer, 12, k),
     classes: new Uint8Array(buffer, 12 + 4 * k, k),
+    unseen: unpackBits(buffer, 12 + 5 * k, k),
   };
+}
+
+/** (n) bytes 0 or 1 from bits, the lowest first. */
+function unpackBits(buffer: ArrayBuffer, offset: number, n: number): Uint8Array {
+  const bits = new Uint8Array(buffer, offset, Math.ceil(n / 8));
+  const flags = new Uint8Array(n);
+  for (let i = 0; i < n; i++) flags[i] = (bits[i >> 3]! >> (i & 7)) & 1;
+  return flags;
 }
 
 /** (n) image id per ordinal. */

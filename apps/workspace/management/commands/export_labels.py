@@ -18,6 +18,10 @@ class Command(JsonCommand):
         parser.add_argument("folder", type=Path)
         parser.add_argument("--label-set", help="only this label set (default: shared labels before imported ones)")
 
+        parser.add_argument(
+            "--without-sampled", action="store_true", help="leave out labels that were accepted by sample, unseen"
+        )
+
     def run(self, **options: Any) -> dict[str, Any]:
         project = find_project(options["project"])
         label_set = None
@@ -30,6 +34,7 @@ class Command(JsonCommand):
             project=project,
             label_set=label_set,
             target=options["folder"],
+            without_sampled=options["without_sampled"],
             on_progress=self.show_progress,
         )
         return {"project": project.pk, "folder": str(options["folder"]), **result}

@@ -116,7 +116,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
       this.project.applyState(state);
       const labels = await fetchLabels(this.config.api, state.label_set.id, { signal: this.lifetime.signal });
       this.resizeTo(Math.max(state.project.n_objects, labels.classes.length));
-      this.labels.load(labels.classes, labels.revision, this.project.nObjects);
+      this.labels.load(labels, this.project.nObjects);
       this.project.setStatus("ready");
       if (state.embedding !== null) {
         await Promise.all([this.loadEmbedding(state.embedding.number), this.syncPredictions()]);
@@ -661,7 +661,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
     try {
       const since = this.labels.revision;
       const changes = await fetchChanges(this.config.api, labelSet.id, since, { signal: this.lifetime.signal });
-      this.labels.apply(changes.ordinals, changes.classes, Math.max(changes.revision, this.labels.revision));
+      this.labels.apply(changes, Math.max(changes.revision, this.labels.revision));
     } catch (error) {
       if (!this.lifetime.signal.aborted) console.warn("PatchSorter could not fetch label changes:", messageOf(error));
     }

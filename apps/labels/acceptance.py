@@ -1,0 +1,229 @@
+"""Sampled acceptance: a selection is labeled as a whole after a look at a random sample of it, drawn by the server.
+
+The stratum is frozen when the sample is drawn, and what the bound rests on is checked again when it is accepted: nothing in
+the sample is wrong, and neither the map, nor the project's setting, nor a label outside of the sample has changed. Locks are
+taken in one order: the sample, then the chain of actions.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.db import transaction
+from django.utils import timezone
+from numpy.typing import NDArray
+
+from apps.accounts.models import User
+from apps.common.packing import pack_ordinals, unpack_ordinals
+from apps.engine.sampling import draw, error_bound, risk_of_attempt, sample_size
+from apps.labels.models import LabelAction, LabelSet, StratumSample
+from apps.labels.selectors import labels_of, open_sample
+from apps.labels.services import Gesture, LabelError, checked_ordinals, label_objects, lock_chain
+from apps.projects.models import LabelClass, Project
+
+State = StratumSample.State
+SEED_BITS = 53  # what JSON carries exactly
+
+
+class SampleNotAllowed(LabelError):
+    """The project does not allow labels by sample."""
+
+
+class SampleClosed(LabelError):
+    """The sample is no longer open, or another one is."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an open sample stands."""
+
+    wrong: NDArray[np.uint32]
+    """The sampled ordinals that are marked, or labeled as another class by now."""
+    stale: str
+    """Why it can not be accepted whatever is in it, for the user; "" where nothing is in the way."""
+
+
+@transaction.atomic
+def draw_sample(
+    *,
+    label_set: LabelSet,
+    label_class: LabelClass,
+    ordinals: NDArray[np.uint32],
+    drawn_by: User,
+    embedding: int | None,
+    selection: dict[str, Any],
+    client_key: UUID | None = None,
+) -> StratumSample:
+    """Freeze the unlabeled ones of `ordinals` (n,) as a stratum, and draw a sample that bounds its error below the
+    project's limit if all of it is right.
+
+    Raises SampleNotAllowed, SampleClosed where the user has another one open, LabelError where nothing is unlabeled. A
+    repeated `client_key` returns the sample that it made the first time.
+    """
+    lock_chain(label_set.project_id)  # nobody labels in between, and two requests draw one after the other
+    project = Project.objects.get(pk=label_set.project_id)
+    if not project.allows_sampled:
+        raise SampleNotAllowed("labels by sample are not allowed in this project")
+    if label_class.project_id != project.pk:
+        raise LabelError("this class belongs to another project")
+    mine = open_sample(project, drawn_by)
+    if mine is not None:
+        if client_key is not None and mine.client_key == client_key:
+            return mine
+        raise SampleClosed("you have an open sample in this project: go on with it, or end it")
+    unique = checked_ordinals(ordinals, project)
+    values, _ = labels_of(label_set, unique)
+    stratum = unique[values == 0]
+    if not len(stratum):
+        raise LabelError("all of these objects are labeled already")
+    attempt = 1 + _earlier_attempts(label_set, label_class, stratum)
+    seed = secrets.randbits(SEED_BITS)
+    n = sample_size(len(stratum), project.max_sampled_error, risk_of_attempt(attempt))
+    return StratumSample.objects.create(
+        label_set=label_set,
+        project=project,
+        label_class=label_class,
+        drawn_by=drawn_by,
+        client_key=client_key,
+        embedding=embedding,
+        stratum=pack_ordinals(stratum),
+        drawn=stratum[draw(len(stratum), n, seed=seed)].tolist(),
+        size=len(stratum),
+        max_error=project.max_sampled_error,
+        attempt=attempt,
+        seed=seed,
+        selection=selection,
+        started_at=timezone.now(),
+    )
+
+
+def _earlier_attempts(label_set: LabelSet, label_class: LabelClass, stratum: NDArray[np.uint32]) -> int:
+    """How often anybody has sampled much the same objects for this class without success.
+
+    Much the same: more than half of the larger of both. So a selection that was split counts anew, and one that merely lost
+    the patch that was wrong does not.
+    """
+    size = len(stratum)
+    earlier = StratumSample.objects.filter(
+        label_set=label_set,
+        label_class=label_class,
+        state__in=[State.REFUSED, State.ABANDONED],
+        size__gt=size / 2,
+        size__lt=2 * size,
+    )
+    shared = ((other, packed) for other, packed in earlier.values_list("size", "stratum").iterator())
+    return sum(
+        2 * len(np.intersect1d(stratum, unpack_ordinals(packed), assume_unique=True)) > max(size, other)
+        for other, packed in shared
+    )
+
+
+@transaction.atomic
+def mark_wrong(*, sample: StratumSample, wrong: list[int]) -> StratumSample:
+    """Say which of the sampled objects do not belong to the class; takes the place of what was said before."""
+    sample = _locked(sample)
+    if sample.state != State.OPEN:
+        raise SampleClosed("this sample has ended")
+    if foreign := set(wrong) - set(sample.drawn):
+        raise LabelError(f"object {min(foreign)} is not in the sample")
+    sample.wrong = sorted(set(wrong))
+    sample.save(update_fields=["wrong"])
+    return sample
+
+
+@transaction.atomic
+def accept_sample(*, sample: StratumSample, size: int, seen: int, embedding: int | None) -> StratumSample:
+    """Label the whole stratum, in one action, if nothing in its sample is wrong and nothing has changed since.
+
+    `size` and `seen` are what the user was told that they accept, and how many patches were on their screen. Otherwise the
+    sample ends as refused or expired: look at the state that is returned. Sent twice, it is accepted once.
+    Raises LabelError where the numbers are not the sample's, SampleClosed where it ended without being accepted.
+    """
+    sample = _locked(sample)
+    if sample.state == State.ACCEPTED:
+        return sample
+    if sample.state != State.OPEN:
+        raise SampleClosed("this sample has ended")
+    if size != sample.size:
+        raise LabelError(f"the selection has {sample.size:,} objects, not {size:,}")
+    if seen < sample.n:
+        raise LabelError(f"only {seen:,} of the {sample.n:,} patches were looked at")
+    lock_chain(sample.project_id)
+    verdict = judge(sample, embedding)
+    if len(verdict.wrong) or verdict.stale:
+        return _end(sample, State.REFUSED if len(verdict.wrong) else State.EXPIRED)
+    sample.action = label_objects(
+        label_set=sample.label_set,
+        label_class=sample.label_class,
+        ordinals=unpack_ordinals(sample.stratum),
+        actor=sample.drawn_by,
+        gesture=Gesture(
+            provenance=LabelAction.Provenance.SAMPLED,
+            selection={**sample.selection, "sample": stated(sample)},
+        ),
+    )
+    return _end(sample, State.ACCEPTED)
+
+
+@transaction.atomic
+def end_sample(*, sample: StratumSample) -> StratumSample:
+    """Leave a sample without accepting it; labels that were given meanwhile stay. One that has ended stays as it is."""
+    sample = _locked(sample)
+    if sample.state != State.OPEN:
+        return sample
+    lock_chain(sample.project_id)
+    return _end(sample, State.REFUSED if len(judge(sample, sample.embedding).wrong) else State.ABANDONED)
+
+
+def judge(sample: StratumSample, embedding: int | None) -> Verdict:
+    """What an open sample's marks and the labels say now; `embedding` is the number of the newest map."""
+    project = Project.objects.get(pk=sample.project_id)
+    stratum = unpack_ordinals(sample.stratum)
+    values, _ = labels_of(sample.label_set, stratum)
+    drawn, marked = np.isin(stratum, sample.drawn), np.isin(stratum, sample.wrong)
+    right = values == sample.label_class.value
+    wrong = drawn & ~right & (marked | (values > 0))
+    n_labeled = int((~drawn & (values > 0)).sum())
+    if not project.allows_sampled:
+        stale = "labels by sample are not allowed in this project any more"
+    elif sample.max_error > project.max_sampled_error:
+        stale = "the project now asks for a smaller error"
+    elif embedding != sample.embedding:
+        stale = "there is a new map since the sample was drawn"
+    elif n_labeled:
+        objects = "object" if n_labeled == 1 else "objects"
+        stale = f"{n_labeled:,} {objects} of the selection were labeled since the sample was drawn"
+    else:
+        stale = ""
+    return Verdict(wrong=stratum[wrong], stale=stale)
+
+
+def stated(sample: StratumSample) -> dict[str, Any]:
+    """What an accepted sample says, as its action keeps it."""
+    risk = risk_of_attempt(sample.attempt)
+    return {
+        "id": sample.pk,
+        "n": sample.n,
+        "size": sample.size,
+        "max_error": sample.max_error,
+        "bound": round(error_bound(sample.size, sample.n, risk=risk), 6),
+        "confidence": round(float(1 - risk), 6),
+        "attempt": sample.attempt,
+        "seed": sample.seed,
+        "inspected": sorted(sample.drawn),
+    }
+
+
+def _locked(sample: StratumSample) -> StratumSample:
+    found = StratumSample.objects.select_for_update(no_key=True, of=["self"])
+    return found.select_related("label_set__project", "label_class", "drawn_by").get(pk=sample.pk)
+
+
+def _end(sample: StratumSample, state: str) -> StratumSample:
+    sample.state, sample.ended_at = state, timezone.now()
+    sample.save(update_fields=["state", "ended_at", "action"])
+    return sample
