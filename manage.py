@@ -26,7 +26,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
     data = Path(os.environ.get("PATCHSORTER_DATA") or REPOSITORY / "data").expanduser().resolve()
     os.environ["PATCHSORTER_DATA"] = str(data)
-    # umap-learn compiles for up to 40 s; kept here, it does so once and not in every process.
+    # What numba compiles takes up to half a minute; kept here, it does so once and not in every process.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(data / "cache" / "numba"))
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     asks_for_help = command in {"help", "version"} or {"-h", "--help", "--version"} & set(sys.argv)

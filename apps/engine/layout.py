@@ -1,5 +1,7 @@
 """Geometry of plot coordinates without UMAP: alignment to an earlier map, principal components, small fixed layouts."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,8 @@ STEADY_SHARE = 0.7
 # Random small groups that propose an alignment, and the most objects that judge each: together some 20 ms.
 ALIGNMENT_TRIALS = 200
 MOST_JUDGES = 1000
+# Principal directions of more objects are those of an even sample of them.
+MOST_FOR_COMPONENTS = 20_000
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
 
@@ -64,18 +68,21 @@ def _similarity(source: Points, target: Points) -> tuple[Points, Points]:
     return matrix, target_center - source_center @ matrix
 
 
-def principal_components(features: Floats) -> Points:
+def principal_components(features: npt.NDArray[np.floating[Any]]) -> Points:
     """Coordinates (n, 2) along the two directions in which `features` (n, d) differ most; zeros where they do not."""
     points = np.zeros((len(features), 2))
     if len(features) < 2 or features.shape[1] == 0:
         return points
-    centered = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    sample = features[:: -(-len(features) // MOST_FOR_COMPONENTS)].astype(np.float64)
+    center = sample.mean(axis=0)
+    centered = sample - center
     if len(features) <= features.shape[1]:
         values, vectors = np.linalg.eigh(centered @ centered.T)  # (n, n): cheaper, and the same components
         components = vectors * np.sqrt(np.maximum(values, 0))
     else:
         _values, vectors = np.linalg.eigh(centered.T @ centered)
-        components = centered @ vectors[:, -2:]
+        blocks = np.split(features, range(MOST_FOR_COMPONENTS, len(features), MOST_FOR_COMPONENTS))
+        components = np.concatenate([(block - center) @ vectors[:, -2:] for block in blocks])
     for column in range(min(2, components.shape[1])):
         component = components[:, -1 - column]
         # A component's sign is arbitrary; the largest entry decides it, so that it is the same everywhere.

@@ -1,48 +1,52 @@
-"""Features to plot coordinates by UMAP (McInnes, Healy and Melville 2018), started from and aligned to the map before.
+"""Features to plot coordinates: a map that starts from and is aligned to the one before, whatever reducer draws it."""
 
-umap-learn makes the graph; the layout's steps are run here, since umap-learn compiles its own anew in every process
-(8 s for 500 objects, 30 s with its neighbor search), cannot be stopped, and rescales each axis of a given start.
-Importing this module imports umap-learn and with it numba, which takes seconds: import it where it is used.
-"""
-
-import warnings
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
-from pynndescent import NNDescent
-from umap.umap_ import find_ab_params, fuzzy_simplicial_set, make_epochs_per_sample
 
+from apps.engine.descent import descend
 from apps.engine.errors import EngineError
-from apps.engine.jit import kernel
-from apps.engine.layout import align_to, principal_components, small_layout
+from apps.engine.fuzzy import Graph, memberships
+from apps.engine.layout import align_to, small_layout
+from apps.engine.neighbors import nearest_among
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
+from apps.engine.reducers import N_NEIGHBORS, REDUCERS, Layout, rows_of, scale_to_forces
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
+Vectors = npt.NDArray[np.floating[Any]]
 
-N_NEIGHBORS = 15
-MIN_DIST = 0.1
-# UMAP of fewer is noise; they are placed by principal components.
-FEWEST_FOR_UMAP = 12
-# Up to here the neighbors are found exactly, which needs no compilation; beyond, pynndescent's search is faster.
-MOST_FOR_EXACT_NEIGHBORS = 20_000
-BLOCK_ROWS = 1024
-# A map that starts from the one before needs less, and should not wander (performance.md: displacement 0.044 of the
-# map's width against 0.65 for a fresh fit, at equal quality).
-WARM_EPOCHS = 50
-WARM_ALPHA = 0.3
-# A new object starts at the mean of this many neighbors that have a place; at most so many are searched.
-PLACING_NEIGHBORS = 5
-MOST_PLACING_ANCHORS = 20_000
+# A layout of fewer is noise; they are placed by principal components.
+FEWEST_FOR_REDUCER = 12
+# Of more objects, this many landmarks are laid out and the rest is placed among them.
+MOST_LAID_OUT = 1_000_000
+N_LANDMARKS = 250_000
+# Objects placed among others settle in a few small steps.
+PLACING_EPOCHS = 10
+PLACING_ALPHA = 0.3
+# A preview takes time to align, write and send; it may take this share of the layout's.
+PREVIEW_SECONDS = 1.5
+PREVIEW_SHARE = 0.1
+# Steps on the bar, where a whole layout has 100.
+LANDMARK_STEPS, SETTLING_STEPS = 30, 20
+# As stored, in float16; beyond, squares of differences leave float32.
+LARGEST_FEATURE = np.float32(65504)
+CHECKED_ROWS = 65_536
 
 
 def reduce_to_plot(
-    features: npt.NDArray[np.floating[Any]],
+    features: Vectors,
     *,
+    reducer: str = "umap",
     previous: Floats | None = None,
+    class_values: npt.NDArray[np.uint8] | None = None,
     seed: int = 0,
+    most_laid_out: int = MOST_LAID_OUT,
+    n_landmarks: int = N_LANDMARKS,
+    on_points: Callable[[Floats], None] | None = None,
     on_progress: ProgressCallback = ignore_progress,
     should_stop: StopCallback = never_stop,
 ) -> Floats:
@@ -50,195 +54,174 @@ def reduce_to_plot(
 
     `previous` (n, 2) holds the earlier coordinates, NaN in the rows of objects that had none: those start among their
     nearest neighbors. The result is turned, mirrored, scaled and moved onto the earlier map.
-    Reports the stage "map"; raises `Stopped`, and `EngineError` when `previous` is not of the same length.
+
+    `class_values` (n,), 0 = none, make the layout supervised: known classes are drawn apart, so the map then shows the
+    labels themselves. Of more than `most_laid_out` objects a random `n_landmarks` are laid out, the others placed.
+
+    `on_points` gets all coordinates as they are, aligned, every second or two while the layout runs. Reports the stage
+    "map"; raises `Stopped`, and `EngineError` where an array is not of n rows or there is no such reducer.
     """
-    vectors = np.ascontiguousarray(np.nan_to_num(features.astype(np.float32)))
-    n = len(vectors)
+    n = len(features)
+    if reducer not in REDUCERS:
+        raise EngineError(f"there is no reducer {reducer!r}; there are {', '.join(sorted(REDUCERS))}")
     if previous is not None and previous.shape != (n, 2):
         raise EngineError(f"There are {n} objects, but earlier coordinates of shape {previous.shape}")
-    start = np.full((n, 2), np.nan, np.float32) if previous is None else previous.astype(np.float32)
-    start[~np.isfinite(start).all(axis=1)] = np.nan
-    if n < FEWEST_FOR_UMAP or not (vectors != vectors[0]).any():
+    if class_values is not None and class_values.shape != (n,):
+        raise EngineError(f"There are {n} objects, but classes of shape {class_values.shape}")
+    start = _known_places(previous, n)
+    vectors = _usable(features)
+    if n < FEWEST_FOR_REDUCER or _all_alike(vectors):
         on_progress("map", 1.0, "")
-        return align_to(small_layout(vectors), start)
-    points = _umap(vectors, start, seed, on_progress, should_stop)
+        return align_to(small_layout(vectors.astype(np.float32)), start)
+    preview = _Preview(start, on_points)
+    if n > most_laid_out:
+        progress = Progress("map", LANDMARK_STEPS + 100 + SETTLING_STEPS, on_progress, should_stop)
+        points = _by_landmarks(vectors, start, class_values, reducer, seed, n_landmarks, progress, preview)
+    else:
+        progress = Progress("map", 100, on_progress, should_stop)
+        points = REDUCERS[reducer](Layout(vectors, start, class_values, seed, progress, preview.show))
+    if not np.isfinite(points).all():
+        raise EngineError(f"the reducer {reducer} gave coordinates that are not finite")
     return align_to(points, start)
 
 
-def _umap(
-    vectors: Floats, start: Floats, seed: int, on_progress: ProgressCallback, should_stop: StopCallback
+def place_new(
+    features: Vectors,
+    coordinates: Floats,
+    *,
+    seed: int = 0,
+    on_progress: ProgressCallback = ignore_progress,
+    should_stop: StopCallback = never_stop,
 ) -> Floats:
-    n = len(vectors)
-    rng = np.random.default_rng(seed)
-    known = ~np.isnan(start[:, 0])  # a row is a number or NaN as a whole by now
-    # With most objects new, the old coordinates are a start for the few, not a map to keep.
-    warm = int(known.sum()) * 2 >= n
-    n_epochs = WARM_EPOCHS if warm else (500 if n <= 10_000 else 200)
-    neighbor_steps = max(1, n_epochs // 4)
-    progress = Progress("map", neighbor_steps + n_epochs, on_progress, should_stop)
-    neighbors, distances = nearest_neighbors(vectors, min(N_NEIGHBORS, n), seed=seed)
-    graph = _fuzzy_graph(vectors, neighbors, distances, n_epochs, seed)
-    progress.advance(neighbor_steps, "neighbors found")
+    """`coordinates` (n, 2) with a place for each object that has none, NaN in its row; the others stay exactly there.
 
-    if known.any():
-        points = _start_from(start, known, vectors, rng)
-    else:
-        points = principal_components(vectors)
-        points *= 10 / np.abs(points).max()
-    # Without it, equal features start, and stay, on one spot.
-    points += rng.normal(scale=1e-3, size=points.shape)
-    plot: Floats = np.ascontiguousarray(points, dtype=np.float32)
-
-    a, b = find_ab_params(1.0, MIN_DIST)
-    every = make_epochs_per_sample(graph.data, n_epochs).astype(np.float32)
-    negative_every = every / np.float32(5.0)
-    next_sample, next_negative = every.copy(), negative_every.copy()
-    state = rng.integers(1, 1 << 63, 1, dtype=np.uint64)
-    heads, tails = graph.row.astype(np.int32), graph.col.astype(np.int32)
-    alpha = WARM_ALPHA if warm else 1.0
-    for epoch in range(n_epochs):
-        _layout_epoch(
-            plot, heads, tails, every, negative_every, next_sample, next_negative,
-            np.float32(a), np.float32(b), np.float32(alpha * (1 - epoch / n_epochs)), np.float32(epoch), state,
-        )  # fmt: skip
-        progress.advance(1)
-    return plot
-
-
-def nearest_neighbors(vectors: Floats, k: int, *, seed: int) -> tuple[Indices, Floats]:
-    """For each of n vectors the k nearest, itself first, and their distances: (n, k) int32, (n, k) float32."""
-    n = len(vectors)
-    if n > MOST_FOR_EXACT_NEIGHBORS:
-        index = NNDescent(vectors, n_neighbors=k, random_state=seed, metric="euclidean")
-        neighbors, distances = index.neighbor_graph
-        return neighbors.astype(np.int32), distances.astype(np.float32)
-    centered = vectors - vectors.mean(axis=0)  # smaller numbers, less lost in the subtraction below
-    squares = np.einsum("nd,nd->n", centered, centered)
-    neighbors = np.empty((n, k), np.int32)
-    distances = np.empty((n, k), np.float32)
-    for first in range(0, n, BLOCK_ROWS):
-        block = slice(first, min(n, first + BLOCK_ROWS))
-        squared = squares[block, None] + squares[None, :] - 2 * (centered[block] @ centered.T)
-        itself = np.arange(block.stop - first)
-        squared[itself, first + itself] = -1.0  # before equal ones, and before what rounding makes negative
-        _smallest(squared, neighbors[block], distances[block])
-    np.sqrt(np.maximum(distances, 0), out=distances)
-    return neighbors, distances
-
-
-def _fuzzy_graph(
-    vectors: Floats, neighbors: Indices, distances: Floats, n_epochs: int, seed: int
-) -> scipy.sparse.coo_matrix:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # umap-learn's remarks are not for our users
-        graph, _sigmas, _rhos = fuzzy_simplicial_set(
-            vectors, neighbors.shape[1], np.random.RandomState(seed), "euclidean",
-            knn_indices=neighbors, knn_dists=distances,
-        )  # fmt: skip
-    graph = graph.tocoo()
-    graph.sum_duplicates()
-    graph.data[graph.data < graph.data.max() / n_epochs] = 0.0  # edges that would not be sampled once
-    graph.eliminate_zeros()
-    kept: scipy.sparse.coo_matrix = graph
-    return kept
-
-
-def _start_from(
-    start: Floats, known: npt.NDArray[np.bool_], vectors: Floats, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """The earlier coordinates, with each new object at the mean of its nearest neighbors that have a place."""
-    points = start.astype(np.float64)
-    anchors, new = np.flatnonzero(known), np.flatnonzero(~known)
-    if len(new):
-        if len(anchors) > MOST_PLACING_ANCHORS:
-            anchors = rng.choice(anchors, MOST_PLACING_ANCHORS, replace=False)
-        k = min(PLACING_NEIGHBORS, len(anchors))
-        squares = np.einsum("nd,nd->n", vectors[anchors], vectors[anchors])
-        for first in range(0, len(new), BLOCK_ROWS):
-            rows = new[first : first + BLOCK_ROWS]
-            closeness = squares[None, :] - 2 * (vectors[rows] @ vectors[anchors].T)
-            nearest = anchors[np.argpartition(closeness, k - 1, axis=1)[:, :k]]  # (rows, k)
-            points[rows] = points[nearest].mean(axis=1)
-    points -= points.mean(axis=0)
-    # The curve of attraction is made for maps some 10 wide; a map of another size, from few objects, is brought there.
-    extent = float(np.abs(points).max())
-    if extent == 0.0:
-        return principal_components(vectors)
-    return points if 4 <= extent <= 40 else points / extent * 10
-
-
-@kernel
-def _smallest(squared: Floats, columns: Indices, values: Floats) -> None:
-    """The smallest entries of each row of `squared`, ascending, into `columns` and `values` (rows, k)."""
-    k = columns.shape[1]
-    for row in range(squared.shape[0]):
-        filled = 0
-        for column in range(squared.shape[1]):
-            value = squared[row, column]
-            if filled == k and value >= values[row, k - 1]:
-                continue
-            place = min(filled, k - 1)
-            while place > 0 and values[row, place - 1] > value:
-                values[row, place] = values[row, place - 1]
-                columns[row, place] = columns[row, place - 1]
-                place -= 1
-            values[row, place] = value
-            columns[row, place] = column
-            filled = min(filled + 1, k)
-
-
-@kernel
-def _layout_epoch(
-    points: Floats,
-    heads: Indices,
-    tails: Indices,
-    every: Floats,
-    negative_every: Floats,
-    next_sample: Floats,
-    next_negative: Floats,
-    a: np.float32,
-    b: np.float32,
-    alpha: np.float32,
-    epoch: np.float32,
-    state: npt.NDArray[np.uint64],
-) -> None:
-    """One epoch of UMAP's sampled gradient descent, in place: `points` (n, 2), and the edges' next turns.
-
-    The same as umap-learn's `optimize_layout_euclidean` with one thread; the random numbers are xorshift64's, and one
-    thread takes them in order, so that the same seed gives the same map.
+    A new object comes to the weighted mean of its nearest neighbors that have a place, and settles there under UMAP's
+    forces. Takes seconds for thousands, as nothing is laid out anew. Raises `Stopped`, and `EngineError` where the
+    arrays differ in length or no object has a place.
     """
-    n = np.uint64(points.shape[0])
-    one, two, limit = np.float32(1.0), np.float32(2.0), np.float32(4.0)
-    random = state[0]
-    for edge in range(heads.shape[0]):
-        if next_sample[edge] > epoch:
-            continue
-        i, j = heads[edge], tails[edge]
-        dx, dy = points[i, 0] - points[j, 0], points[i, 1] - points[j, 1]
-        squared = dx * dx + dy * dy
-        if squared > np.float32(0.0):
-            power = squared**b
-            pull = -two * a * b * power / squared / (a * power + one)
-            step_x = alpha * min(limit, max(-limit, pull * dx))
-            step_y = alpha * min(limit, max(-limit, pull * dy))
-            points[i, 0] += step_x
-            points[i, 1] += step_y
-            points[j, 0] -= step_x
-            points[j, 1] -= step_y
-        next_sample[edge] += every[edge]
-        n_negative = int((epoch - next_negative[edge]) / negative_every[edge])
-        for _ in range(n_negative):
-            random ^= random << np.uint64(13)
-            random ^= random >> np.uint64(7)
-            random ^= random << np.uint64(17)
-            other = np.int64((random >> np.uint64(11)) % n)
-            if other == i:
-                continue
-            dx, dy = points[i, 0] - points[other, 0], points[i, 1] - points[other, 1]
-            squared = dx * dx + dy * dy
-            if squared > np.float32(0.0):
-                push = two * b / ((np.float32(0.001) + squared) * (a * squared**b + one))
-                points[i, 0] += alpha * min(limit, max(-limit, push * dx))
-                points[i, 1] += alpha * min(limit, max(-limit, push * dy))
-        next_negative[edge] += np.float32(n_negative) * negative_every[edge]
-    state[0] = random
+    if coordinates.shape != (len(features), 2):
+        raise EngineError(f"There are {len(features)} objects, but coordinates of shape {coordinates.shape}")
+    start = _known_places(coordinates, len(features))
+    known = ~np.isnan(start[:, 0])
+    if known.all():
+        return start
+    if not known.any():
+        raise EngineError("no object has a place on the map yet, so none can be placed beside it")
+    progress = Progress("map", LANDMARK_STEPS + SETTLING_STEPS, on_progress, should_stop)
+    new, placed = np.flatnonzero(~known), np.flatnonzero(known)
+    neighbors, distances = _nearest_placed(_usable(features), new, placed, seed, progress)
+    start[new] = _settled(start[placed], neighbors, distances, start[new], seed, progress)
+    return start
+
+
+def _by_landmarks(
+    vectors: Vectors,
+    start: Floats,
+    class_values: npt.NDArray[np.uint8] | None,
+    reducer: str,
+    seed: int,
+    n_landmarks: int,
+    progress: Progress,
+    preview: "_Preview",
+) -> Floats:
+    """A layout of random landmarks, in which the rest is placed; from their former places, where they had one."""
+    n = len(vectors)
+    landmarks = np.sort(np.random.default_rng(seed).choice(n, n_landmarks, replace=False))
+    is_landmark = np.zeros(n, bool)
+    is_landmark[landmarks] = True
+    rest = np.flatnonzero(~is_landmark)
+    neighbors, distances = _nearest_placed(vectors, rest, landmarks, seed, progress)
+    places = np.empty((n, 2), np.float32)
+
+    def show(points: Floats) -> None:
+        if preview.is_due:
+            places[landmarks], places[rest] = points, points[neighbors[:, 0]]
+            preview.show(places)
+
+    classes = None if class_values is None else class_values[landmarks]
+    points = REDUCERS[reducer](Layout(vectors[landmarks], start[landmarks], classes, seed, progress, show))
+    # Onto the former map first: then the former places of the rest are where they start from.
+    points = align_to(points, start[landmarks])
+    places[landmarks] = points
+    places[rest] = _settled(points, neighbors, distances, start[rest], seed, progress)
+    return places
+
+
+def _nearest_placed(
+    vectors: Vectors, rows: npt.NDArray[np.intp], placed: npt.NDArray[np.intp], seed: int, progress: Progress
+) -> tuple[Indices, Floats]:
+    """The neighbors of each of the `rows` among the placed, as places in `placed`, and their distances: (m, k) each."""
+    found = nearest_among(
+        rows_of(vectors, rows), rows_of(vectors, placed), min(N_NEIGHBORS, len(placed)),
+        seed=seed, check=progress.raise_if_stopped,
+    )  # fmt: skip
+    progress.advance(LANDMARK_STEPS, "neighbors found")
+    return found
+
+
+def _settled(
+    placed: Floats, neighbors: Indices, distances: Floats, start: Floats, seed: int, progress: Progress
+) -> Floats:
+    """Places (m, 2) among the `placed` (n, 2), which do not move: from `start`, or, where that is NaN, from the weighted
+    mean of the neighbors, a few epochs of UMAP's forces."""
+    m, k = neighbors.shape
+    weights = memberships(distances)
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    points = np.einsum("mk,mkc->mc", shares, placed[neighbors])
+    known = ~np.isnan(start[:, 0])
+    points[known] = start[known]
+    # Equal objects would stay on one spot.
+    points += np.random.default_rng(seed).normal(scale=1e-3, size=points.shape).astype(np.float32)
+    scale = scale_to_forces(placed)
+    everyone = np.ascontiguousarray(np.vstack([points, placed]) * scale, dtype=np.float32)
+    graph = Graph(np.arange(m + 1, dtype=np.int64) * k, (neighbors + m).astype(np.int32).ravel(), weights.ravel())
+    descend(
+        everyone, graph, n_epochs=PLACING_EPOCHS, alpha=PLACING_ALPHA, seed=seed,
+        after_epoch=lambda done: progress.advance(SETTLING_STEPS // PLACING_EPOCHS),
+    )  # fmt: skip
+    settled: Floats = everyone[:m] / np.float32(scale)
+    return settled
+
+
+class _Preview:
+    """Gives the places to whoever wants to see them, aligned to the former map, and not too often."""
+
+    def __init__(self, start: Floats, on_points: Callable[[Floats], None] | None) -> None:
+        self._start = start
+        self._on_points = on_points
+        self._next = time.monotonic() + PREVIEW_SECONDS
+
+    @property
+    def is_due(self) -> bool:
+        return self._on_points is not None and time.monotonic() >= self._next
+
+    def show(self, points: Floats) -> None:
+        if not self.is_due or self._on_points is None:
+            return
+        began = time.monotonic()
+        self._on_points(align_to(points, self._start))
+        now = time.monotonic()
+        self._next = now + max(PREVIEW_SECONDS, (now - began) / PREVIEW_SHARE)
+
+
+def _known_places(places: Floats | None, n: int) -> Floats:
+    """A copy (n, 2) whose rows are numbers or NaN as a whole."""
+    known = np.full((n, 2), np.nan, np.float32) if places is None else places.astype(np.float32)
+    known[~np.isfinite(known).all(axis=1)] = np.nan
+    return known
+
+
+def _usable(features: Vectors) -> Vectors:
+    """The features without what arithmetic breaks at; what is fine already, as stored, is not copied."""
+    for first in range(0, len(features), CHECKED_ROWS):
+        block = features[first : first + CHECKED_ROWS]
+        if not (np.abs(block) <= LARGEST_FEATURE).all():
+            numbers = np.nan_to_num(features.astype(np.float32), nan=0.0)
+            clipped: Vectors = np.clip(numbers, -LARGEST_FEATURE, LARGEST_FEATURE)
+            return clipped
+    return features
+
+
+def _all_alike(vectors: Vectors) -> bool:
+    blocks = range(0, len(vectors), CHECKED_ROWS)
+    return not any((vectors[first : first + CHECKED_ROWS] != vectors[0]).any() for first in blocks)
