@@ -6,6 +6,7 @@
 | PSP1 | uint32 n; uint32 revision; uint32 embedding; planes of n bytes: class value, confidence | predictions |
 | PSL2 | uint32 n; uint32 revision; n bytes class value by ordinal; ceil(n / 8) bytes of bits | labels of a set |
 | PSC2 | uint32 k; uint32 revision; k uint32 ordinals; k bytes class value; ceil(k / 8) bytes of bits | labels changed since a revision |
+| PSS1 | uint32 k; uint32 embedding; k uint32 ordinals; k float32 similarities | the most similar objects, nearest first |
 | PSI1 | uint32 n; n uint32 image id by ordinal | which image an object is on |
 
 Bits, the lowest first, are 1 where a label was accepted by sample, its patch unseen.
@@ -63,6 +64,12 @@ def encode_changes(
 
 def _bits(flags: NDArray[np.bool_]) -> bytes:
     return np.packbits(flags, bitorder="little").tobytes()
+
+
+def encode_similar(ordinals: NDArray[Any], similarities: NDArray[Any], embedding: int) -> bytes:
+    """A PSS1 buffer from ordinals (k,) and cosine similarities (k,) by the vectors of the embedding of this number."""
+    header = struct.pack("<4sII", b"PSS1", len(ordinals), embedding)
+    return header + ordinals.astype("<u4").tobytes() + similarities.astype("<f4").tobytes()
 
 
 def encode_images(image_ids: NDArray[Any]) -> bytes:

@@ -213,6 +213,14 @@ def resize(patches: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.uint8
     return resized
 
 
+def middle_square(image: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.uint8]:
+    """The largest square in the middle of an image (h, w, 3), scaled to (size_px, size_px, 3)."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return resize(np.ascontiguousarray(image[None, top : top + side, left : left + side]), size_px)[0]
+
+
 def _open(image: StoredImage, part: str) -> npt.NDArray[np.generic]:
     path = part_path(image.folder, image.key, part)
     try:

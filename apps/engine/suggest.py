@@ -123,7 +123,7 @@ class Predicted(Protocol):
 
 
 def review_page(
-    predicted: Predicted, unlabeled: Flags, class_value: int, *, size: int = PAGE, among: Flags | None = None
+    predicted: Predicted, unlabeled: Flags, class_value: int, *, among: Flags | None = None, size: int = PAGE
 ) -> Ordinals:
     """Review by exception: unlabeled objects that the model calls `class_value`, surest first.
 
@@ -131,7 +131,10 @@ def review_page(
     last: confirming only what is sure would teach it nothing. `among` (n,): only these, a group for one.
     """
     wanted = unlabeled & (predicted.classes == class_value)
-    members = np.flatnonzero(wanted if among is None else wanted & among)
+    return _surest(predicted, np.flatnonzero(wanted if among is None else wanted & among), size)
+
+
+def _surest(predicted: Predicted, members: Ordinals, size: int) -> Ordinals:
     surest = members[np.argsort(-predicted.confidence[members].astype(np.int16), kind="stable")]
     if len(surest) <= size:
         return surest
@@ -226,22 +229,21 @@ def rank_reviews(
 ) -> Reviews:
     """One page for each predicted class, and for each group the page of its commonest predicted class."""
     cost = seconds or GestureSeconds()
-    open_objects = unlabeled & (predicted.classes > 0)
+    members = np.flatnonzero(unlabeled & (predicted.classes > 0))
+    classes = predicted.classes[members]
     by_class = [
-        _price(review_page(predicted, unlabeled, int(value)), predicted, int(value), None, cost)
-        for value in np.unique(predicted.classes[open_objects])
+        _price(_surest(predicted, members[classes == value], PAGE), predicted, int(value), None, cost)
+        for value in np.unique(classes)
     ]
     by_group = []
     if groups is not None:
-        n = len(groups.group)
-        members = np.flatnonzero(open_objects[:n] & (groups.group >= 0))
-        counts = np.zeros((len(groups), 256), np.int64)
-        np.add.at(counts, (groups.group[members], predicted.classes[members]), 1)
-        for number in np.flatnonzero(counts.any(axis=1)):
-            value = int(counts[number].argmax())
-            among = np.zeros(len(unlabeled), np.bool_)
-            among[:n] = groups.group == number
-            page = review_page(predicted, unlabeled, value, among=among)
+        group = np.full(len(unlabeled), -1, np.int16)
+        group[: len(groups.group)] = groups.group
+        group = group[members]
+        for number in np.unique(group[group >= 0]):
+            own = np.flatnonzero(group == number)
+            value = int(np.bincount(classes[own]).argmax())
+            page = _surest(predicted, members[own[classes[own] == value]], PAGE)
             by_group.append(_price(page, predicted, value, int(number), cost))
     return Reviews(*(sorted(reviews, key=lambda review: -review.labels_per_second) for reviews in (by_class, by_group)))
 

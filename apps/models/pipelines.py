@@ -24,10 +24,10 @@ from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_
 from apps.models.events import EmbeddingReady
 from apps.models.models import Embedding, ModelVersion, TrainingRun
 from apps.models.selectors import coordinates, latest_embedding, latest_model_version, model_folder
-from apps.models.services import NewPredictions, lock_predictions, publish_predictions
+from apps.models.services import PICTURE_NAME, NewPredictions, lock_predictions, publish_predictions
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event_on_commit
-from apps.projects.files import folder, write_array, write_bytes
+from apps.projects.files import folder, project_folder, write_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 
@@ -232,6 +232,44 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
     publish_predictions(embedding=embedding, new=outcome.predictions)
     send_event_on_commit(project.pk, EmbeddingReady(type="embedding.ready", number=embedding.number, n=embedding.n))
     return embedding
+
+
+def embed_picture(job: Job, report: Report) -> dict[str, Any]:
+    """The vector of a picture that somebody searches with, as the newest embedding's model sees it."""
+    project = Project.objects.get(pk=job.project_id)
+    embedding = latest_embedding(project)
+    assert embedding is not None  # there was one when the job was started, and none is ever deleted
+    work = project_folder(project) / "work" / job.params["work"]
+    report.stage("reading the picture", start=0.0, end=1.0)
+    picture = np.load(work / PICTURE_NAME)
+    (vector,) = embed_patches(
+        model_folder(embedding.model_version),
+        _OnePatch(picture),
+        device="cpu",
+        threads=1,
+        on_progress=report.progress,
+        should_stop=report.should_stop,
+    )
+    report.confirm_ownership()
+    shutil.rmtree(work, ignore_errors=True)
+    return {"embedding": embedding.number, "vector": [float(number) for number in vector]}
+
+
+@dataclass(frozen=True)
+class _OnePatch:
+    """A picture as the patch of a project's only object."""
+
+    picture: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, ordinals: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        return np.stack([self.picture] * len(ordinals))
+
+    def read_masks(self, ordinals: NDArray[np.int64], /) -> NDArray[np.bool_]:
+        """For networks that see the object alone: nobody drew it, so all of the picture counts."""
+        return np.ones((len(ordinals), *self.picture.shape[:2]), np.bool_)
 
 
 class _Clock:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.engine.similar import SimilarObjects
+from apps.engine.suggest import Groups, group_objects
 from apps.models.models import Embedding, ModelVersion, PredictionSet
 from apps.projects.files import project_folder
 from apps.projects.models import Project
@@ -93,3 +96,23 @@ def coordinates(embedding: Embedding) -> NDArray[np.float32]:
     """The embedding's plot coordinates, float32 (n, 2)."""
     loaded: NDArray[np.float32] = np.load(embedding_folder(embedding) / "coordinates.npy")
     return loaded
+
+
+def similar_objects(embedding: Embedding) -> SimilarObjects:
+    """Search among the embedding's vectors. Kept between requests; the vectors stay in their file."""
+    return _similar_objects(embedding_folder(embedding))
+
+
+@lru_cache(maxsize=16)
+def _similar_objects(folder: Path) -> SimilarObjects:
+    return SimilarObjects(np.load(folder / "vectors.npy", mmap_mode="r"))
+
+
+def object_groups(embedding: Embedding) -> Groups:
+    """Groups of similar objects. Made when first asked for, in a second or two, and kept between requests."""
+    return _object_groups(embedding_folder(embedding))
+
+
+@lru_cache(maxsize=16)
+def _object_groups(folder: Path) -> Groups:
+    return group_objects(np.load(folder / "vectors.npy", mmap_mode="r"))

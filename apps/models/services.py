@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from django.db import IntegrityError, connection, transaction
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from apps.accounts.models import User
 from apps.models.events import PredictionsReady
 from apps.models.models import Embedding, PredictionSet
-from apps.models.selectors import prediction_file
+from apps.models.selectors import latest_embedding, prediction_file
 from apps.projects.events import send_event_on_commit
-from apps.projects.files import write_array
+from apps.projects.files import folder, write_array
 from apps.projects.jobs import start_job
 from apps.projects.models import Job, Project
 
@@ -21,6 +22,13 @@ MAX_EPOCHS = 1000
 PREDICTIONS_LOCK = 0x70726564
 # A page, an export or another host may still read a file whose revision it asked for a moment ago.
 FILES_KEPT = 8
+
+
+PICTURE_NAME = "picture.npy"
+
+
+class SearchRefused(ValueError):
+    """There is nothing to search with or among; the message is for the user."""
 
 
 class IterationRefused(ValueError):
@@ -52,6 +60,25 @@ def check_can_iterate(project: Project, epochs: int | None) -> None:
         raise IterationRefused("the project has no objects yet: add images with masks first")
     if epochs is not None and not 1 <= epochs <= MAX_EPOCHS:
         raise IterationRefused(f"epochs: expected 1 to {MAX_EPOCHS}")
+
+
+def start_picture_search(*, project: Project, picture: NDArray[np.uint8], requested_by: User) -> Job:
+    """Queue what finds objects like a picture (p, p, 3) of one: a worker makes its vector, by the newest map's model.
+
+    The vector is the job's result; the picture itself is not kept. Raises SearchRefused where there is no map yet.
+    """
+    if latest_embedding(project) is None:
+        raise SearchRefused("there is no map yet, and so nothing to compare the picture with")
+    work = f"picture-{uuid4().hex}"
+    write_array(folder(project, "work", work) / PICTURE_NAME, picture)
+    return start_job(
+        project=project,
+        kind="picture",
+        task="apps.models.tasks.embed_picture",
+        queue="cpu",  # a second's work, which must not wait until a training ends
+        requested_by=requested_by,
+        params={"work": work},
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from numpy.typing import NDArray
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
+from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -22,21 +25,30 @@ from apps.accounts.models import User
 from apps.audit.services import record
 from apps.common.api import read_ordinals, read_payload
 from apps.common.requests import ApiRequest
+from apps.common.wire import encode_similar
+from apps.engine.errors import BadInput
+from apps.engine.formats import read_image
+from apps.engine.pixels import middle_square
 from apps.labels import acceptance
 from apps.labels.api import SelectionField, action_result, get_label_set_for_user
 from apps.labels.models import StratumSample
 from apps.labels.selectors import label_sets_visible_to
 from apps.labels.services import LabelError
 from apps.models.selectors import latest_embedding
-from apps.models.services import IterationRefused, start_iteration
+from apps.models.services import IterationRefused, SearchRefused, start_iteration, start_picture_search
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.jobs import cancel_job, job_state
 from apps.projects.models import Job, Project
 from apps.projects.permissions import Permission
 from apps.workspace import selectors
 from apps.workspace.services import start_export
+from apps.workspace.similar import Among, similar_to_objects, similar_to_picture
+from apps.workspace.suggestions import KINDS, suggested_page, suggestions
 
 PIECE_BYTES = 1 << 20
+MAX_PICTURE_BYTES = 32 << 20
+MAX_PICTURE_PIXELS = 4096 * 4096
+MIN_PICTURE_PX = 8
 
 
 class State(APIView):
@@ -68,11 +80,118 @@ class Order(APIView):
         project = get_project_for_user(request.user, project_id)
         serializer = self.Input(data=request.data)
         serializer.is_valid(raise_exception=True)
-        ordinals = np.unique(read_ordinals(request))
-        if ordinals[-1] >= project.n_objects:
-            raise ValidationError({"detail": f"the project has {project.n_objects} objects"})
-        ordered = selectors.ordered(project, ordinals.astype(np.int64), serializer.validated_data["order"])
+        ordered = selectors.ordered(project, _own_ordinals(request, project), serializer.validated_data["order"])
         return HttpResponse(ordered.astype("<u4").tobytes(), content_type="application/octet-stream")
+
+
+class Similar(APIView):
+    """The objects most similar to the mean of the given ones, or to the picture of a finished `picture` job, nearest first
+    (PSS1)."""
+
+    class Input(serializers.Serializer[Any]):
+        k = serializers.IntegerField(min_value=1, max_value=5000, default=200)
+        unlabeled = serializers.BooleanField(default=False)
+        class_value = serializers.IntegerField(required=False, allow_null=True)
+        image = serializers.IntegerField(required=False, allow_null=True)
+        with_themselves = serializers.BooleanField(default=False)
+        picture_job = serializers.IntegerField(required=False, allow_null=True)
+
+    @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
+        project = get_project_for_user(request.user, project_id)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        among = Among(
+            unlabeled=asked["unlabeled"],
+            class_value=asked.get("class_value"),
+            image=get_object_or_404(project.images, pk=asked["image"]) if asked.get("image") else None,
+        )
+        try:
+            if asked.get("picture_job"):
+                job = get_object_or_404(project.jobs, pk=asked["picture_job"], kind="picture")
+                found = similar_to_picture(job, k=asked["k"], among=among)
+            else:
+                found = similar_to_objects(
+                    project,
+                    _own_ordinals(request, project),
+                    k=asked["k"],
+                    among=among,
+                    with_themselves=asked["with_themselves"],
+                )
+        except SearchRefused as error:
+            raise ValidationError({"detail": str(error)}) from error
+        content = encode_similar(found.neighbors.ordinals, found.neighbors.similarities, found.embedding.number)
+        return HttpResponse(content, content_type="application/octet-stream")
+
+
+def _own_ordinals(request: ApiRequest, project: Project) -> NDArray[np.int64]:
+    """The request's ordinals, each once, ascending. Raises ValidationError for one that the project does not have."""
+    ordinals = np.unique(read_ordinals(request)).astype(np.int64)
+    if ordinals[-1] >= project.n_objects:
+        raise ValidationError({"detail": f"the project has {project.n_objects} objects"})
+    return ordinals
+
+
+class PictureSearch(APIView):
+    """Search with a picture of one object, in its middle: a worker reads it, then `Similar` takes the job's number."""
+
+    parser_classes = [MultiPartParser]
+
+    class Input(serializers.Serializer[Any]):
+        picture = serializers.FileField()
+
+    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id, needs=Permission.LABEL)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        file = serializer.validated_data["picture"]
+        if file.size > MAX_PICTURE_BYTES:
+            raise ValidationError({"detail": f"{file.name}: at most {MAX_PICTURE_BYTES >> 20} MB"})
+        try:
+            pixels = read_image(file.read(), name=file.name, max_pixels=MAX_PICTURE_PIXELS)
+            if min(pixels.shape[:2]) < MIN_PICTURE_PX:
+                raise BadInput(file.name, f"a picture of at least {MIN_PICTURE_PX} x {MIN_PICTURE_PX} pixels is needed")
+            picture = middle_square(pixels, project.patch_size_px)
+            job = start_picture_search(project=project, picture=picture, requested_by=request.user)
+        except (BadInput, SearchRefused) as error:
+            raise ValidationError({"detail": str(error)}) from error
+        return Response(job_state(job), status.HTTP_201_CREATED)
+
+
+class SuggestionList(APIView):
+    """What to look at next: the recommended page first, each with why."""
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id)
+        return Response(asdict(suggestions(project)))
+
+
+class SuggestedPage(APIView):
+    """The objects of a proposal in the order to show them, as uint32 ordinals. `ordinals` in the request are left out: what
+    the person has seen and passed over."""
+
+    class Input(serializers.Serializer[Any]):
+        kind = serializers.ChoiceField(KINDS)
+        class_value = serializers.IntegerField(required=False, allow_null=True)
+        group = serializers.IntegerField(required=False, allow_null=True)
+
+    @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
+        project = get_project_for_user(request.user, project_id)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        page = suggested_page(
+            project,
+            asked["kind"],
+            class_value=asked.get("class_value"),
+            group=asked.get("group"),
+            passed=_own_ordinals(request, project) if "ordinals" in request.data else None,
+        )
+        return HttpResponse(page.astype("<u4").tobytes(), content_type="application/octet-stream")
 
 
 class Jobs(APIView):

@@ -1,0 +1,181 @@
+"""What the labeling page proposes to look at next, and why, in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.engine import suggest
+from apps.engine.suggest import Groups, Review
+from apps.labels.selectors import kept_class_values, shared_label_set
+from apps.models.models import Embedding
+from apps.models.selectors import Predictions, current_predictions, latest_embedding, object_groups, vectors
+from apps.projects.models import LabelClass, Project
+
+Kind = Literal["typical", "review", "group", "uncertain", "different", "discordant"]
+KINDS: tuple[Kind, ...] = ("typical", "review", "group", "uncertain", "different", "discordant")
+MOST_GROUPS_PROPOSED = 3
+MOST_DISCORDANT = 40
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One page to look at. `kind`, `class_value` and `group` ask for it; the rest is for a person."""
+
+    kind: Kind
+    n: int
+    title: str
+    why: str
+    class_value: int | None = None
+    group: int | None = None
+    labels_per_second: float | None = None
+    """Expected by the model of a person in apps/engine/suggest.py: it ranks pages, and is no promise."""
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """`proposals`: the recommended one first. `message`: what is so where nothing is left to propose."""
+
+    proposals: list[Proposal]
+    message: str
+    n_labeled: int
+    n_objects: int
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What proposals are made from: of the objects that have a vector, by ordinal."""
+
+    embedding: Embedding
+    labels: NDArray[np.uint8]
+    predictions: Predictions
+    classes: dict[int, LabelClass]
+
+    @property
+    def unlabeled(self) -> NDArray[np.bool_]:
+        return self.labels == 0
+
+    @property
+    def groups(self) -> Groups:
+        return object_groups(self.embedding)
+
+
+def _known(project: Project, labels: NDArray[np.uint8]) -> _Known | None:
+    embedding = latest_embedding(project)
+    if embedding is None or not embedding.n:
+        return None
+    classes, confidence, revision = current_predictions(project)
+    n = embedding.n
+    return _Known(
+        embedding,
+        labels[:n],
+        Predictions(classes[:n], confidence[:n], revision),
+        {label_class.value: label_class for label_class in project.label_classes.all()},
+    )
+
+
+def suggestions(project: Project) -> Suggestions:
+    """What to look at next. Typical objects until each group of similar ones has a label, or the model can say what it
+    takes the rest for; then pages to confirm, the one with the most labels per second first."""
+    labels = kept_class_values(shared_label_set(project), project.n_objects)
+    n_labeled = int(np.count_nonzero(labels))
+    known = _known(project, labels)
+    if known is None:
+        message = "Suggestions come with the first map" if project.n_objects else "There are no objects yet"
+        return Suggestions([], message, n_labeled, project.n_objects)
+    proposals = _proposals(known)
+    message = ""
+    if not known.unlabeled.any():
+        unplaced = project.n_objects - known.embedding.n
+        message = "Everything on the map is labeled" if unplaced else "Everything is labeled"
+    return Suggestions(proposals, message, n_labeled, project.n_objects)
+
+
+def _proposals(known: _Known) -> list[Proposal]:
+    unlabeled, predicted = known.unlabeled, known.predictions
+    n_unlabeled = int(np.count_nonzero(unlabeled))
+    n_discordant = len(suggest.discordant(predicted, known.labels))
+    last = []
+    if n_discordant:
+        n = min(n_discordant, MOST_DISCORDANT)
+        why = f"of {n_discordant:,}, where the model is surest: a slip is likeliest there" if n < n_discordant else (
+            "where the model is sure, a slip is likely"
+        )  # fmt: skip
+        last.append(Proposal("discordant", n, f"{n} where label and prediction differ", why))
+    if not n_unlabeled:
+        return last
+    reviews = suggest.rank_reviews(predicted, unlabeled, known.groups)
+    by_class = [_review("review", review, known) for review in reviews.by_class]
+    by_group = [_review("group", review, known) for review in reviews.by_group[:MOST_GROUPS_PROPOSED]]
+    pages = sorted([*by_class, *by_group], key=lambda page: -(page.labels_per_second or 0))
+    typical = _typical(known)
+    has_started = len(known.labels) - n_unlabeled >= len(known.groups)
+    first = [*pages, typical] if pages and has_started else [typical, *pages]
+    if pages:
+        n = len(suggest.most_uncertain(predicted, unlabeled))
+        last.append(
+            Proposal("uncertain", n, f"{n} that the model is least sure of", "each tells it more than a sure one")
+        )
+    n = min(n_unlabeled, suggest.PAGE)
+    last.append(Proposal("different", n, f"{n} unlike anything labeled", "for what the groups have missed"))
+    return [proposal for proposal in [*first, *last] if proposal.n]
+
+
+def _typical(known: _Known) -> Proposal:
+    n = len(suggest.typical_objects(known.groups, known.unlabeled))
+    if known.unlabeled.all():
+        why = "labeled, they tell the model enough to predict the rest"
+    else:
+        why = "from groups of similar objects with the fewest labels"
+    return Proposal("typical", n, f"{n} typical {'object' if n == 1 else 'objects'}, one per group", why)
+
+
+def _review(kind: Literal["review", "group"], review: Review, known: _Known) -> Proposal:
+    label_class = known.classes.get(review.class_value)
+    name = label_class.name if label_class else f"class {review.class_value}"
+    share = f"about {round(100 * review.expected_right / review.n)}% right"
+    if kind == "review":
+        title = f"Review {review.n} that look like {name}, surest first"
+        why = f"{share}; the last ones are at the boundary" if review.n == suggest.PAGE else share
+    else:
+        title = f"Review {review.n} alike that look like {name}"
+        why = f"{share}; one group of similar objects, so an odd one stands out"
+    return Proposal(kind, review.n, title, why, review.class_value, review.group, review.labels_per_second)
+
+
+def suggested_page(
+    project: Project,
+    kind: Kind,
+    *,
+    class_value: int | None = None,
+    group: int | None = None,
+    passed: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """The ordinals (k,) of a proposal in the order to show them; none where nothing of the kind is left.
+
+    `passed`: objects that the person has looked at and left out, not to be shown again now.
+    """
+    labels = kept_class_values(shared_label_set(project), project.n_objects)
+    known = _known(project, labels)
+    if known is None:
+        return np.zeros(0, np.int64)
+    unlabeled = known.unlabeled
+    if passed is not None:
+        unlabeled[passed[passed < len(unlabeled)]] = False
+    predicted = known.predictions
+    match kind:
+        case "typical":
+            return suggest.typical_objects(known.groups, unlabeled)
+        case "review":
+            return suggest.review_page(predicted, unlabeled, class_value or 0)
+        case "group":
+            return suggest.review_page(predicted, unlabeled, class_value or 0, among=known.groups.group == group)
+        case "uncertain":
+            return suggest.most_uncertain(predicted, unlabeled)
+        case "different":
+            return suggest.most_different(vectors(known.embedding), unlabeled)
+        case "discordant":
+            return suggest.discordant(predicted, known.labels, size=MOST_DISCORDANT)

@@ -1,0 +1,139 @@
+"""What the labeling page proposes next, from the first object to the last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+
+from apps.labels.selectors import shared_label_set
+from apps.models.models import Embedding
+from tests.conftest import World
+from tests.factories import make_embedding, make_image, predict
+from tests.workspace.test_api import act, binary
+
+pytestmark = pytest.mark.django_db
+N = 40
+
+
+@pytest.fixture
+def rater(world: World, signed_in: Any) -> Client:
+    client: Client = signed_in(world.rater)
+    return client
+
+
+@pytest.fixture
+def embedding(world: World) -> Embedding:
+    """Two images with 20 objects each, all alike within an image."""
+    make_image(world.project, "a.png")
+    make_image(world.project, "b.png")
+    rng = np.random.default_rng(0)
+    features = np.repeat([[1.0, 0, 0, 0], [0, 1, 0, 0]], 20, axis=0) + 0.1 * rng.normal(size=(N, 4))
+    return make_embedding(world.project, features, features[:, :2])
+
+
+def proposals(client: Client, world: World) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = suggestions(client, world)["proposals"]
+    return listed
+
+
+def suggestions(client: Client, world: World) -> dict[str, Any]:
+    response = client.get(f"/api/v1/projects/{world.project.pk}/suggestions")
+    assert response.status_code == 200, response.content
+    told: dict[str, Any] = response.json()
+    return told
+
+
+def page(client: Client, world: World, proposal: dict[str, Any], **more: Any) -> list[int]:
+    data = {name: proposal[name] for name in ("kind", "class_value", "group") if proposal.get(name) is not None}
+    response = client.post(f"/api/v1/projects/{world.project.pk}/suggestions/page", {**data, **more})
+    assert response.status_code == 200, response.content
+    return np.frombuffer(response.content, "<u4").tolist()
+
+
+def test_without_a_map_there_is_nothing_to_suggest_yet(world, rater):
+    assert suggestions(rater, world)["message"] == "There are no objects yet"
+    make_image(world.project)
+    told = suggestions(rater, world)
+    assert told["proposals"] == [] and told["message"] == "Suggestions come with the first map"
+    assert page(rater, world, {"kind": "typical"}) == []
+
+
+def test_it_begins_with_typical_objects_one_per_group(world, rater, embedding):
+    first = proposals(rater, world)[0]
+    assert (first["kind"], first["n"]) == ("typical", N)
+    assert first["title"] == "40 typical objects, one per group"
+    shown = page(rater, world, first)
+    assert sorted(shown) == list(range(N))
+
+
+def test_what_was_labeled_is_not_proposed_again(world, rater, embedding):
+    shown = page(rater, world, {"kind": "typical"})
+    act(rater, shared_label_set(world.project).pk, shown[:30])
+    first = proposals(rater, world)[0]
+    assert (first["kind"], first["n"]) == ("typical", 10)
+    assert not set(page(rater, world, first)) & set(shown[:30])
+
+
+def test_once_every_group_could_have_a_label_pages_to_confirm_come_first(world, rater):
+    for _ in range(5):
+        make_image(world.project)
+    embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(100, 4)))
+    predict(embedding, np.repeat([1, 2], 50).astype(np.uint8), np.repeat([240, 250], 50).astype(np.uint8))
+    label_set = shared_label_set(world.project)
+    act(rater, label_set.pk, range(3))
+    assert proposals(rater, world)[0]["kind"] == "typical"
+    act(rater, label_set.pk, range(3, 60))
+    first = proposals(rater, world)[0]
+    assert (first["kind"], first["class_value"], first["n"]) == ("review", 2, 40)
+
+
+def test_a_page_to_confirm_is_surest_first(world, rater, embedding):
+    confidence = np.arange(100, 100 + N).astype(np.uint8)
+    predict(embedding, np.repeat([1, 2], 20).astype(np.uint8), confidence)
+    act(rater, shared_label_set(world.project).pk, [19, 18])
+    review = next(p for p in proposals(rater, world) if p["kind"] == "review" and p["class_value"] == 1)
+    assert review["title"] == "Review 18 that look like lymphocyte, surest first"
+    assert review["n"] == 18 and "% right" in review["why"]
+    assert page(rater, world, review) == list(range(17, -1, -1))
+
+
+def test_what_was_seen_and_left_out_is_not_shown_again(world, rater, embedding):
+    predict(embedding, np.repeat([1, 2], 20).astype(np.uint8), np.arange(100, 100 + N).astype(np.uint8))
+    review = {"kind": "review", "class_value": 2}
+    assert page(rater, world, review, ordinals=binary([39, 37]))[:3] == [38, 36, 35]
+
+
+def test_the_doubtful_the_discordant_and_the_different_are_offered_too(world, rater, embedding):
+    confidence = np.arange(100, 100 + N).astype(np.uint8)
+    predict(embedding, np.repeat([1, 2], 20).astype(np.uint8), confidence)
+    act(rater, shared_label_set(world.project).pk, [3, 30], class_value=2)
+    kinds = {p["kind"]: p for p in proposals(rater, world)}
+    assert kinds["discordant"]["title"] == "1 where label and prediction differ"
+    assert page(rater, world, kinds["discordant"]) == [3]
+    assert page(rater, world, kinds["uncertain"])[:4] == [0, 1, 2, 4]
+    different = page(rater, world, kinds["different"])
+    assert sorted(different) == [ordinal for ordinal in range(N) if ordinal not in (3, 30)]
+
+
+def test_a_group_is_confirmed_as_what_most_of_it_looks_like(world, rater, embedding):
+    predict(embedding, np.repeat([1, 2], 20).astype(np.uint8), np.full(N, 250, np.uint8))
+    group = next(p for p in proposals(rater, world) if p["kind"] == "group")
+    assert "alike that look like" in group["title"]
+    assert len(page(rater, world, group)) == group["n"]
+
+
+def test_in_the_end_everything_is_labeled(world, rater, embedding):
+    act(rater, shared_label_set(world.project).pk, range(N))
+    told = suggestions(rater, world)
+    assert told == {"proposals": [], "message": "Everything is labeled", "n_labeled": N, "n_objects": N}
+    make_image(world.project)
+    assert suggestions(rater, world)["message"] == "Everything on the map is labeled"
+
+
+def test_who_may_look_may_ask(world, signed_in, embedding):
+    assert suggestions(signed_in(world.viewer), world)["proposals"]
+    response = signed_in(world.viewer).post(f"/api/v1/projects/{world.project.pk}/suggestions/page", {"kind": "best"})
+    assert response.status_code == 400
