@@ -35,20 +35,28 @@ def format_duration(seconds: float) -> str:
 class Progress:
     """One stage of `total` steps: reports at most every half second, with the time left, and raises `Stopped`."""
 
-    def __init__(self, stage: str, total: int, on_progress: ProgressCallback, should_stop: StopCallback) -> None:
+    def __init__(
+        self, stage: str, total: int, on_progress: ProgressCallback, should_stop: StopCallback, *, done: int = 0
+    ) -> None:
+        """`done` steps were done by an earlier run that this one goes on with."""
         self.stage = stage
         self.total = max(1, total)
-        self.done = 0
+        self.done = self._done_before = done
         self._on_progress = on_progress
         self._should_stop = should_stop
         self._started = self._reported = time.monotonic()
         self.raise_if_stopped()
-        on_progress(stage, 0.0, "starting")
+        on_progress(stage, min(1.0, done / self.total), "going on" if done else "starting")
 
     @property
     def seconds(self) -> float:
         """Seconds since the stage began."""
         return time.monotonic() - self._started
+
+    @property
+    def rate(self) -> float:
+        """Steps per second since the stage began."""
+        return (self.done - self._done_before) / max(1e-9, self.seconds)
 
     def raise_if_stopped(self) -> None:
         """Raise `Stopped` when the caller wants to stop."""
@@ -63,7 +71,7 @@ class Progress:
         if self.done < self.total and now - self._reported < REPORT_EVERY_SECONDS:
             return
         self._reported = now
-        left = self.seconds * (self.total - self.done) / max(1, self.done)
+        left = (self.total - self.done) / max(1e-9, self.rate)
         parts = [message] if message else []
         if self.done < self.total:
             parts.append(f"{format_duration(left)} left")

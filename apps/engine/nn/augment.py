@@ -41,9 +41,9 @@ class ViewDraws:
     def __len__(self) -> int:
         return len(self.gamma)
 
-    def first(self, n: int) -> "ViewDraws":
-        """The draws of the first n views."""
-        return ViewDraws(**{field.name: getattr(self, field.name)[:n] for field in fields(self)})
+    def rows(self, rows: npt.NDArray[np.int64]) -> "ViewDraws":
+        """The draws of some of the views."""
+        return ViewDraws(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def geometry_only(self) -> "ViewDraws":
         """The same turns, scales and shifts, with colors as they are, without blur and noise."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 
 from apps.engine.durable import sync_folder
@@ -27,20 +28,25 @@ def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra:
     `extra` (JSON values) is kept beside the settings. Everything is written and synced in a folder of another name
     first, then renamed: a reader, and a machine that loses power, see the whole checkpoint or none.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
     description = {
-        "format": FORMAT,
         "config": config.to_json(),
         "class_values": list(model.class_values),
         "extra": dict(extra),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_folder(Path(folder), model.state_dict(), description)
+
+
+def write_folder(folder: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
+    """Write tensors and JSON values as `folder`, as a whole or not at all, replacing one that is there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
     draft.mkdir()
     try:
-        _write_synced(draft / WEIGHTS_NAME, safetensors.torch.save(weights))
-        _write_synced(draft / DESCRIPTION_NAME, json.dumps(description, indent=1, allow_nan=False).encode())
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(on_cpu, draft / WEIGHTS_NAME)
+        _sync(draft / WEIGHTS_NAME)
+        text = json.dumps({"format": FORMAT, **description}, indent=1, allow_nan=False)
+        _write_synced(draft / DESCRIPTION_NAME, text.encode())
         sync_folder(draft)
         if folder.exists():
             # A folder cannot be renamed over a filled one.
@@ -69,7 +75,7 @@ def load_checkpoint(folder: Path) -> tuple[PatchModel, TrainConfig]:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What `save_checkpoint` wrote beside the weights: format, config, class_values, extra."""
+    """What was written beside the weights; of a checkpoint: format, config, class_values, extra."""
     try:
         description: dict[str, Any] = json.loads((Path(folder) / DESCRIPTION_NAME).read_text())
     except (OSError, ValueError) as error:
@@ -79,6 +85,11 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"The model in {Path(folder).name} has format {description.get('format')}; this version reads {FORMAT}"
         )
     return description
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _write_synced(path: Path, content: bytes) -> None:

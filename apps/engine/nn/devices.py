@@ -69,8 +69,10 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def compute_threads(threads: int) -> Iterator[None]:
+def compute_threads(threads: int, *, processes: int = 1) -> Iterator[None]:
     """Let torch compute with so many CPU threads inside the block; 0 is one fewer than there are cores, at least one.
+
+    `processes` that compute side by side on this machine share those of 0.
 
     One core stays for the web server and the database because torch's threads wait for each other after every layer:
     with as many as there are cores, one busy neighbor stops all of them again and again. Measured on two cores at
@@ -79,7 +81,7 @@ def compute_threads(threads: int) -> Iterator[None]:
     """
     before = torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    torch.set_num_threads(threads or max(1, cores - 1))
+    torch.set_num_threads(threads or max(1, (cores - 1) // processes))
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 Ordinals = npt.NDArray[np.int64]
 Patches = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 # Two batches ahead hide a slow disk; reading is rarely slower than computing, so more would only hold memory.
 BATCHES_AHEAD = 2
@@ -65,13 +66,13 @@ class PatchCache:
         return self._kept[ordinals]
 
 
-def read_ahead(read: Callable[[Ordinals], Patches], batches: Iterable[Ordinals]) -> Iterator[Patches]:
-    """Yield `read(batch)` for each batch, reading the next ones in a thread meanwhile.
+def read_ahead(read: Callable[[Ordinals], T], batches: Iterable[Ordinals]) -> Iterator[T]:
+    """Yield `read(batch)` for each batch in their order, reading the next ones in a thread meanwhile.
 
     A thread and no process: job workers are daemons, which may not have children, and reading releases the GIL.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-patches") as pool:
-        pending: deque[Future[Patches]] = deque()
+        pending: deque[Future[T]] = deque()
         for batch in batches:
             pending.append(pool.submit(read, batch))
             if len(pending) > BATCHES_AHEAD:

@@ -1,8 +1,15 @@
-"""Training: patches, and labels where there are some, to a checkpoint."""
+"""Training: patches, and labels where there are some, to a checkpoint.
 
+Memory: the network with its gradients and moments, a batch and two more read ahead, eight bytes per object for the order
+of an epoch, and the patches themselves where they fit `memory_budget_bytes`. A million patches of 64 px (12 GB) never are
+in memory at once.
+"""
+
+import hashlib
+import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +17,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.approaches.base import TrainingSettings
 from apps.engine.errors import EngineError
-from apps.engine.nn.augment import draw_views, render_on_cpu, render_on_device
-from apps.engine.nn.checkpoints import load_checkpoint, save_checkpoint
+from apps.engine.nn.augment import ViewDraws, draw_views, render_on_cpu, render_on_device
+from apps.engine.nn.checkpoints import WEIGHTS_NAME, load_checkpoint, save_checkpoint
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads, reproducible
 from apps.engine.nn.losses import class_weights, weighted_cross_entropy
 from apps.engine.nn.model import PatchModel
 from apps.engine.nn.object_masks import with_object_mask
-from apps.engine.nn.patches import Ordinals, PatchCache, PatchSource, read_ahead
+from apps.engine.nn.patches import Ordinals, PatchCache, Patches, PatchSource, read_ahead
+from apps.engine.nn.processes import ALONE, Processes, synchronize_batch_norm
+from apps.engine.nn.training_state import TrainingStates, put_back, tensors_of
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
 
 ClassValues = npt.NDArray[np.uint8]
@@ -37,7 +47,7 @@ FINE_TUNING_STEPS = 8
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run did."""
+    """What a training run did, all attempts at it together."""
 
     epochs: int
     steps: int
@@ -46,6 +56,12 @@ class TrainResult:
     patches_per_second: float  # objects trained on, each with its two views
     input_share: float  # share of the time spent waiting for patches and making views
     n_labeled: int  # labels that the classification loss used; 0 when fewer than two classes have some
+    resumed_after: int  # epochs that an attempt before this one had done
+
+
+NOTHING_TRAINED = TrainResult(
+    epochs=0, steps=0, seconds=0.0, losses=[], patches_per_second=0.0, input_share=0.0, n_labeled=0, resumed_after=0
+)
 
 
 def train_model(
@@ -55,6 +71,8 @@ def train_model(
     class_values: ClassValues | None = None,
     start_from: Path | None = None,
     checkpoint: Path,
+    states: Path | None = None,
+    processes: Processes = ALONE,
     on_progress: ProgressCallback = ignore_progress,
     should_stop: StopCallback = never_stop,
 ) -> TrainResult:
@@ -62,41 +80,46 @@ def train_model(
 
     `class_values` (n,) uint8 are the labels, 0 for none; with two or more classes the classification loss is added.
     `start_from` is an earlier checkpoint of the same architecture to go on from. An approach that trains nothing gets a
-    checkpoint of its backbone as it is. With the same seed, device and number
-    of threads the weights are the same. Reports the stage "train". Raises `Stopped` within one step of `should_stop`,
-    and `EngineError` for what cannot be trained; then no checkpoint is written.
+    checkpoint of its backbone as it is. With the same seed, device and number of threads the weights are the same.
+
+    `states` is a folder where the run keeps where it is. A run that was killed, called again with the same arguments,
+    goes on after its last kept epoch and ends with the same weights. The folder is the caller's to remove.
+
+    With several `processes` each calls this; every one trains on its share of each batch. The first one writes, reports the
+    stage "train", and raises `Stopped` within one step of `should_stop`. `EngineError` for what cannot be trained; then no
+    checkpoint is written.
     """
     n = len(patches)
     if n == 0:
         raise EngineError("There are no objects to train on")
     if not isinstance(config.settings, TrainingSettings):
-        return _keep_backbone(config, n, checkpoint)
+        if processes.is_first:
+            _keep_backbone(config, n, checkpoint)
+        processes.wait_for_all()
+        return NOTHING_TRAINED
     labels = _usable_labels(class_values, n)
     values = tuple(int(value) for value in np.unique(labels[labels > 0]))
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
-    batch_size = batch_size_for(config, n, device)
-    rng = np.random.default_rng(config.seed)
-    with reproducible(config.seed, device), compute_threads(config.threads):
+    with reproducible(config.seed, device), compute_threads(config.threads, processes=processes.count):
         model = _start_model(config, values, start_from).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        epochs = [
-            plan_epoch(rng, labels, batch_size=batch_size, config=config, fine_tuning=start_from is not None)
-            for _ in range(config.epochs)
-        ]
-        result = _run(model, config, patches, labels, values, epochs, rng, device, precision, on_progress, should_stop)
-    save_checkpoint(
-        checkpoint,
-        model,
-        config,
-        {
-            "n_objects": n,
-            "n_labeled": result.n_labeled,
-            "seconds": result.seconds,
-            "losses": result.losses,
-            "device": device.type,
-            "precision": str(precision).removeprefix("torch."),
-        },
-    )
+        training = _Training(config, model, patches, labels, device, processes, fine_tuning=start_from is not None)
+        kept = TrainingStates(states, _identity(config, labels, start_from, training)) if states is not None else None
+        result = training.run(kept, on_progress, should_stop)
+    if processes.is_first:
+        save_checkpoint(
+            checkpoint,
+            model,
+            config,
+            {
+                "n_objects": n,
+                "n_labeled": result.n_labeled,
+                "seconds": result.seconds,
+                "losses": result.losses,
+                "device": device.type,
+                "precision": str(training.precision).removeprefix("torch."),
+            },
+        )
+    processes.wait_for_all()
     return result
 
 
@@ -150,12 +173,11 @@ def _usable_labels(class_values: ClassValues | None, n: int) -> ClassValues:
     return labels if len(np.unique(labels[labels > 0])) >= 2 else np.zeros(n, np.uint8)
 
 
-def _keep_backbone(config: TrainConfig, n: int, checkpoint: Path) -> TrainResult:
+def _keep_backbone(config: TrainConfig, n: int, checkpoint: Path) -> None:
     """The checkpoint of an approach that trains nothing."""
     with reproducible(config.seed, torch.device("cpu")):
         model = PatchModel(config)
     save_checkpoint(checkpoint, model, config, {"n_objects": n, "n_labeled": 0, "seconds": 0.0, "losses": []})
-    return TrainResult(epochs=0, steps=0, seconds=0.0, losses=[], patches_per_second=0.0, input_share=0.0, n_labeled=0)
 
 
 def _start_model(config: TrainConfig, values: tuple[int, ...], start_from: Path | None) -> PatchModel:
@@ -194,82 +216,189 @@ def _create_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Adam
     )
 
 
-def _run(
-    model: PatchModel,
-    config: TrainConfig,
-    patches: PatchSource,
-    labels: ClassValues,
-    values: tuple[int, ...],
-    epochs: list[list[Ordinals]],
-    rng: np.random.Generator,
-    device: torch.device,
-    precision: torch.dtype,
-    on_progress: ProgressCallback,
-    should_stop: StopCallback,
-) -> TrainResult:
-    """The steps themselves; changes `model`."""
-    approach, settings = model.approach, config.settings
-    assert approach is not None and isinstance(settings, TrainingSettings)
-    on_cpu = device.type == "cpu"
-    steps = sum(len(batches) for batches in epochs)
-    total = sum(len(batch) for batches in epochs for batch in batches)
-    progress = Progress("train", total, on_progress, should_stop)
-    cache = PatchCache(
-        with_object_mask(patches, settings.object_mask),
-        size_px=config.encoder_size_px,
-        channels=settings.input_channels,
-        memory_budget_bytes=config.memory_budget_bytes,
-    )
-    optimizer = _create_optimizer(model, config)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    target_of = np.full(256, -1, np.int64)
-    target_of[list(values)] = np.arange(len(values))
-    weights = torch.from_numpy(class_weights(labels, values)).to(device) if values else None
-    losses: list[float] = []
-    input_seconds = 0.0
-    step = 0
-    model.train()
-    started = time.perf_counter()
-    for epoch, batches in enumerate(epochs):
+def _identity(config: TrainConfig, labels: ClassValues, start_from: Path | None, training: "_Training") -> str:
+    """A text that is equal for runs that do the same, whatever the number of processes."""
+    digest = hashlib.sha256(json.dumps([config.to_json(), training.batch_size, str(training.precision)]).encode())
+    digest.update(labels.tobytes())
+    if start_from is not None:
+        with (start_from / WEIGHTS_NAME).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+class _Step(nn.Module):
+    """The loss of a batch, a scalar and the same in every process, from the views that this process has of it."""
+
+    def __init__(
+        self, model: PatchModel, settings: TrainingSettings, weights: torch.Tensor | None, processes: Processes
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._settings = settings
+        self._weights = weights
+        self._processes = processes
+
+    def forward(self, views: torch.Tensor, targets: torch.Tensor | None, classes: torch.Tensor) -> torch.Tensor:
+        """`views` (2 share, c, size, size) and `targets`, where the approach wants them, of this process's objects;
+        `classes` (n,) are the rows of the classifier, or -1, of the whole batch."""
+        assert self.model.approach is not None
+        n = len(classes)
+        features = self._processes.gather_views(self.model(views), n)  # (2n, feature_dim)
+        if targets is not None:
+            targets = self._processes.gather_views(targets, n)
+        loss: torch.Tensor = self.model.approach(features, targets)
+        if self.model.classifier is not None and self._weights is not None:
+            logits = self.model.classifier(features)
+            cross_entropy = weighted_cross_entropy(logits, classes.repeat(2), self._weights)
+            loss = loss + self._settings.cross_entropy_weight * cross_entropy
+        return loss
+
+
+@dataclass
+class _Spent:
+    """What a run has done so far."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    input_seconds: float = 0.0
+
+
+class _Training:
+    """One run: epochs of steps that change `model`."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: PatchModel,
+        patches: PatchSource,
+        labels: ClassValues,
+        device: torch.device,
+        processes: Processes,
+        *,
+        fine_tuning: bool,
+    ) -> None:
+        self.precision = choose_precision(config.precision, device)
+        self.batch_size = batch_size_for(config, len(patches), device)
+        self._config = config
+        self._model = model
+        self._labels = labels
+        self._device = device
+        self._processes = processes
+        self._fine_tuning = fine_tuning
+        settings = config.settings
+        assert isinstance(settings, TrainingSettings) and model.approach is not None
+        self._augment = settings.augment
+        self._wants_targets = model.approach.wants_targets
+        self._cache = PatchCache(
+            with_object_mask(patches, settings.object_mask),
+            size_px=config.encoder_size_px,
+            channels=settings.input_channels,
+            memory_budget_bytes=config.memory_budget_bytes,
+        )
+        self._row_of = np.full(256, -1, np.int64)  # of a class value, in the classifier
+        self._row_of[list(model.class_values)] = np.arange(len(model.class_values))
+        weights = torch.from_numpy(class_weights(labels, model.class_values)).to(device) if model.class_values else None
+        first = self._plan(0)[0]
+        self._steps_per_epoch, self._objects_per_epoch = len(first), sum(map(len, first))
+        if min(map(len, first)) < processes.count:
+            raise EngineError(f"{len(patches)} objects are too few for {processes.count} processes")
+        if processes.count > 1:
+            model.backbone = synchronize_batch_norm(model.backbone, device)  # type: ignore[assignment]
+        self._optimizer = _create_optimizer(model, config)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
+        self._step: nn.Module = _Step(model, settings, weights, processes)
+        if processes.count > 1:
+            # Batch statistics are those of all processes, so there are no others to send around.
+            self._step = DistributedDataParallel(self._step, forward_sync_buffers=False, gradient_as_bucket_view=True)
+
+    def run(
+        self, states: TrainingStates | None, on_progress: ProgressCallback, should_stop: StopCallback
+    ) -> TrainResult:
+        """All epochs, or those that are left after the newest of `states`."""
+        config = self._config
+        first = self._processes.is_first
+        spent, resumed_after = self._resume(states)
+        progress = Progress(
+            "train",
+            config.epochs * self._objects_per_epoch,
+            on_progress if first else ignore_progress,
+            should_stop if first else never_stop,
+            done=resumed_after * self._objects_per_epoch,
+        )
+        self._model.train()
+        for epoch in range(resumed_after, config.epochs):
+            started = time.perf_counter()
+            spent.losses.append(self._epoch(epoch, spent, progress))
+            spent.seconds += time.perf_counter() - started
+            if not math.isfinite(spent.losses[-1]):
+                raise EngineError(f"The loss was no longer a number in epoch {epoch + 1}; try a lower learning rate")
+            if states is not None and first and (states.is_due() or epoch + 1 == config.epochs):
+                values = {**vars(spent), "scaler": self._scaler.state_dict()}
+                states.keep(epoch + 1, tensors_of(self._model, self._optimizer), values)
+        return TrainResult(
+            epochs=config.epochs,
+            steps=config.epochs * self._steps_per_epoch,
+            seconds=spent.seconds,
+            losses=spent.losses,
+            patches_per_second=config.epochs * self._objects_per_epoch / spent.seconds,
+            input_share=spent.input_seconds / spent.seconds,
+            n_labeled=int(np.count_nonzero(self._labels)),
+            resumed_after=resumed_after,
+        )
+
+    def _resume(self, states: TrainingStates | None) -> tuple[_Spent, int]:
+        kept = states.newest() if states is not None else None
+        if kept is None:
+            return _Spent(), 0
+        put_back(self._model, self._optimizer, kept.tensors)
+        values = dict(kept.values)
+        self._scaler.load_state_dict(values.pop("scaler"))
+        return _Spent(**values), kept.epochs
+
+    def _plan(self, epoch: int) -> tuple[list[Ordinals], np.random.Generator]:
+        """The batches of an epoch, and what its views are drawn from: by its number alone, so that a run can resume."""
+        rng = np.random.default_rng([self._config.seed, epoch])
+        batches = plan_epoch(
+            rng, self._labels, batch_size=self.batch_size, config=self._config, fine_tuning=self._fine_tuning
+        )
+        return batches, rng
+
+    def _epoch(self, epoch: int, spent: _Spent, progress: Progress) -> float:
+        """One pass; returns the mean loss."""
+        config, device = self._config, self._device
+        batches, rng = self._plan(epoch)
+        # For layers that draw by themselves, as drop path does; different in every process.
+        torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, self._processes.rank]).generate_state(1)[0]))
+
+        def read(batch: Ordinals) -> tuple[Patches, ViewDraws]:
+            n = len(batch)
+            draws = draw_views(rng, 2 * n, size_px=config.encoder_size_px, settings=self._augment)
+            own = np.arange(n)[self._processes.share(n)]
+            return self._cache.read(batch[own]), draws.rows(np.concatenate([own, n + own]))
+
         loss_sum = torch.zeros((), device=device)
-        reading = read_ahead(cache.read, batches)
-        for batch in batches:
+        reading = read_ahead(read, batches)
+        for i, batch in enumerate(batches):
             asked = time.perf_counter()
-            pixels = next(reading)
-            draws = draw_views(rng, 2 * len(batch), size_px=config.encoder_size_px, settings=settings.augment)
-            views = render_on_cpu(pixels, draws) if on_cpu else render_on_device(pixels, draws, device)
-            targets = None
-            if approach.wants_targets:
-                still = draws.geometry_only()
-                targets = render_on_cpu(pixels, still) if on_cpu else render_on_device(pixels, still, device)
-            input_seconds += time.perf_counter() - asked
-            with autocast(device, precision):
-                features = model(views)  # (2n, feature_dim)
-                loss = approach(features, targets)
-                if model.classifier is not None and weights is not None:
-                    classes = torch.from_numpy(target_of[labels[batch]]).to(device).repeat(2)
-                    cross_entropy = weighted_cross_entropy(model.classifier(features), classes, weights)
-                    loss = loss + settings.cross_entropy_weight * cross_entropy
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, steps, config)
-            optimizer.zero_grad()
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
+            pixels, draws = next(reading)
+            views = self._render(pixels, draws)
+            targets = self._render(pixels, draws.geometry_only()) if self._wants_targets else None
+            classes = torch.from_numpy(self._row_of[self._labels[batch]]).to(device)
+            spent.input_seconds += time.perf_counter() - asked
+            with autocast(device, self.precision):
+                loss = self._step(views, targets, classes)
+            step = epoch * self._steps_per_epoch + i
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, config.epochs * self._steps_per_epoch, config)
+            self._optimizer.zero_grad()
+            self._scaler.scale(loss).backward()
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
             loss_sum += loss.detach()
-            step += 1
-            rate = (progress.done + len(batch)) / max(1e-9, progress.seconds)
-            progress.advance(len(batch), f"epoch {epoch + 1} of {len(epochs)}, {rate:,.0f} patches/s")
-        losses.append(float(loss_sum) / len(batches))
-        if not math.isfinite(losses[-1]):
-            raise EngineError(f"The loss was no longer a number in epoch {epoch + 1}; try a lower learning rate")
-    seconds = time.perf_counter() - started
-    return TrainResult(
-        epochs=len(epochs),
-        steps=step,
-        seconds=seconds,
-        losses=losses,
-        patches_per_second=total / seconds,
-        input_share=input_seconds / seconds,
-        n_labeled=int(np.count_nonzero(labels)),
-    )
+            progress.advance(len(batch), f"epoch {epoch + 1} of {config.epochs}, {progress.rate:,.0f} patches/s")
+        return float(loss_sum) / len(batches)
+
+    def _render(self, pixels: Patches, draws: ViewDraws) -> torch.Tensor:
+        if self._device.type == "cpu":
+            return render_on_cpu(pixels, draws)
+        return render_on_device(pixels, draws, self._device)
