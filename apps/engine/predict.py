@@ -4,18 +4,17 @@ This is the fast loop's half of learning: it needs no network, no GPU and no tor
 labels while the network still trains.
 """
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
 from apps.engine.errors import EngineError
+from apps.engine.halves import to_float32
 
 Floats = npt.NDArray[np.float32]
 ClassValues = npt.NDArray[np.uint8]
@@ -23,6 +22,9 @@ Rows = npt.NDArray[np.int64]
 
 # Strength of the fit against the shrinkage of its weights, on standardized features.
 REGULARIZATION_C = 0.01
+# From the weights of the head before, some ten steps do; from none, some forty.
+MOST_STEPS = 100
+SMALLEST_GRADIENT = 1e-3
 N_FOLDS = 5
 # From here on two folds give enough held-out labels for one number, the temperature; below, all five are fitted.
 MANY_LABELS = 1000
@@ -30,13 +32,22 @@ MANY_LABELS = 1000
 MOST_LABELS = 10_000
 # A class with fewer labels has none left to learn from when one is held out.
 FEWEST_TO_HOLD_OUT = 2
-PREDICT_ROWS = 16_384
+PREDICT_ROWS = 1024
 N_CONFIDENCE_BINS = 10
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """Held-out labels whose predictions are about equally sure: one point of a reliability diagram."""
+
+    confidence: float  # their mean, 0 to 1
+    right: float  # share that is predicted rightly
+    n: int
+
+
+@dataclass(frozen=True)
 class Quality:
-    """What a head gets right on labels that it was not fitted on: about a fifth of each class, drawn by seed.
+    """What a head gets right on labels that it was not fitted on: about a fifth, see `draw_held_out`.
 
     The three measures are None where no class has the two labels that holding one out takes.
     """
@@ -48,10 +59,19 @@ class Quality:
     n_held_out: int
     classes: list[int]  # class values, the order of the matrix
     confusion: list[list[int]]  # row: the label; column: the prediction
+    reliability: list[ReliabilityBin]  # the bins that have labels, by confidence
 
     def to_json(self) -> dict[str, Any]:
         """The measures as plain values."""
-        return dict(vars(self))
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Weights (d, classes) and bias (classes,) over the features as they are, float64."""
+
+    weights: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,7 @@ class Head:
     class_values: ClassValues  # (classes,)
     temperature: float  # logits are divided by it
     quality: Quality
+    fits: dict[int, _Fit] = field(default_factory=dict, repr=False)  # by the fold left out, -1: none; to start from
 
     def predict(self, features: npt.NDArray[np.floating[Any]]) -> tuple[ClassValues, Floats]:
         """For features (n, d): class value (n,) uint8, and its calibrated probability (n,) float32, 0 to 1."""
@@ -71,7 +92,7 @@ class Head:
         confidence = np.empty(n, np.float32)
         for first in range(0, n, PREDICT_ROWS):  # in blocks, which stay in the processor's cache
             rows = slice(first, first + PREDICT_ROWS)
-            logits = _finite(features[rows]) @ self.weights + self.bias
+            logits = to_float32(features[rows]) @ self.weights + self.bias
             best = logits.argmax(axis=1)
             # The largest probability only, not the whole softmax: 1 / sum of exp(logit - largest logit).
             below = (logits - logits[np.arange(len(best)), best][:, None]) / np.float32(self.temperature)
@@ -81,14 +102,16 @@ class Head:
 
 
 def draw_held_out(class_values: ClassValues, *, seed: int) -> npt.NDArray[np.bool_]:
-    """Which labels, (n,) bool, to measure quality on: a fifth of each class, the same for the same labels and seed.
+    """Which labels, (n,) bool, to measure quality on: about a fifth, and of every class with two labels at least one.
 
-    What is trained on labels before `fit_head` must not see these, or the quality is flattered.
+    It depends on the object's number and the seed, not on what else is labeled: an object that was held out stays so
+    as labels come in. What is trained on labels before `fit_head` must not see these, or the quality is flattered;
+    what was trained with fewer labels did not see them either.
     """
     held_out = np.zeros(len(class_values), np.bool_)
     labeled = np.flatnonzero(class_values)
     _, targets = np.unique(class_values[labeled], return_inverse=True)
-    held_out[labeled] = _stratified_folds(targets, np.random.default_rng(seed)) == 0
+    held_out[labeled] = _folds(labeled, targets, seed=seed) == 0
     return held_out
 
 
@@ -98,12 +121,14 @@ def fit_head(
     *,
     seed: int,
     held_out: npt.NDArray[np.bool_] | None = None,
+    start_from: Head | None = None,
 ) -> Head | None:
     """A head fitted to the labeled rows of `features` (n, d); None when fewer than two classes have labels.
 
     `class_values` (n,) uint8 are the labels, 0 for none. Classes count alike whatever their number of labels.
     Quality is measured on `held_out` (see `draw_held_out`, which is the default) by a head fitted without it; the head
     returned is fitted to all labels.
+    `start_from` is a head fitted earlier to features of the same kind: the fit then takes a few steps instead of many.
     Its temperature (Guo et al. 2017) comes from predictions of labels that were held out, and never from the fifth
     that the calibration error is measured on.
     """
@@ -113,10 +138,10 @@ def fit_head(
     values, targets = np.unique(class_values[labeled], return_inverse=True)
     if len(values) < 2:
         return None
-    rng = np.random.default_rng(seed)
-    chosen = _stratified_sample(targets, MOST_LABELS, rng)
-    x, targets = _finite(features[labeled[chosen]]), targets[chosen]
-    center = x.mean(axis=0)
+    chosen = _stratified_sample(targets, MOST_LABELS, np.random.default_rng(seed))
+    rows, targets = labeled[chosen], targets[chosen]
+    x = to_float32(features[rows])
+    center = x.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = x.std(axis=0)
     # A feature that is the same everywhere would be divided by nothing, or by rounding.
     scale = np.where(spread > 1e-6 * max(1e-30, float(spread.max())), spread, np.inf).astype(np.float32)
@@ -124,14 +149,27 @@ def fit_head(
 
     if held_out is None:
         held_out = draw_held_out(class_values, seed=seed)
-    folds = _stratified_folds(targets, rng, first=held_out[labeled[chosen]])
+    folds = _folds(rows, targets, seed=seed, first=held_out[rows])
     n_fitted_folds = N_FOLDS if len(targets) < MANY_LABELS else 2
+    earlier = _earlier_fits(start_from, values, x.shape[1])
     held_out_logits = np.full((len(targets), len(values)), np.nan)
-    for fold in range(n_fitted_folds):
-        in_fold = folds == fold
-        if in_fold.any():
-            weights, bias = _fit(x[~in_fold], targets[~in_fold], len(values))
-            held_out_logits[in_fold] = x[in_fold] @ weights + bias
+    fits: dict[int, _Fit] = {}
+    with threadpool_limits(limits=1):  # so small a fit is slower, not faster, with threads that wait for each other
+        for fold in [*range(n_fitted_folds), -1]:
+            left_out = folds == fold if fold >= 0 else np.zeros(len(folds), np.bool_)
+            if fold >= 0 and not left_out.any():
+                continue
+            # Never from a fit that knew what this one is measured on; the fit to everything may start from any.
+            start = earlier.get(fold) or (fits.get(0) if fold == -1 else None)
+            weights, bias = _fit(
+                x[~left_out] if left_out.any() else x,
+                targets[~left_out],
+                len(values),
+                start=None if start is None else _standardized(start, center, scale),
+            )
+            held_out_logits[left_out] = x[left_out] @ weights + bias
+            weights = weights / scale[:, None]
+            fits[fold] = _Fit(weights, bias - center @ weights)
     predicted = np.isfinite(held_out_logits).all(axis=1)
     first_fold = folds == 0
     quality = _measure(
@@ -140,24 +178,34 @@ def fit_head(
         values,
         n_train=int((~first_fold).sum()),
     )
-    temperature = _fit_temperature(held_out_logits, targets, predicted)
-    weights, bias = _fit(x, targets, len(values))
-    weights = weights / scale[:, None]
     return Head(
-        weights=weights.astype(np.float32),
-        bias=(bias - center @ weights).astype(np.float32),
+        weights=fits[-1].weights.astype(np.float32),
+        bias=fits[-1].bias.astype(np.float32),
         class_values=values.astype(np.uint8),
-        temperature=temperature,
+        temperature=_fit_temperature(held_out_logits, targets, predicted),
         quality=quality,
+        fits=fits,
     )
 
 
-def _finite(features: npt.NDArray[np.floating[Any]]) -> Floats:
-    """As float32, with 0 for what is no number: one broken vector must not make every prediction NaN."""
-    converted = features.astype(np.float32)
-    if not np.isfinite(converted.sum()):
-        converted = np.nan_to_num(converted, nan=0.0, posinf=0.0, neginf=0.0)
-    return converted
+def _earlier_fits(head: Head | None, values: ClassValues, dimension: int) -> dict[int, _Fit]:
+    """The fits of an earlier head with their columns as `values` (k,) has the classes; new classes begin at 0."""
+    if head is None or len(head.weights) != dimension:
+        return {}
+    known = np.isin(values, head.class_values)
+    columns = np.searchsorted(head.class_values, values[known])
+    fits = {}
+    for fold, fit in head.fits.items():
+        weights, bias = np.zeros((dimension, len(values))), np.zeros(len(values))
+        weights[:, known], bias[known] = fit.weights[:, columns], fit.bias[columns]
+        fits[fold] = _Fit(weights, bias)
+    return fits
+
+
+def _standardized(fit: _Fit, center: Floats, scale: Floats) -> _Fit:
+    """The same over features that `center` (d,) was taken from and that were divided by `scale` (d,)."""
+    weights = np.where(np.isfinite(scale), scale, 0)[:, None] * fit.weights
+    return _Fit(weights, fit.bias + center @ fit.weights)
 
 
 def _stratified_sample(targets: Rows, most: int, rng: np.random.Generator) -> Rows:
@@ -174,41 +222,73 @@ def _stratified_sample(targets: Rows, most: int, rng: np.random.Generator) -> Ro
     return np.sort(np.concatenate(rows))
 
 
-def _stratified_folds(targets: Rows, rng: np.random.Generator, *, first: npt.NDArray[np.bool_] | None = None) -> Rows:
-    """A fold (n,) per label, 0 to 4, each class spread over them evenly; -1, never held out, for a class's only one.
+def _folds(rows: Rows, targets: Rows, *, seed: int, first: npt.NDArray[np.bool_] | None = None) -> Rows:
+    """A fold (m,) per label, 0 to 4, from the numbers (m,) of the labeled objects; -1, never held out, for the only label
+    of a class. Of a class with two labels or more, some are in fold 0 and some in others.
 
-    `first` (n,) bool: what fold 0 is; the others are then spread over the folds 1 to 4.
+    `first` (m,) bool: what fold 0 is instead.
     """
-    folds = np.full(len(targets), -1, np.int64)
+    drawn = _scrambled(rows, seed)
+    folds = (drawn % np.uint64(N_FOLDS)).astype(np.int64)
     if first is not None:
-        folds[first] = 0
+        folds = np.where(first, 0, np.where(folds == 0, 1 + (drawn >> np.uint64(32)).astype(np.int64) % 4, folds))
     for k in np.unique(targets):
-        of_class = rng.permutation(np.flatnonzero(targets == k))
+        of_class = np.flatnonzero(targets == k)
+        of_class = of_class[np.argsort(drawn[of_class])]
         if len(of_class) < FEWEST_TO_HOLD_OUT:
             folds[of_class] = -1
-        elif first is None:
-            folds[of_class] = np.arange(len(of_class)) % N_FOLDS
-        else:
-            others = of_class[~first[of_class]]
-            # A class with a single label beside the held-out ones keeps it for learning.
-            folds[others] = 1 + np.arange(len(others)) % (N_FOLDS - 1) if len(others) >= FEWEST_TO_HOLD_OUT else -1
+        elif first is None and not (folds[of_class] == 0).any():
+            folds[of_class[0]] = 0
+        elif first is None and (folds[of_class] == 0).all():
+            folds[of_class[1:]] = -1
+        others = of_class[folds[of_class] > 0]
+        if len(np.unique(folds[others])) == 1:
+            # Left out together, the class would be unknown to that fold's head.
+            folds[others] = -1 if len(others) == 1 else 1 + np.arange(len(others)) % (N_FOLDS - 1)
     return folds
 
 
-def _fit(x: Floats, targets: Rows, n_classes: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Weights (d, classes) and bias (classes,) of a class-balanced multinomial logistic regression."""
+def _scrambled(numbers: Rows, seed: int) -> npt.NDArray[np.uint64]:
+    """A number (m,) for each, as good as drawn by lot but always the same (SplitMix64: Steele et al. 2014)."""
+    mixed = numbers.astype(np.uint64) + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _fit(
+    x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Weights (d, classes) and bias (classes,) of a multinomial logistic regression in which every class counts alike.
+
+    The objective is scikit-learn's with class_weight="balanced", by the same L-BFGS; a fit of its own because this one
+    starts from given weights also where a class is new, and none of a class's labels may be there.
+    """
+    n, dimension = x.shape
     counts = np.bincount(targets, minlength=n_classes)
-    weights = len(targets) / (n_classes * counts[targets])
-    model = LogisticRegression(C=REGULARIZATION_C, max_iter=100, tol=1e-3)
-    with warnings.catch_warnings():
-        # Not converged: a hundred steps are near enough, and bounded in time. Many classes with few labels: are meant.
-        warnings.simplefilter("ignore", UserWarning)
-        with threadpool_limits(limits=1):  # so small a fit is slower, not faster, with threads that wait for each other
-            model.fit(x, targets, sample_weight=weights)
-    coefficients, intercept = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
-    if n_classes == 2:  # scikit-learn gives the one logit between two classes
-        coefficients, intercept = np.vstack([-coefficients / 2, coefficients / 2]), np.array([-1, 1]) * intercept / 2
-    return coefficients.T, intercept
+    share = (1 / ((counts > 0).sum() * counts[targets])).astype(np.float32)  # adds up to 1
+    shrinkage = 1 / (REGULARIZATION_C * n)
+    rows = np.arange(n)
+
+    def cost(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        weights, bias = parameters[:-n_classes].reshape(dimension, n_classes), parameters[-n_classes:]
+        logits = x @ weights.astype(np.float32) + bias.astype(np.float32)
+        logits -= logits.max(axis=1, keepdims=True)
+        probability = np.exp(logits)
+        total = probability.sum(axis=1)
+        loss = float((share * (np.log(total) - logits[rows, targets])).sum(dtype=np.float64))
+        probability *= (share / total)[:, None]
+        probability[rows, targets] -= share
+        slope = np.concatenate([(x.T @ probability).ravel() + shrinkage * weights.ravel(), probability.sum(axis=0)])
+        return loss + 0.5 * shrinkage * float((weights**2).sum()), slope
+
+    begin = np.zeros((dimension + 1) * n_classes)
+    if start is not None:
+        begin[:-n_classes], begin[-n_classes:] = start.weights.ravel(), start.bias
+    found = minimize(
+        cost, begin, method="L-BFGS-B", jac=True, options={"maxiter": MOST_STEPS, "gtol": SMALLEST_GRADIENT}
+    )
+    return found.x[:-n_classes].reshape(dimension, n_classes), found.x[-n_classes:]
 
 
 def _fit_temperature(logits: npt.NDArray[np.float64], targets: Rows, rows: npt.NDArray[np.bool_]) -> float:
@@ -234,6 +314,7 @@ def _measure(logits: npt.NDArray[np.float64], targets: Rows, values: ClassValues
     n, n_classes = len(targets), len(values)
     confusion = np.zeros((n_classes, n_classes), np.int64)
     accuracy = balanced = ece = None
+    reliability: list[ReliabilityBin] = []
     if n:
         probabilities = softmax(logits, axis=1)
         predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -244,8 +325,11 @@ def _measure(logits: npt.NDArray[np.float64], targets: Rows, values: ClassValues
         accuracy = float(right.mean())
         balanced = float((np.diag(confusion)[present] / per_class[present]).mean())
         bins = np.minimum((confidence * N_CONFIDENCE_BINS).astype(np.int64), N_CONFIDENCE_BINS - 1)
-        gaps = [abs(float((confidence[bins == b] - right[bins == b]).sum())) for b in np.unique(bins)]
-        ece = sum(gaps) / n
+        reliability = [
+            ReliabilityBin(float(confidence[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum()))
+            for b in np.unique(bins)
+        ]
+        ece = sum(entry.n * abs(entry.confidence - entry.right) for entry in reliability) / n
     return Quality(
         accuracy=accuracy,
         balanced_accuracy=balanced,
@@ -254,4 +338,5 @@ def _measure(logits: npt.NDArray[np.float64], targets: Rows, values: ClassValues
         n_held_out=n,
         classes=[int(value) for value in values],
         confusion=confusion.tolist(),
+        reliability=reliability,
     )

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from apps.engine.errors import EngineError
-from apps.engine.predict import fit_head
+from apps.engine.predict import REGULARIZATION_C, draw_held_out, fit_head
 
 
 def make_labeled(
@@ -44,7 +45,7 @@ def test_separable_classes_are_told_apart_under_their_own_values() -> None:
     assert head.quality.classes == [2, 9, 254]
     assert head.quality.n_train + head.quality.n_held_out == 120
     assert sum(map(sum, head.quality.confusion)) == head.quality.n_held_out
-    assert abs(head.quality.n_held_out - 24) <= 2
+    assert 12 <= head.quality.n_held_out <= 36, "about a fifth"
     json.dumps(head.quality.to_json(), allow_nan=False)
 
 
@@ -96,6 +97,75 @@ def test_few_labels_give_finite_predictions_that_do_not_claim_certainty(counts: 
     assert (confidence < 0.999).all()
     assert set(predicted) <= set(counts)
     json.dumps(head.quality.to_json(), allow_nan=False)
+
+
+def test_the_reliability_diagram_adds_up_to_the_held_out_labels() -> None:
+    features, values = make_labeled({1: 400, 2: 400}, distance=1.5)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    quality, bins = head.quality, head.quality.reliability
+    assert quality.accuracy is not None
+    assert quality.ece is not None
+    assert sum(entry.n for entry in bins) == quality.n_held_out
+    assert sum(entry.n * entry.right for entry in bins) == pytest.approx(quality.accuracy * quality.n_held_out)
+    assert [entry.confidence for entry in bins] == sorted(entry.confidence for entry in bins)
+    gaps = sum(entry.n * abs(entry.confidence - entry.right) for entry in bins)
+    assert gaps / quality.n_held_out == pytest.approx(quality.ece)
+
+
+def test_what_is_held_out_stays_held_out_as_labels_come_in() -> None:
+    _, values = make_labeled({1: 500, 2: 300, 3: 40}, distance=2)
+    few = np.where(np.arange(len(values)) % 4 == 0, values, 0).astype(np.uint8)
+    before, after = draw_held_out(few, seed=3), draw_held_out(values, seed=3)
+    assert (after[few > 0] == before[few > 0]).all()
+    assert 0.15 < after.mean() < 0.25
+    assert not (draw_held_out(values, seed=4) == after).all()
+
+
+@pytest.mark.parametrize("counts", [{1: 2, 2: 2}, {1: 3, 2: 50}, {1: 2, 2: 3, 3: 4}])
+def test_of_every_class_with_two_labels_one_is_held_out_and_one_is_not(counts: dict[int, int]) -> None:
+    for seed in range(30):
+        _, values = make_labeled(counts, distance=2, seed=seed)
+        held_out = draw_held_out(values, seed=seed)
+        for value in counts:
+            assert 0 < held_out[values == value].sum() < counts[value]
+
+
+def test_a_head_that_starts_from_the_one_before_says_the_same() -> None:
+    features, values = make_labeled({1: 300, 2: 200, 3: 30}, distance=3, dims=64)
+    few = np.where(np.arange(len(values)) % 5 < 4, values, 0).astype(np.uint8)
+    few[values == 3] = 0  # the class is new to the later head
+    before = fit_head(features, few, seed=0)
+    after, cold = fit_head(features, values, seed=0, start_from=before), fit_head(features, values, seed=0)
+    assert after is not None
+    assert cold is not None
+    np.testing.assert_array_equal(after.class_values, [1, 2, 3])
+    assert (after.predict(features)[0] == cold.predict(features)[0]).mean() > 0.99
+    np.testing.assert_allclose(after.predict(features)[1], cold.predict(features)[1], atol=0.05)
+    assert after.quality.accuracy == pytest.approx(cold.quality.accuracy, abs=0.03)
+
+
+def test_a_head_of_other_features_or_fewer_classes_is_no_hindrance_to_start_from() -> None:
+    features, values = make_labeled({1: 20, 2: 20, 3: 20}, distance=9)
+    other = fit_head(features[:, :5], values, seed=0)
+    assert fit_head(features, values, seed=0, start_from=other) is not None
+    two = fit_head(features, np.where(values == 3, 0, values).astype(np.uint8), seed=0, start_from=other)
+    assert two is not None
+    assert set(two.predict(features)[0]) == {1, 2}
+
+
+def test_weights_are_those_of_scikit_learn_s_balanced_logistic_regression() -> None:
+    features, values = make_labeled({1: 300, 2: 100, 3: 50}, distance=3)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    standardized = (features - features.mean(axis=0)) / features.std(axis=0)
+    peer = LogisticRegression(C=REGULARIZATION_C, class_weight="balanced", max_iter=1000, tol=1e-6)
+    peer.fit(standardized, values)
+    logits = features @ head.weights + head.bias
+    expected = peer.decision_function(standardized)
+    np.testing.assert_allclose(
+        logits - logits.mean(axis=1, keepdims=True), expected - expected.mean(axis=1, keepdims=True), atol=0.05
+    )
 
 
 def test_where_nothing_can_be_held_out_the_quality_says_so() -> None:
