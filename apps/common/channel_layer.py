@@ -20,6 +20,8 @@ from asgiref.sync import sync_to_async
 from channels.layers import BaseChannelLayer
 from django.db import connections
 
+from apps.common.notifications import listening_parameters
+
 logger = logging.getLogger(__name__)
 
 NOTIFICATION = "patchsorter_events"
@@ -120,11 +122,7 @@ class PostgresChannelLayer(BaseChannelLayer):
     def _listener(self) -> _Listener:
         loop = asyncio.get_running_loop()
         if loop not in self._listeners:
-            parameters = connections[self.using].get_connection_params()
-            # Django's own cursors and adapters are of no use to a connection that only listens.
-            for name in ("cursor_factory", "context", "server_side_binding", "prepare_threshold"):
-                parameters.pop(name, None)
-            self._listeners[loop] = _Listener(parameters, self.capacity)
+            self._listeners[loop] = _Listener(listening_parameters(self.using), self.capacity)
         return self._listeners[loop]
 
     async def _notify(self, sent: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from apps.accounts.models import User
 from apps.audit.chain import chain_hash
+from apps.common.notifications import LABELS_CHANGED, notify
 from apps.labels import statements
 from apps.labels.events import LabelsChanged
 from apps.labels.models import LabelAction, LabelChain, LabelingSession, LabelSet
@@ -195,6 +196,7 @@ def _act(
     action.save(force_insert=True)
     LabelChain.objects.filter(pk=label_set.project_id).update(sequence=action.sequence, hash=action.hash)
     _update_label_set(label_set, action, changed)
+    notify(LABELS_CHANGED, label_set.project_id)  # the predictions follow (`follow_labels`)
     send_event_on_commit(
         label_set.project_id,
         LabelsChanged(

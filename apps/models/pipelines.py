@@ -12,6 +12,7 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
+from apps.common.notifications import EMBEDDING_MADE, notify
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.durable import move_folder
 from apps.engine.nn.config import TrainConfig
@@ -230,6 +231,7 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
     )
     move_folder(work / "embedding", folder(project, "embeddings") / str(embedding.number))
     publish_predictions(embedding=embedding, new=outcome.predictions)
+    notify(EMBEDDING_MADE, project.pk)  # labels may have come since this began
     send_event_on_commit(project.pk, EmbeddingReady(type="embedding.ready", number=embedding.number, n=embedding.n))
     return embedding
 

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from numpy.typing import NDArray
 
 from apps.engine.similar import SimilarObjects
 from apps.engine.suggest import Groups, group_objects
+from apps.labels.models import LabelSet
+from apps.labels.selectors import STATING_KINDS
 from apps.models.models import Embedding, ModelVersion, PredictionSet
 from apps.projects.files import project_folder
 from apps.projects.models import Project
@@ -29,6 +32,18 @@ def model_folder(version: ModelVersion) -> Path:
 
 def embedding_folder(embedding: Embedding) -> Path:
     return project_folder(embedding.project) / "embeddings" / str(embedding.number)
+
+
+def projects_behind_their_labels() -> list[int]:
+    """Ids of the projects with a map whose predictions do not know of the last label action, or are not there."""
+    newest = PredictionSet.objects.filter(project=OuterRef("pk")).order_by("-revision")
+    stated = LabelSet.objects.filter(project=OuterRef("pk"), kind__in=STATING_KINDS)
+    known = Project.objects.annotate(
+        with_map=Exists(Embedding.objects.filter(project=OuterRef("pk"))),
+        known=Subquery(newest.values("label_revision")[:1]),
+        stated=Subquery(stated.order_by("-revision").values("revision")[:1]),
+    ).filter(with_map=True)
+    return list(known.filter(Q(known=None) | Q(known__lt=F("stated"))).values_list("pk", flat=True))
 
 
 class Predictions(NamedTuple):

@@ -75,6 +75,10 @@ def _programs() -> list[Program]:
             )
             for queue, threads in (("cpu", max(1, cores // 2)), ("gpu", cores))
         ),
+        # A person waits for it: before the trainings.
+        Program(
+            name="follow-labels", command=[python, manage, "follow_labels"], environment=_threads(max(1, cores // 2))
+        ),
         Program(name="watch-jobs", command=[python, manage, "watch_jobs"], environment=_threads(1)),
     ]
 

@@ -1,0 +1,77 @@
+"""The fast loop: predictions that follow the labels within a second, from vectors that are there already.
+
+No torch here: the process that runs this stays small and starts in a moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+
+import numpy as np
+from django.db import transaction
+
+from apps.engine.predict import Head, fit_head
+from apps.labels.selectors import shared_label_set, shown_revision, stated_labels
+from apps.models.models import Embedding
+from apps.models.selectors import current_prediction_set, latest_embedding, vectors
+from apps.models.services import NewPredictions, lock_predictions, publish_predictions
+from apps.projects.models import Project
+
+logger = logging.getLogger(__name__)
+
+SEED = 0  # as in an iteration: what was held out of a training is held out here
+HEADS_KEPT = 32
+
+
+class Refitter:
+    """Renews predictions, and keeps the last heads so that the next fit is a few steps from them."""
+
+    def __init__(self) -> None:
+        self._heads: OrderedDict[int, Head] = OrderedDict()  # by embedding id, the last used at the end
+
+    def warm_up(self) -> None:
+        """What the first gesture would otherwise wait for: compiling, or loading what was compiled."""
+        rng = np.random.default_rng(0)
+        features = rng.normal(size=(8, 2)).astype(np.float16)
+        head = fit_head(features, (np.arange(8) % 2 + 1).astype(np.uint8), seed=SEED)
+        assert head is not None
+        head.predict(features)
+
+    @transaction.atomic
+    def renew(self, project_id: int) -> bool:
+        """Publish predictions that know of all labels, unless they do. False if another process is at this project:
+        then ask again, as it may have read the labels before the last of them."""
+        project = Project.objects.filter(pk=project_id).first()
+        if project is None:
+            return True
+        if not lock_predictions(project_id, wait=False):
+            return False
+        embedding = latest_embedding(project)
+        if embedding is None:
+            return True
+        current = current_prediction_set(project)
+        # The revision before the labels: what is committed in between is learned from twice rather than never.
+        revision = shown_revision(shared_label_set(project))
+        if current is None or current.label_revision < revision:
+            publish_predictions(embedding=embedding, new=self._predict(project, embedding, revision))
+        return True
+
+    def _predict(self, project: Project, embedding: Embedding, label_revision: int) -> NewPredictions:
+        values = stated_labels(project)[0][: embedding.n]
+        features = vectors(embedding)
+        head = fit_head(features, values, seed=SEED, start_from=self._heads.pop(embedding.pk, None))
+        classes, confidence = np.zeros(embedding.n, np.uint8), np.zeros(embedding.n, np.float32)
+        if head is not None:
+            classes, confidence = head.predict(features)
+            self._heads[embedding.pk] = head
+            if len(self._heads) > HEADS_KEPT:
+                self._heads.popitem(last=False)
+        return NewPredictions(
+            classes=classes,
+            confidence=np.rint(confidence * 255).astype(np.uint8),
+            label_revision=label_revision,
+            n_labels=int((values > 0).sum()),
+            has_predictions=head is not None,
+            quality=head.quality.to_json() if head else {},
+        )

@@ -1,0 +1,150 @@
+"""Predictions follow the labels: renewed when something was stated, none where nothing can be learned, never broken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from django.test import Client
+
+from apps.labels.models import LabelSet
+from apps.labels.selectors import shared_label_set
+from apps.labels.services import Gesture, get_or_create_label_set, import_label_values, label_objects, undo
+from apps.models.models import Embedding
+from apps.models.refit import Refitter
+from apps.models.selectors import current_prediction_set, current_predictions, projects_behind_their_labels
+from tests.conftest import World
+from tests.factories import make_embedding, make_image
+
+pytestmark = pytest.mark.django_db
+
+N = 40
+TRUTH = np.where(np.arange(N) % 2, 2, 1).astype(np.uint8)
+
+
+def features(*, alike: bool = False) -> npt.NDArray[np.float64]:
+    """Two clusters, of the even and of the odd objects; or every object the same."""
+    if alike:
+        return np.ones((N, 6))
+    noise = np.random.default_rng(0).normal(scale=0.02, size=(N, 6))
+    return np.asarray(np.eye(6)[TRUTH] + noise)
+
+
+@pytest.fixture
+def embedding(world: World) -> Embedding:
+    make_image(world.project)
+    make_image(world.project)
+    assert world.project.n_objects == N
+    return make_embedding(world.project, features())
+
+
+def label(world: World, value: int, ordinals: Any, label_set: LabelSet | None = None) -> None:
+    label_objects(
+        label_set=label_set or shared_label_set(world.project),
+        label_class=world.project.label_classes.get(value=value),
+        ordinals=np.asarray(ordinals, np.uint32),
+        actor=world.rater,
+        gesture=Gesture(provenance="bulk", selection={}),
+    )
+
+
+def test_a_few_labels_of_two_classes_predict_everything(world, embedding):
+    label(world, 1, [0, 2, 4])
+    label(world, 2, [1, 3, 5])
+    assert projects_behind_their_labels() == [world.project.pk]
+    assert Refitter().renew(world.project.pk)
+    predicted = current_predictions(world.project)
+    np.testing.assert_array_equal(predicted.classes, TRUTH)
+    assert (predicted.confidence > 127).all()
+    current = current_prediction_set(world.project)
+    assert current is not None and (current.n_labels, current.has_predictions) == (6, True)
+    assert projects_behind_their_labels() == []
+
+
+def test_nothing_is_renewed_where_nothing_was_stated(world, embedding):
+    refitter = Refitter()
+    label(world, 1, [0])
+    label(world, 2, [1])
+    refitter.renew(world.project.pk)
+    before = current_predictions(world.project).revision
+    mine = get_or_create_label_set(project=world.project, name="Rafa, alone", kind=LabelSet.Kind.RATER)
+    label(world, 2, [0, 2], mine)
+    refitter.renew(world.project.pk)
+    assert current_predictions(world.project).revision == before
+
+
+def test_imported_labels_are_followed_as_well(world, embedding):
+    imported = get_or_create_label_set(project=world.project, name="from a table", kind=LabelSet.Kind.IMPORTED)
+    import_label_values(
+        label_set=imported, ordinals=np.arange(10, dtype=np.uint32), values=TRUTH[:10], actor=None, reason="table"
+    )
+    assert projects_behind_their_labels() == [world.project.pk]
+    Refitter().renew(world.project.pk)
+    np.testing.assert_array_equal(current_predictions(world.project).classes, TRUTH)
+
+
+def test_undone_to_one_class_nothing_is_predicted_any_more(world, embedding):
+    refitter = Refitter()
+    label(world, 1, [0, 2])
+    label(world, 2, [1, 3])
+    refitter.renew(world.project.pk)
+    assert current_predictions(world.project).classes.all()
+    undo(label_set=shared_label_set(world.project), actor=world.rater)
+    refitter.renew(world.project.pk)
+    assert not current_predictions(world.project).classes.any()
+    current = current_prediction_set(world.project)
+    assert current is not None and (current.n_labels, current.has_predictions, current.quality) == (2, False, {})
+
+
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("n_labeled", [0, 1, 2, 3, N])
+def test_whatever_is_labeled_nothing_breaks(world, signed_in, n_labeled, alike):
+    make_image(world.project)
+    make_image(world.project)
+    make_embedding(world.project, features(alike=alike))
+    for value in (1, 2):
+        ordinals = np.flatnonzero(TRUTH[:n_labeled] == value)
+        if len(ordinals):
+            label(world, value, ordinals)
+    Refitter().renew(world.project.pk)
+    predicted = current_predictions(world.project)
+    assert predicted.classes.all() == (n_labeled >= 2)
+    client: Client = signed_in(world.viewer)
+    answer = client.get(f"/api/v1/projects/{world.project.pk}/predictions/quality")
+    assert answer.status_code == 200 and b"NaN" not in answer.content
+    assert client.get(f"/api/v1/projects/{world.project.pk}/state").status_code == 200
+    assert client.get(f"/projects/{world.project.pk}/").status_code == 200
+
+
+def test_objects_that_came_after_the_map_may_be_labeled_and_are_not_predicted(world, embedding):
+    label(world, 1, [0])
+    label(world, 2, [1])
+    make_image(world.project)
+    label(world, 2, [N, N + 1])
+    Refitter().renew(world.project.pk)
+    predicted = current_predictions(world.project)
+    assert predicted.classes[:N].all() and not predicted.classes[N:].any()
+
+
+def test_a_new_map_is_behind_until_its_predictions_know_the_labels(world, embedding):
+    label(world, 1, [0])
+    label(world, 2, [1])
+    refitter = Refitter()
+    refitter.renew(world.project.pk)
+    make_embedding(world.project, features()[:, ::-1])
+    assert not current_predictions(world.project).classes.any()
+    assert projects_behind_their_labels() == [world.project.pk]
+    refitter.renew(world.project.pk)
+    np.testing.assert_array_equal(current_predictions(world.project).classes, TRUTH)
+
+
+def test_a_project_without_a_map_or_that_is_gone_is_passed_over(world):
+    label_set = shared_label_set(world.project)
+    make_image(world.project)
+    label(world, 1, [0], label_set)
+    assert projects_behind_their_labels() == []
+    assert Refitter().renew(world.project.pk)
+    assert Refitter().renew(2**30)
+    assert current_prediction_set(world.project) is None
