@@ -1,4 +1,4 @@
-"""Pictures of patches for the screen: many in one JPEG, or one with its outline."""
+"""Pictures of patches for the screen: many in one JPEG, or one with its outline. Gray where the image ends."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def atlas(
     rows_per_chunk = max(1, CHUNK_BYTES // (extent * extent * 3 * columns))
     for first in range(0, rows, rows_per_chunk):
         chunk = wanted[first * columns : (first + rows_per_chunk) * columns]
-        tiles = reader.read(chunk, size_px=tile_px, patch_size_px=patch_size_px)
+        tiles = reader.read(chunk, size_px=tile_px, patch_size_px=patch_size_px, mirrored=False)
         n_full = len(chunk) // columns
         full = tiles[: n_full * columns].reshape(n_full, columns, tile_px, tile_px, 3)
         sheet[first : first + n_full] = full.transpose(0, 2, 1, 3, 4)
@@ -62,7 +62,7 @@ def single_patch(
     outline=True draws the object's border, bright on dark so that it shows on any stain.
     """
     extent = reader.patch_size_px * (CONTEXT_FACTOR if context else 1)
-    picture = reader.read([ordinal], size_px=size_px, patch_size_px=extent)[0]
+    picture = reader.read([ordinal], size_px=size_px, patch_size_px=extent, mirrored=False)[0]
     if outline:
         _draw_outline(picture, reader.read_masks([ordinal], patch_size_px=extent)[0])
     return encode_jpeg(picture, quality)

@@ -31,6 +31,7 @@ from apps.engine.jit import kernel
 
 PARTS = ("pixels", "objects", "centroids")
 MAX_OPEN_IMAGES = 512
+BEYOND = np.uint8(128)  # the gray beyond the border where patches are not mirrored
 
 Ordinals = Sequence[int] | npt.NDArray[np.integer]
 
@@ -100,7 +101,7 @@ class PatchReader:
 
     Images added later make a new reader from a longer list; ordinals do not change. A patch covers the rows
     c - p // 2 .. c - p // 2 + p - 1 where c is the centroid's row rounded half up, and columns likewise; beyond the
-    image's border it is mirrored (without repeating the border pixel), as often as it takes.
+    image's border it is mirrored (without repeating the border pixel), as often as it takes, unless it is for the eye.
     """
 
     def __init__(
@@ -123,19 +124,25 @@ class PatchReader:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def read(
-        self, ordinals: Ordinals, *, size_px: int | None = None, patch_size_px: int | None = None
+        self,
+        ordinals: Ordinals,
+        *,
+        size_px: int | None = None,
+        patch_size_px: int | None = None,
+        mirrored: bool = True,
     ) -> npt.NDArray[np.uint8]:
         """(n, p, p, 3) uint8 RGB in the order asked, or (n, size_px, size_px, 3) resized (area average when shrinking).
 
-        patch_size_px: another extent around the same centroids, as for context. Raises EngineError for unknown ordinals
-        and missing or damaged files.
+        patch_size_px: another extent around the same centroids, as for context. mirrored=False: gray beyond the image's
+        border, for a human, who would take the mirror image for tissue. Raises EngineError for unknown ordinals and
+        missing or damaged files.
         """
         extent = patch_size_px or self.patch_size_px
         wanted = self._checked(ordinals)
         patches = np.empty((len(wanted), extent, extent, 3), np.uint8)
         for image_index, positions, indices in self._groups(wanted):
             pixels, centers = self._image(image_index)
-            _crop(pixels, centers, indices, positions, patches.reshape(len(wanted), extent, 3 * extent))
+            _crop(pixels, centers, indices, positions, mirrored, patches.reshape(len(wanted), extent, 3 * extent))
         return patches if size_px is None or size_px == extent else resize(patches, size_px)
 
     def read_masks(self, ordinals: Ordinals, *, patch_size_px: int | None = None) -> npt.NDArray[np.bool_]:
@@ -254,7 +261,7 @@ def _folded(index: Any, size: Any) -> Any:
 
 
 @kernel
-def _crop(pixels: Any, centers: Any, indices: Any, positions: Any, out: Any) -> Any:
+def _crop(pixels: Any, centers: Any, indices: Any, positions: Any, mirrored: Any, out: Any) -> Any:
     """pixels: (h, 3 w), out: (n, extent, 3 extent): rows of bytes, so that each becomes one block copy.
 
     Copying pixel by pixel was five times slower: the processor could not fetch the next rows while it was busy.
@@ -271,12 +278,19 @@ def _crop(pixels: Any, centers: Any, indices: Any, positions: Any, out: Any) -> 
         for r in range(extent):
             y = top + r
             if y < 0 or y >= height:
+                if not mirrored:
+                    target[r] = BEYOND
+                    continue
                 y = _folded(y, height)
             source = pixels[y, 3 * (left + inner) : 3 * (left + outer)]
             line = target[r, 3 * inner : 3 * outer]
             for i in range(source.size):
                 line[i] = source[i]
             if outer - inner < extent:
+                if not mirrored:
+                    target[r, : 3 * inner] = BEYOND
+                    target[r, 3 * outer :] = BEYOND
+                    continue
                 for c in range(extent):
                     if c < inner or c >= outer:
                         x = 3 * _folded(left + c, width)

@@ -50,7 +50,7 @@ def run(options: Options) -> Result:
     with web_server() as address:
         browsers = [Browser(address, member.user) for _ in range(CONNECTIONS)]
         content = _atlas(browsers[0], base, np.arange(N_PATCHES))[1]
-        _check(content, patch_reader(project).read(np.arange(N_PATCHES)))
+        _check(content, patch_reader(project).read(np.arange(N_PATCHES), mirrored=False))
         for browser in browsers:
             browser.get(f"{base}/0.jpg?px={TILE_PX}")
         ours, sizes, peers, peer_sizes = [], [], [], []

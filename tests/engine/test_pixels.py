@@ -16,7 +16,16 @@ from PIL import Image
 from apps.engine.atlas import atlas, single_patch
 from apps.engine.errors import EngineError
 from apps.engine.masks import MaskKind, find_objects, objects_from_points, read_points
-from apps.engine.pixels import PatchReader, StoredImage, delete_image, part_path, read_pixels, read_raster, write_image
+from apps.engine.pixels import (
+    BEYOND,
+    PatchReader,
+    StoredImage,
+    delete_image,
+    part_path,
+    read_pixels,
+    read_raster,
+    write_image,
+)
 
 RNG = np.random.default_rng(3)
 
@@ -53,6 +62,18 @@ def test_a_patch_is_the_image_around_the_centroid_mirrored_at_the_border(tmp_pat
     image, stored = image_with_points(tmp_path, "k", shape, [(row, column)])
     patch = PatchReader([stored], size).read([0])
     np.testing.assert_array_equal(patch[0], expected_patch(image, row, column, size))
+
+
+def test_what_is_shown_to_a_human_is_gray_beyond_the_border_and_the_image_within(tmp_path: Path):
+    image, stored = image_with_points(tmp_path, "k", (30, 20), [(2.0, 17.0)])
+    patch = PatchReader([stored], 12).read([0], mirrored=False)[0]
+    expected = np.full((12, 12, 3), BEYOND)
+    expected[4:, :9] = image[:8, 11:]
+    np.testing.assert_array_equal(patch, expected)
+    context = PatchReader([stored], 12).read([0], patch_size_px=48, mirrored=False)[0]
+    np.testing.assert_array_equal(context[22:, 7:27], image[:26])
+    context[22:, 7:27] = BEYOND
+    assert (context == BEYOND).all()
 
 
 def test_several_images_in_any_order_with_repeats(tmp_path: Path):
