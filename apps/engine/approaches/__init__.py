@@ -7,6 +7,7 @@ from apps.engine.approaches.autoencoder import AUTOENCODER
 from apps.engine.approaches.barlow_twins import BARLOW_TWINS
 from apps.engine.approaches.base import Approach
 from apps.engine.approaches.frozen import FROZEN
+from apps.engine.approaches.instant import INSTANT
 from apps.engine.approaches.simclr import SIMCLR
 
-BUILT_IN: tuple[Approach, ...] = (SIMCLR, BARLOW_TWINS, AUTOENCODER, FROZEN)
+BUILT_IN: tuple[Approach, ...] = (SIMCLR, BARLOW_TWINS, AUTOENCODER, FROZEN, INSTANT)

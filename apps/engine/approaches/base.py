@@ -24,7 +24,7 @@ class Approach(Entry):
     `apps.engine.nn.approaches.base.TrainedApproach`; `settings` is then a `TrainingSettings`. With `uses_network` alone, "":
     the backbone's features are the result; `settings` is a `NetworkSettings`. Without a network, a function
     `(patches, settings, *, on_progress, should_stop)` that returns features (n, d), finite, from a `PatchReader`;
-    `settings` is any `Settings`.
+    `settings` is any `Settings`. With neither, "": the objects' descriptors are all there is.
     """
 
     settings: type[Settings] = Settings
@@ -91,6 +91,12 @@ class NetworkSettings(Settings):
         help="Surroundings help where they tell classes apart, and distract where objects are crowded.",
         choices=OBJECT_MASK_CHOICES,
         shapes_network=True,
+    )
+    descriptors: bool = setting(
+        True,
+        title="Color, shape and texture",
+        help="What is measured of each object stands beside what the network sees. It keeps the size and the stain, which a "
+        "network's training makes it forget.",
     )
 
     @property

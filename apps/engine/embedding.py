@@ -1,0 +1,61 @@
+"""From a model to the features of objects: one way for every approach, with a network and without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from apps.engine.descriptors import ObjectSource, describe_objects
+from apps.engine.features import FeatureSpace, Part
+from apps.engine.progress import ProgressCallback, StopCallback, ignore_progress, never_stop
+from apps.engine.registry import APPROACHES
+from apps.engine.settings import Settings
+
+
+def embed_objects(
+    approach: str,
+    settings: Settings,
+    folder: Path,
+    patches: ObjectSource,
+    *,
+    described: npt.NDArray[np.float32] | None = None,
+    on_progress: ProgressCallback = ignore_progress,
+    should_stop: StopCallback = never_stop,
+) -> npt.NDArray[np.float16]:
+    """Features (n, d) float16 of all objects of `patches`, rows of length 1, by a model.
+
+    `folder` is the model's: it holds the weights, for an approach with a network, and the scale of its features. Where
+    there is no scale yet, these objects make it; so the first call for a model is the one for the whole project.
+    `described` (n, N_DESCRIPTORS): the objects' descriptors, where the caller keeps them; measured here otherwise.
+    Reports the stages "embed" and "describe"; raises `Stopped` and `EngineError`.
+    """
+    chosen = APPROACHES.get(approach)
+    parts: list[Part] = []
+    standardized: list[bool] = []
+    if chosen.uses_network:
+        # Only here torch is needed.
+        from apps.engine.nn.embed import embed_patches
+
+        parts.append(embed_patches(folder, patches, on_progress=on_progress, should_stop=should_stop))
+        standardized.append(False)
+    elif chosen.implementation:
+        parts.append(chosen.load()(patches, settings, on_progress=on_progress, should_stop=should_stop))
+        standardized.append(False)
+    if uses_descriptors(settings):
+        if described is None:
+            described = describe_objects(patches, on_progress=on_progress, should_stop=should_stop)
+        parts.append(described)
+        standardized.append(True)
+    space = FeatureSpace.load(folder)
+    if space is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        space = FeatureSpace.fit(parts, standardized)
+        space.save(folder)
+    return space.join(parts)
+
+
+def uses_descriptors(settings: Settings) -> bool:
+    """Whether a model's features hold the objects' descriptors, by themselves or beside the network's."""
+    return bool(getattr(settings, "descriptors", False))

@@ -1,0 +1,190 @@
+"""What is measured of an object without learning, and how it joins what a network sees."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from apps.engine.approaches.instant import INSTANT
+from apps.engine.descriptors import GROUPS, LARGEST_SIZE_PX, N_DESCRIPTORS, describe_objects
+from apps.engine.embedding import embed_objects
+from apps.engine.errors import EngineError, Stopped
+from apps.engine.features import FeatureSpace
+
+
+class Drawn:
+    """Objects drawn into patches: `paint` gets the grid of a context and returns its pixels and the object's mask."""
+
+    def __init__(self, contexts: npt.NDArray[np.uint8], masks: npt.NDArray[np.bool_]) -> None:
+        self.contexts, self.masks = contexts, masks
+        self.patch_size_px = masks.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def read(
+        self, ordinals: npt.NDArray[np.int64], /, *, size_px: int | None = None, patch_size_px: int | None = None
+    ) -> npt.NDArray[np.uint8]:
+        assert patch_size_px == 2 * self.patch_size_px
+        assert size_px == 2 * min(self.patch_size_px, LARGEST_SIZE_PX)
+        step = self.contexts.shape[1] // size_px
+        return np.ascontiguousarray(self.contexts[ordinals][:, ::step, ::step])
+
+    def read_masks(self, ordinals: npt.NDArray[np.int64], /) -> npt.NDArray[np.bool_]:
+        return self.masks[ordinals]
+
+
+def disk(size: int, radius: float) -> npt.NDArray[np.bool_]:
+    middle = (size - 1) / 2
+    y, x = np.mgrid[:size, :size]
+    return np.asarray((y - middle) ** 2 + (x - middle) ** 2 <= radius**2)
+
+
+def noisy_objects(n: int, size: int = 32, seed: int = 0) -> Drawn:
+    rng = np.random.default_rng(seed)
+    contexts = rng.integers(0, 256, (n, 2 * size, 2 * size, 3), np.uint8)
+    masks = np.stack([disk(size, rng.uniform(4, size / 2)) for _ in range(n)])
+    masks[:, : size // 3, : size // 2] = False  # so that no turn looks like another
+    return Drawn(contexts, masks)
+
+
+def group(described: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
+    first = sum(list(GROUPS.values())[: list(GROUPS).index(name)])
+    return described[:, first : first + GROUPS[name]]
+
+
+def test_an_object_turned_or_mirrored_is_described_alike() -> None:
+    drawn = noisy_objects(5)
+    upright = describe_objects(drawn)
+    turned = describe_objects(Drawn(np.rot90(drawn.contexts, axes=(1, 2)), np.rot90(drawn.masks, axes=(1, 2))))
+    mirrored = describe_objects(Drawn(drawn.contexts[:, :, ::-1], drawn.masks[:, :, ::-1]))
+    # The outline's reach is taken in 32 directions, whose borders a turn moves by rounding.
+    steady = np.ones(N_DESCRIPTORS, bool)
+    start = sum(list(GROUPS.values())[: list(GROUPS).index("outline")])
+    steady[start : start + GROUPS["outline"]] = False
+    np.testing.assert_allclose(turned[:, steady], upright[:, steady], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(mirrored[:, steady], upright[:, steady], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(turned[:, ~steady], upright[:, ~steady], atol=0.02)
+
+
+def test_color_of_object_rim_and_rings_are_those_that_were_painted() -> None:
+    size = 32
+    context = np.full((1, 2 * size, 2 * size, 3), 200, np.uint8)
+    mask = disk(size, 8)[None]
+    context[0, 16:48, 16:48][mask[0]] = (100, 50, 150)
+    described = describe_objects(Drawn(context, mask))
+    density = -np.log((np.array([100, 50, 150]) + 1) / 256)
+    around = -np.log(201 / 256)
+    np.testing.assert_allclose(group(described, "object color")[0, :3], density, rtol=1e-5)
+    np.testing.assert_allclose(group(described, "object color")[0, 3:6], 0, atol=1e-3)  # of one color
+    np.testing.assert_allclose(group(described, "object color")[0, 6:15], np.tile(density, 3), rtol=1e-5)
+    np.testing.assert_allclose(group(described, "rim color")[0, :3], around, rtol=1e-5)
+    np.testing.assert_allclose(group(described, "rim color")[0, 6:], density - around, rtol=1e-4)
+    rings = group(described, "rings").reshape(6, 6)
+    np.testing.assert_allclose(rings[0, :3], density, rtol=1e-5)
+    np.testing.assert_allclose(rings[5, :3], around, rtol=1e-5)
+
+
+def test_deciles_are_numpys() -> None:
+    drawn = noisy_objects(1, size=64)
+    values = drawn.contexts[0, 32:96, 32:96][drawn.masks[0]].astype(float)
+    described = group(describe_objects(drawn), "object color")[0, 6:15].reshape(3, 3)
+    wanted = -np.log((np.quantile(values, [0.1, 0.5, 0.9], axis=0) + 1) / 256)
+    np.testing.assert_allclose(described, wanted, atol=0.05)
+
+
+def test_shape_tells_a_disk_from_an_ellipse_and_knows_its_area() -> None:
+    size = 64
+    y, x = np.mgrid[:size, :size] - 31.5
+    ellipse = (y / 8) ** 2 + (x / 24) ** 2 <= 1
+    masks = np.stack([disk(size, 20), ellipse])
+    shape = group(describe_objects(Drawn(np.zeros((2, 128, 128, 3), np.uint8), masks)), "shape")
+    np.testing.assert_allclose(np.exp(shape[:, 0]), masks.sum(axis=(1, 2)), rtol=1e-5)
+    assert shape[0, 3] == pytest.approx(1, abs=0.01)
+    assert shape[1, 3] == pytest.approx(8 / 24, abs=0.02)
+    np.testing.assert_allclose(shape[:, 5], 1, atol=0.02)  # both fill their ellipse
+    assert shape[0, 4] > 0.85 > shape[1, 4]  # roundness
+    outline = group(describe_objects(Drawn(np.zeros((2, 128, 128, 3), np.uint8), masks)), "outline")
+    assert outline[1, 1] > 10 * outline[0, 1]  # the second harmonic is the ellipse's
+
+
+def test_texture_tells_flat_from_rough() -> None:
+    flat = noisy_objects(1)
+    flat.contexts[:] = 128
+    rough = noisy_objects(1)
+    assert (
+        group(describe_objects(rough), "texture")[0, [0, 1, 5, 6]]
+        > group(describe_objects(flat), "texture")[0, [0, 1, 5, 6]]
+    ).all()
+
+
+@pytest.mark.parametrize("size", [16, 64, 128, 256])
+def test_every_number_is_finite_at_every_size_and_without_a_mask(size: int) -> None:
+    drawn = noisy_objects(3, size=size)
+    drawn.masks[0] = False
+    drawn.masks[1] = True
+    drawn.contexts[2] = 255
+    described = describe_objects(drawn)
+    assert described.shape == (3, N_DESCRIPTORS)
+    assert np.isfinite(described).all()
+
+
+def test_describing_can_be_stopped() -> None:
+    with pytest.raises(Stopped):
+        describe_objects(noisy_objects(2), should_stop=lambda: True)
+
+
+def test_instant_features_are_unit_vectors_of_standardized_descriptors(tmp_path: Path) -> None:
+    drawn = noisy_objects(50)
+    features = embed_objects("instant", INSTANT.settings(), tmp_path / "model", drawn)
+    assert features.dtype == np.float16
+    assert features.shape == (50, N_DESCRIPTORS)
+    np.testing.assert_allclose(np.linalg.norm(features.astype(np.float32), axis=1), 1, atol=2e-3)
+
+
+def test_objects_that_come_later_get_the_features_they_would_have_had(tmp_path: Path) -> None:
+    drawn = noisy_objects(20)
+    together = embed_objects("instant", INSTANT.settings(), tmp_path / "model", drawn)
+    later = Drawn(drawn.contexts[15:], drawn.masks[15:])
+    np.testing.assert_array_equal(
+        embed_objects("instant", INSTANT.settings(), tmp_path / "model", later), together[15:]
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_object_and_two_have_features(tmp_path: Path, n: int) -> None:
+    features = embed_objects("instant", INSTANT.settings(), tmp_path / "model", noisy_objects(n))
+    assert np.isfinite(features).all()
+
+
+def test_each_part_has_the_same_say_whatever_its_size_and_units() -> None:
+    rng = np.random.default_rng(0)
+    network, described = rng.normal(size=(500, 40)), rng.normal(size=(500, 3)) * [1000, 1, 0.001] + 77
+    space = FeatureSpace.fit([network, described], [False, True])
+    features = space.join([network, described]).astype(np.float32)
+    shares = (features[:, :40] ** 2).sum(axis=1).mean(), (features[:, 40:] ** 2).sum(axis=1).mean()
+    assert shares[0] == pytest.approx(shares[1], abs=0.1)
+    assert features[:, 40:].std(axis=0) == pytest.approx(features[:, 40:].std(axis=0).mean(), rel=0.1)
+
+
+def test_one_odd_object_does_not_set_the_scale_and_no_number_is_nan() -> None:
+    described = np.random.default_rng(0).normal(size=(200, 4))
+    described[:, 3] = 5.0  # the same everywhere
+    described[0] = [1e6, np.nan, np.inf, 5.0]
+    features = FeatureSpace.fit([described], [True]).join([described])
+    assert np.isfinite(features).all()
+    assert (features[:, 3] == 0).all()
+
+
+def test_a_scale_that_belongs_to_other_features_is_refused(tmp_path: Path) -> None:
+    space = FeatureSpace.fit([np.eye(4)], [False])
+    space.save(tmp_path)
+    loaded = FeatureSpace.load(tmp_path)
+    assert loaded is not None
+    assert loaded.widths == (4,)
+    with pytest.raises(EngineError, match="do not fit"):
+        loaded.join([np.eye(3)])
+    (tmp_path / "space.npy").write_bytes(b"no array")
+    with pytest.raises(EngineError, match="cannot be read"):
+        FeatureSpace.load(tmp_path)
