@@ -34,6 +34,9 @@ N_PATTERNS = (
     10  # uniform local binary patterns of eight neighbors: 0 to 8 of them brighter, and all that are not uniform
 )
 
+# Part of the name of what is kept; another one where a number gets another meaning.
+DESCRIPTORS_VERSION = 1
+
 # Name and width of each group of columns.
 GROUPS = {
     "object color": 18,
@@ -47,12 +50,14 @@ GROUPS = {
     "patterns": 2 * N_PATTERNS,
 }
 N_DESCRIPTORS = sum(GROUPS.values())
+UNKNOWN_OF_A_PICTURE = ("context rings", "shape", "outline")
 
 
 class ObjectSource(Protocol):
     """Anything that gives patches and masks by ordinal; `apps.engine.pixels.PatchReader` is one."""
 
-    patch_size_px: int
+    @property
+    def patch_size_px(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -84,6 +89,23 @@ def describe_objects(
         masks = _shrink(source.read_masks(batch), size)
         _describe(context, masks, OPTICAL_DENSITY, described[first : first + BATCH_SIZE])
         progress.advance(len(batch), f"{first + len(batch):,} of {len(wanted):,} objects")
+    return described
+
+
+def describe_picture(picture: Patches) -> Floats:
+    """Descriptors (1, N_DESCRIPTORS) of a picture (p, p, 3) of one object; NaN for what it does not show: the object's
+    outline, and what lies around."""
+    size = min(len(picture), LARGEST_SIZE_PX)
+    square = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    beyond = size * (CONTEXT_WIDTHS - 1) // 2
+    context = cv2.copyMakeBorder(square, beyond, beyond, beyond, beyond, cv2.BORDER_REFLECT_101)
+    described = np.empty((1, N_DESCRIPTORS), np.float32)
+    _describe(context[None], np.zeros((1, size, size), np.bool_), OPTICAL_DENSITY, described)
+    first = 0
+    for name, width in GROUPS.items():
+        if name in UNKNOWN_OF_A_PICTURE:
+            described[:, first : first + width] = np.nan
+        first += width
     return described
 
 

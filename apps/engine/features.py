@@ -73,7 +73,9 @@ class FeatureSpace:
         n = len(parts[0])
         features = np.empty((n, len(self.center)), np.float16)
         for first in range(0, n, BLOCK_ROWS):
-            rows = np.concatenate([_finite(part[first : first + BLOCK_ROWS]) for part in parts], axis=1)
+            rows = np.concatenate([part[first : first + BLOCK_ROWS].astype(np.float32) for part in parts], axis=1)
+            # What is not known is taken to be as in the mean of all.
+            rows = np.where(np.isfinite(rows), rows, self.center)
             rows = np.clip((rows - self.center) * self.scale, -self.limit, self.limit)
             length = np.linalg.norm(rows, axis=1, keepdims=True)
             features[first : first + BLOCK_ROWS] = rows / np.where(length > 0, length, 1)

@@ -6,7 +6,7 @@ from apps.projects.models import Job, Project
 
 
 class ModelVersion(models.Model):
-    """Weights with their parent, approach, settings and measured quality."""
+    """What makes features: weights with their parent, approach, settings and measured quality; without a network, the scale."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="model_versions")
     number = models.PositiveIntegerField()
@@ -45,7 +45,7 @@ class Embedding(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="embeddings")
     number = models.PositiveIntegerField()
     model_version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="embeddings")
-    job = models.OneToOneField(Job, models.SET_NULL, null=True, related_name="embedding")
+    job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="embeddings")
     n = models.PositiveIntegerField()
     dimension = models.PositiveIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)

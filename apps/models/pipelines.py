@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,22 @@ from numpy.typing import NDArray
 
 from apps.common.notifications import EMBEDDING_MADE, notify
 from apps.common.wire import encode_plot, gzipped
+from apps.engine.approaches.instant import INSTANT
+from apps.engine.descriptors import DESCRIPTORS_VERSION, N_DESCRIPTORS, describe_objects, describe_picture
 from apps.engine.durable import move_folder
+from apps.engine.embedding import embed_objects, uses_descriptors
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
-from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.train import TrainResult, train_model
+from apps.engine.pixels import PatchReader, resize
 from apps.engine.predict import draw_held_out, fit_head
 from apps.engine.reduce import reduce_to_plot
+from apps.engine.registry import APPROACHES
+from apps.engine.settings import Settings
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.events import EmbeddingReady
 from apps.models.models import Embedding, ModelVersion, TrainingRun
-from apps.models.selectors import coordinates, latest_embedding, latest_model_version, model_folder
+from apps.models.selectors import coordinates, latest_embedding, latest_model_version, model_folder, model_settings
 from apps.models.services import PICTURE_NAME, NewPredictions, lock_predictions, publish_predictions
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event_on_commit
@@ -33,6 +38,8 @@ from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 
 SEED = 0
+# Of the first iteration's progress: what its map from measurements takes.
+FIRST_MAP_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,23 @@ TRAINING_BUDGETS = {
 }
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Which model an iteration makes, or uses again."""
+
+    approach: str
+    settings: Settings
+    config: TrainConfig | None = None  # of the training, for an approach with a network
+    version: ModelVersion | None = None  # whose weights and scale are used again; None makes a new one
+    start_from: ModelVersion | None = None  # whose weights the training goes on from
+
+
 @dataclass
 class _Outcome:
     """What an iteration made, in its work folder, before it is published."""
 
-    config: TrainConfig
+    plan: _Plan
     trained: TrainResult | None
-    parent: ModelVersion | None
     n: int
     dimension: int
     predictions: NewPredictions
@@ -74,13 +91,24 @@ class _Outcome:
 
 
 def run_iteration(job: Job, report: Report) -> dict[str, Any]:
-    """Train on the project's objects and labels as they are now, and publish the new map."""
+    """Train on the project's objects and labels as they are now, and publish the new map.
+
+    A project's first map comes before its first training, from what can be measured at once: labeling begins on that.
+    """
     project = Project.objects.get(pk=job.project_id)
     work = folder(project, "work", f"job-{job.pk}-{job.attempt}")
+    plan = _plan(project, job.params)
+    start = 0.0
+    first_map: dict[str, float] = {}
     try:
-        outcome = _compute(project, job.params, work, report)
+        if plan.config is not None and latest_embedding(project) is None:
+            start = FIRST_MAP_SHARE
+            first = _compute(project, _Plan(INSTANT.name, INSTANT.settings()), work / "first", report, (0.0, start))
+            _publish(project, job, report, first, work / "first")
+            first_map = {"first_map": sum(first.seconds.values())}
+        outcome = _compute(project, plan, work / "new", report, (start, 0.99))
         report.stage("publishing", start=0.99, end=1.0)
-        embedding = _publish(project, job, report, outcome, work)
+        embedding = _publish(project, job, report, outcome, work / "new")
     finally:
         shutil.rmtree(work, ignore_errors=True)
     quality = outcome.predictions.quality
@@ -90,14 +118,32 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
         "model_version": embedding.model_version.number,
         "embedding": embedding.number,
         "epochs": outcome.trained.epochs if outcome.trained else 0,
-        "seconds": {stage: round(seconds, 2) for stage, seconds in outcome.seconds.items()},
+        "seconds": {stage: round(seconds, 2) for stage, seconds in (first_map | outcome.seconds).items()},
         "accuracy": quality.get("accuracy"),
         "balanced_accuracy": quality.get("balanced_accuracy"),
         "quality": quality,
     }
 
 
-def _compute(project: Project, params: dict[str, Any], work: Path, report: Report) -> _Outcome:
+def _plan(project: Project, params: dict[str, Any]) -> _Plan:
+    """From the project's settings and what the job was asked for."""
+    last = latest_model_version(project)
+    if last is not None and not params.get("train", True):
+        return _Plan(last.approach, model_settings(last), version=last)
+    approach = APPROACHES.get(params.get("approach") or project.approach)
+    if not approach.uses_network:
+        return _Plan(approach.name, approach.settings())
+    config = TrainConfig(approach=approach.name, encoder_size_px=project.encoder_size_px, seed=SEED)
+    start_from = next(
+        (version for version in project.model_versions.order_by("-number") if _same_architecture(version, config)), None
+    )
+    budget = TRAINING_BUDGETS[choose_device("auto").type]
+    epochs = params.get("epochs") or budget.epochs(project.n_objects, first=start_from is None)
+    return _Plan(approach.name, config.settings, config=replace(config, epochs=epochs), start_from=start_from)
+
+
+def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tuple[float, float]) -> _Outcome:
+    """Everything up to what `_publish` needs, in `work`; the job's progress goes over `span` meanwhile."""
     patches = patch_reader(project)
     # The revision first: a label that comes in between is learned from once more, rather than never.
     label_revision = shown_revision(shared_label_set(project))
@@ -105,43 +151,50 @@ def _compute(project: Project, params: dict[str, Any], work: Path, report: Repor
     n = len(patches)
     # The network must not see the labels that its quality is measured on.
     held_out = draw_held_out(values, seed=SEED)
-    parent = latest_model_version(project)
-    train = params.get("train", True) or parent is None
-    budget = TRAINING_BUDGETS[choose_device("auto").type]
-    config = TrainConfig(
-        approach=params.get("approach") or project.approach,
-        encoder_size_px=project.encoder_size_px,
-        epochs=params.get("epochs") or budget.epochs(n, first=parent is None),
-        seed=SEED,
-    )
-    usable_parent = parent if parent and _same_architecture(parent, config) else None
     clock = _Clock()
 
+    def stage(name: str, start: float, end: float) -> None:
+        low, width = span[0], span[1] - span[0]
+        report.stage(name, start=low + width * start, end=low + width * end)
+
+    described: NDArray[np.float32] | None = None
+    if uses_descriptors(plan.settings):
+        stage("measuring", 0.0, 0.05)
+        described = _described(project, patches, report)
+        clock.lap("measure")
+
     trained: TrainResult | None = None
-    if train:
-        report.stage("training", start=0.0, end=0.7)
+    if plan.config is not None:
+        stage("training", 0.05, 0.7)
         trained = train_model(
-            config,
+            plan.config,
             patches,
             class_values=np.where(held_out, 0, values).astype(np.uint8),
-            start_from=model_folder(usable_parent) if usable_parent else None,
+            start_from=model_folder(plan.start_from) if plan.start_from else None,
             checkpoint=work / "model",
             on_progress=report.progress,
             should_stop=report.should_stop,
         )
         clock.lap("train")
-    checkpoint = work / "model" if train else model_folder(parent)  # type: ignore[arg-type]
 
-    report.stage("embedding", start=0.7, end=0.85)
-    vectors = embed_patches(checkpoint, patches, on_progress=report.progress, should_stop=report.should_stop)
+    stage("embedding", 0.7, 0.85)
+    vectors = embed_objects(
+        plan.approach,
+        plan.settings,
+        model_folder(plan.version) if plan.version else work / "model",
+        patches,
+        described=described,
+        on_progress=report.progress,
+        should_stop=report.should_stop,
+    )
     clock.lap("embed")
 
-    report.stage("predicting", start=0.85, end=0.87)
+    stage("predicting", 0.85, 0.87)
     head = fit_head(vectors, values, seed=SEED, held_out=held_out)
     classes, confidence = head.predict(vectors) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
     clock.lap("predict")
 
-    report.stage("drawing the map", start=0.87, end=0.99)
+    stage("drawing the map", 0.87, 1.0)
     points = reduce_to_plot(
         vectors,
         previous=_previous_coordinates(project, n),
@@ -153,9 +206,8 @@ def _compute(project: Project, params: dict[str, Any], work: Path, report: Repor
 
     _write_embedding(work / "embedding", vectors, points)
     return _Outcome(
-        config=config,
+        plan=plan,
         trained=trained,
-        parent=parent,
         n=n,
         dimension=vectors.shape[1],
         predictions=NewPredictions(
@@ -168,6 +220,22 @@ def _compute(project: Project, params: dict[str, Any], work: Path, report: Repor
         ),
         seconds=clock.seconds,
     )
+
+
+def _described(project: Project, patches: PatchReader, report: Report) -> NDArray[np.float32]:
+    """The descriptors of all objects. Objects do not change: what was measured once is kept, by patch size."""
+    path = folder(project, "descriptors") / f"{DESCRIPTORS_VERSION}-{project.patch_size_px}px.npy"
+    known = np.load(path) if path.exists() else np.empty((0, N_DESCRIPTORS), np.float32)
+    if len(known) < len(patches):
+        new = describe_objects(
+            patches,
+            np.arange(len(known), len(patches)),
+            on_progress=report.progress,
+            should_stop=report.should_stop,
+        )
+        known = np.concatenate([known, new])
+        write_array(path, known)
+    return known[: len(patches)]
 
 
 def _same_architecture(version: ModelVersion, config: TrainConfig) -> bool:
@@ -188,7 +256,7 @@ def _previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | Non
 
 
 def _write_embedding(target: Path, vectors: NDArray[np.float16], points: NDArray[np.float32]) -> None:
-    target.mkdir()
+    target.mkdir(parents=True)
     write_array(target / "vectors.npy", vectors)
     write_array(target / "coordinates.npy", points)
     write_bytes(target / "plot.bin.gz", gzipped(encode_plot(points)))
@@ -199,27 +267,29 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
     """Move the files to their final names and enter the rows that name them; only if the job is still ours."""
     report.confirm_ownership()
     lock_predictions(project.pk)
-    version = outcome.parent
-    if outcome.trained is not None:
+    plan = outcome.plan
+    version = plan.version
+    if version is None:
+        before = latest_model_version(project)
         version = ModelVersion.objects.create(
             project=project,
-            number=(outcome.parent.number + 1) if outcome.parent else 1,
-            parent=outcome.parent,
-            approach=outcome.config.approach,
-            settings=outcome.config.to_json(),
+            number=(before.number + 1) if before else 1,
+            parent=plan.start_from,
+            approach=plan.approach,
+            settings=plan.config.to_json() if plan.config else {"settings": plan.settings.to_json()},
             quality=outcome.predictions.quality,
         )
         move_folder(work / "model", model_folder(version))
+    if outcome.trained is not None:
         TrainingRun.objects.create(
             job=job,
             model_version=version,
-            settings=outcome.config.to_json(),
+            settings=version.settings,
             n_objects=outcome.n,
             n_labeled=outcome.predictions.n_labels,
             losses=outcome.trained.losses,
             seconds=outcome.trained.seconds,
         )
-    assert version is not None
     last = latest_embedding(project)
     embedding = Embedding.objects.create(
         project=project,
@@ -244,11 +314,14 @@ def embed_picture(job: Job, report: Report) -> dict[str, Any]:
     work = project_folder(project) / "work" / job.params["work"]
     report.stage("reading the picture", start=0.0, end=1.0)
     picture = np.load(work / PICTURE_NAME)
-    (vector,) = embed_patches(
-        model_folder(embedding.model_version),
+    version = embedding.model_version
+    settings = model_settings(version)
+    (vector,) = embed_objects(
+        version.approach,
+        settings,
+        model_folder(version),
         _OnePatch(picture),
-        device="cpu",
-        threads=1,
+        described=describe_picture(picture) if uses_descriptors(settings) else None,
         on_progress=report.progress,
         should_stop=report.should_stop,
     )
@@ -263,11 +336,21 @@ class _OnePatch:
 
     picture: NDArray[np.uint8]
 
+    @property
+    def patch_size_px(self) -> int:
+        return len(self.picture)
+
     def __len__(self) -> int:
         return 1
 
-    def read(self, ordinals: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        return np.stack([self.picture] * len(ordinals))
+    def read(
+        self, ordinals: NDArray[np.int64], /, *, size_px: int | None = None, patch_size_px: int | None = None
+    ) -> NDArray[np.uint8]:
+        """The picture, mirrored beyond its edge."""
+        beyond = ((patch_size_px or self.patch_size_px) - self.patch_size_px) // 2
+        picture = np.pad(self.picture, ((beyond, beyond), (beyond, beyond), (0, 0)), mode="reflect")
+        patches = np.stack([picture] * len(ordinals))
+        return patches if size_px is None else resize(patches, size_px)
 
     def read_masks(self, ordinals: NDArray[np.int64], /) -> NDArray[np.bool_]:
         """For networks that see the object alone: nobody drew it, so all of the picture counts."""

@@ -8,6 +8,8 @@ import numpy as np
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 from numpy.typing import NDArray
 
+from apps.engine.registry import APPROACHES
+from apps.engine.settings import Settings
 from apps.engine.similar import SimilarObjects
 from apps.engine.suggest import Groups, group_objects
 from apps.labels.models import LabelSet
@@ -28,6 +30,11 @@ def latest_model_version(project: Project) -> ModelVersion | None:
 
 def model_folder(version: ModelVersion) -> Path:
     return project_folder(version.project) / "models" / str(version.number)
+
+
+def model_settings(version: ModelVersion) -> Settings:
+    """The approach's settings that a model was made with; EngineError for an approach that is no longer installed."""
+    return APPROACHES.get(version.approach).settings.from_json(version.settings["settings"])
 
 
 def embedding_folder(embedding: Embedding) -> Path:

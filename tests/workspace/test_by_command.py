@@ -124,7 +124,8 @@ def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):
     unlabeled = run("run_iteration", "colon", epochs=1)
     assert unlabeled["objects"] == imported["objects"]
     assert unlabeled["accuracy"] is None
-    assert set(unlabeled["seconds"]) == {"train", "embed", "predict", "map"}
+    assert set(unlabeled["seconds"]) == {"first_map", "measure", "train", "embed", "predict", "map"}
+    assert unlabeled["model_version"] == 2, "the first map comes before the training, from measurements alone"
 
     # Brown cytoplasm around a nucleus makes it epithelial: a truth that the image itself states.
     project = Project.objects.get(pk=project_id)
@@ -143,7 +144,8 @@ def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):
     assert labeled["labeled"] + labeled["unmatched_rows"] == labeled["rows"]
 
     trained = run("run_iteration", project_id, approach="simclr", epochs=2)
-    assert trained["model_version"] == 2
+    assert trained["model_version"] == 3
+    assert "first_map" not in trained["seconds"]
     assert trained["balanced_accuracy"] > 0.7, "brown and blue are easy to tell apart"
 
     run("export_labels", project_id, tmp_path / "out")

@@ -12,8 +12,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
 
+from apps.engine.embedding import embed_objects
 from apps.engine.nn.config import TrainConfig
-from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.train import train_model
 from apps.images.models import Image
 from apps.labels.selectors import kept_class_values, shared_label_set
@@ -146,7 +146,9 @@ def trained(world: World, images: list[Image]) -> Embedding:
     checkpoint = model_folder(embedding.model_version)
     config = TrainConfig(encoder_size_px=world.project.encoder_size_px, epochs=1)
     train_model(config, patches, class_values=np.zeros(40, np.uint8), checkpoint=checkpoint)
-    vectors = embed_patches(checkpoint, patches)
+    embedding.model_version.settings = config.to_json()
+    embedding.model_version.save()
+    vectors = embed_objects("simclr", config.settings, checkpoint, patches)
     np.save(project_folder(world.project) / "embeddings" / "1" / "vectors.npy", vectors)
     return embedding
 
@@ -166,7 +168,7 @@ def test_a_picture_of_an_object_finds_that_object(world, rater, trained):
 
     embed_picture(job_id)
     ordinals, similarities = found(search(rater, world, picture_job=job_id, k=5))
-    assert ordinals[0] == 23 and similarities[0] == pytest.approx(1, abs=2e-2)
+    assert ordinals[0] == 23 and similarities[0] > 0.5, "a picture does not say how the object lies in its surroundings"
     assert not list((project_folder(world.project) / "work").glob("picture-*")), "the picture itself is not kept"
 
 
