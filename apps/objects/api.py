@@ -26,6 +26,7 @@ class Atlas(APIView):
     class Input(serializers.Serializer[Any]):
         tile_px = serializers.IntegerField(min_value=16, max_value=256, default=64)
         view = serializers.ChoiceField(VIEWS, default="patch")
+        outline = serializers.BooleanField(default=False)
 
     @extend_schema(request=Input, responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
@@ -43,6 +44,7 @@ class Atlas(APIView):
             ordinals,
             tile_px=serializer.validated_data["tile_px"],
             patch_size_px=project.patch_size_px * CONTEXT_FACTOR if is_context else None,
+            outline=serializer.validated_data["outline"],
         )
         return HttpResponse(content, content_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
 

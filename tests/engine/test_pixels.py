@@ -235,6 +235,24 @@ def test_an_atlas_shows_the_patches_row_by_row(tmp_path: Path, n):
     assert context.shape == (16 * -(-n // columns), 16 * columns, 3)
 
 
+@pytest.mark.parametrize(("tile_px", "extent"), [(40, 40), (20, 40), (32, 160), (80, 40)])
+def test_a_tile_marks_its_object_with_a_thin_line_around_it(tmp_path: Path, tile_px, extent):
+    mask = np.zeros((300, 300), np.uint8)
+    mask[140:160, 140:160] = 1
+    mask[140:160, 161:175] = 2
+    write_image(tmp_path, "a", np.full((300, 300, 3), 120, np.uint8), find_objects(mask, MaskKind.INDEXED, name="m"))
+    reader = PatchReader([StoredImage(0, 2, tmp_path, "a")], 40)
+    tile = decoded(atlas(reader, [0], tile_px=tile_px, patch_size_px=extent, outline=True)).astype(int)
+    line = tile[..., 0] - tile[..., 2] > 80
+    side = 20 * tile_px // extent
+    begin = (extent // 2 - 10) * tile_px // extent
+    around = np.zeros_like(line)
+    around[begin - 1 : begin + side + 1, begin : begin + side] = True
+    around[begin : begin + side, begin - 1 : begin + side + 1] = True
+    around[begin : begin + side, begin : begin + side] = False
+    np.testing.assert_array_equal(line, around)
+
+
 def test_an_atlas_of_nothing_or_too_much_is_refused(tmp_path: Path):
     _, stored = image_with_points(tmp_path, "a", (30, 30), [(5, 5)])
     reader = PatchReader([stored], 8)

@@ -263,6 +263,8 @@ def test_a_screenful_of_patches_is_one_jpeg(world, rater, objects, view):
     response = rater.post(f"/api/v1/projects/{world.project.pk}/patches/atlas", data)
     assert response["Content-Type"] == "image/jpeg"
     assert PillowImage.open(io.BytesIO(response.content)).size == (32 * 32, 2 * 32)
+    data = {"ordinals": binary(range(40)), "tile_px": 32, "view": view, "outline": "1"}
+    assert rater.post(f"/api/v1/projects/{world.project.pk}/patches/atlas", data).content != response.content
 
 
 def test_one_patch_with_and_without_its_outline(world, rater, objects):

@@ -13,12 +13,14 @@ export function fetchAtlas(
   ordinals: Uint32Array,
   tilePx: number,
   view: PatchView,
+  outline: boolean,
   options: RequestOptions = {},
 ): Promise<Blob> {
   const form = new FormData();
   form.set("ordinals", ordinalsPart(ordinals), "ordinals");
   form.set("tile_px", String(tilePx));
   form.set("view", view);
+  form.set("outline", outline ? "1" : "0");
   return postFormForBlob(`${api}/projects/${projectId}/patches/atlas`, form, options);
 }
 

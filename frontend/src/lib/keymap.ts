@@ -21,6 +21,7 @@ export type PlainCommand =
   | "next-filter"
   | "next-color"
   | "next-order"
+  | "outline"
   | "help"
   | "toggle"
   | "choose-class"
@@ -51,6 +52,7 @@ const LETTERS: Record<string, PlainCommand> = {
   f: "next-filter",
   v: "next-color",
   o: "next-order",
+  b: "outline",
   n: "choose-class",
 };
 
@@ -140,6 +142,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
       ["Space", "Select or release the patch at the cursor"],
       ["C, right click", "Show the surroundings with the outline"],
       ["O", "Next order"],
+      ["B", "Show or hide the border of the object in every patch"],
       ["+ −", "Larger, smaller patches"],
     ],
   },

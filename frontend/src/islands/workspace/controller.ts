@@ -37,7 +37,7 @@ const ORDER_PATIENCE_MS = 400;
 const POLL_MS = 15_000;
 
 /** Everything the labeling screen can do, without a pixel of it: loads, listens, labels. The views only call this. */
-export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
+export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "outline"> {
   readonly project = new ProjectStore();
   readonly labels = new LabelsStore();
   readonly selection = new SelectionStore();
@@ -375,6 +375,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen"> {
   setTool(tool: "lasso" | "pan"): void {
     this.tool = tool;
     this.emit("tool");
+  }
+
+  toggleOutline(): void {
+    this.savePreferences({ outline: !this.preferences.outline });
+    this.emit("outline");
   }
 
   savePreferences(changes: Partial<Preferences>): void {

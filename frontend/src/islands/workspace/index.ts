@@ -163,6 +163,9 @@ export class WorkspaceIsland implements Island {
       case "next-color":
         controller.nextColor();
         return true;
+      case "outline":
+        controller.toggleOutline();
+        return true;
       case "next-order":
         controller.nextOrder();
         return true;

@@ -7,6 +7,8 @@ export interface Preferences {
   color: string;
   legendOpen: boolean;
   letters: boolean;
+  /** Around the object of every tile. */
+  outline: boolean;
 }
 
 const KEY = "patchsorter.workspace";
@@ -17,6 +19,7 @@ const DEFAULTS: Preferences = {
   color: "",
   legendOpen: true,
   letters: true,
+  outline: true,
 };
 
 export function loadPreferences(): Preferences {

@@ -20,9 +20,16 @@ const LARGEST_REQUEST = 256;
 const PARALLEL = 3;
 const RETRY_MS = 2500;
 
-export type FetchAtlas = (ordinals: Uint32Array, tilePx: number, view: PatchView, signal: AbortSignal) => Promise<Blob>;
+/** How every tile is made. */
+export interface TileSetup {
+  readonly tilePx: number;
+  readonly view: PatchView;
+  readonly outline: boolean;
+}
 
-/** Patches by ordinal, fetched as atlases and dropped least recently used first. One tile size and view at a time. */
+export type FetchAtlas = (ordinals: Uint32Array, setup: TileSetup, signal: AbortSignal) => Promise<Blob>;
+
+/** Patches by ordinal, fetched as atlases and dropped least recently used first. One setup at a time. */
 export class AtlasCache {
   private tiles = new Map<number, { readonly atlas: Atlas; readonly index: number }>();
   /** In the order of their last use, oldest first. */
@@ -31,8 +38,7 @@ export class AtlasCache {
   private readonly loading = new Set<number>();
   private readonly running = new Set<AbortController>();
   private queue: Uint32Array[] = [];
-  private tilePx = 0;
-  private view: PatchView = "patch";
+  private setup: TileSetup = { tilePx: 0, view: "patch", outline: false };
   private retryTimer: number | undefined;
   failed = false;
 
@@ -43,7 +49,8 @@ export class AtlasCache {
 
   static forProject(api: string, projectId: string, onLoaded: () => void): AtlasCache {
     return new AtlasCache(
-      (ordinals, tilePx, view, signal) => fetchAtlas(api, projectId, ordinals, tilePx, view, { signal }),
+      (ordinals, { tilePx, view, outline }, signal) =>
+        fetchAtlas(api, projectId, ordinals, tilePx, view, outline, { signal }),
       onLoaded,
     );
   }
@@ -53,11 +60,11 @@ export class AtlasCache {
     window.clearTimeout(this.retryTimer);
   }
 
-  /** Another tile size or view: what is held is of no more use. */
-  configure(tilePx: number, view: PatchView): void {
-    if (tilePx === this.tilePx && view === this.view) return;
-    this.tilePx = tilePx;
-    this.view = view;
+  /** With another setup, what is held is of no more use. */
+  configure(setup: TileSetup): void {
+    const { tilePx, view, outline } = this.setup;
+    if (setup.tilePx === tilePx && setup.view === view && setup.outline === outline) return;
+    this.setup = setup;
     this.clear();
   }
 
@@ -65,14 +72,15 @@ export class AtlasCache {
     const found = this.tiles.get(ordinal);
     if (found === undefined) return null;
     const { atlas, index } = found;
+    const { tilePx } = this.setup;
     // Used again: to the end of the line.
     this.atlases.delete(atlas);
     this.atlases.add(atlas);
     return {
       bitmap: atlas.bitmap,
-      x: (index % ATLAS_COLUMNS) * this.tilePx,
-      y: Math.floor(index / ATLAS_COLUMNS) * this.tilePx,
-      size: this.tilePx,
+      x: (index % ATLAS_COLUMNS) * tilePx,
+      y: Math.floor(index / ATLAS_COLUMNS) * tilePx,
+      size: tilePx,
     };
   }
 
@@ -97,7 +105,7 @@ export class AtlasCache {
     this.running.add(abort);
     for (const ordinal of ordinals) this.loading.add(ordinal);
     try {
-      const blob = await this.fetchPatches(ordinals, this.tilePx, this.view, abort.signal);
+      const blob = await this.fetchPatches(ordinals, this.setup, abort.signal);
       const bitmap = await createImageBitmap(blob);
       if (abort.signal.aborted) {
         bitmap.close();

@@ -218,6 +218,7 @@ export class PatchGrid {
         this.redraw();
       }),
       labels.on("labels", () => this.redraw()),
+      this.controller.on("outline", () => this.redraw()),
       project.on(["state", "embedding", "predictions"], () => {
         this.readClasses();
         this.redraw();
@@ -288,17 +289,17 @@ export class PatchGrid {
       this.canvas.width = w;
       this.canvas.height = h;
     }
-    const needed = Math.min(
-      this.tilePx * ratio,
-      this.controller.project.patchSizePx * this.viewFactor,
-      LARGEST_TILE_PX,
-    );
-    this.cache.configure(Math.max(16, Math.ceil(needed)), this.view);
+    this.configureCache();
     this.scrollTo(clamp(this.offset, 0, largestOffset(this.layout)));
   }
 
-  private get viewFactor(): number {
-    return this.view === "context" ? CONTEXT_FACTOR : 1;
+  private configureCache(): void {
+    const { outline } = this.controller.preferences;
+    const extent = this.controller.project.patchSizePx * (this.view === "context" ? CONTEXT_FACTOR : 1);
+    // More pixels than the patch has show nothing new, but keep the line thin.
+    const useful = outline ? 2 * extent : extent;
+    const needed = Math.min(this.tilePx * window.devicePixelRatio, useful, LARGEST_TILE_PX);
+    this.cache.configure({ tilePx: Math.max(16, Math.ceil(needed)), view: this.view, outline });
   }
 
   /** Content pixels per pixel of the scrollbar's range. */
@@ -359,8 +360,7 @@ export class PatchGrid {
     const { selection, labels, project } = this.controller;
     const { layout, theme } = this;
     const ratio = window.devicePixelRatio;
-    const needed = Math.min(this.tilePx * ratio, project.patchSizePx * this.viewFactor, LARGEST_TILE_PX);
-    this.cache.configure(Math.max(16, Math.ceil(needed)), this.view);
+    this.configureCache();
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     context.imageSmoothingQuality = "high";

@@ -116,7 +116,18 @@ export class GridToolbar {
           grid.redraw();
         },
       },
-      "Keys",
+      "Tags",
+    );
+    const outline = el(
+      "button",
+      {
+        type: "button",
+        class: "button button--quiet button--small",
+        title: "Show the outline of the object that is meant (B)",
+        "data-testid": "outline",
+        onclick: () => controller.toggleOutline(),
+      },
+      "Outline",
     );
     this.element = el(
       "div",
@@ -137,6 +148,7 @@ export class GridToolbar {
         el("label", { class: "toolbar__field" }, el("span", {}, "Order"), order),
         el("span", { class: "toolbar__space" }),
         letters,
+        outline,
         context,
         el("label", { class: "toolbar__field" }, el("span", {}, "Size"), size),
       ),
@@ -179,10 +191,12 @@ export class GridToolbar {
       );
       this.banner.replaceChildren(bannerText(controller), back);
     };
+    const showOutline = () => outline.setAttribute("aria-pressed", String(controller.preferences.outline));
     showCounts();
     showSteps();
     showOrder();
     showBanner();
+    showOutline();
     this.subscriptions = [
       selection.on(["region", "picks", "cursor"], showCounts),
       selection.on("region", () => {
@@ -195,6 +209,7 @@ export class GridToolbar {
       }),
       queue.on("status", showSteps),
       controller.on("order", showOrder),
+      controller.on("outline", showOutline),
       () => picker.destroy(),
     ];
   }
