@@ -4,7 +4,7 @@ import type { ActionResult } from "./types";
 
 /** How a selection came about: kept with the action, for the audit trail and for the study of efficiency. */
 export interface SelectionContext {
-  readonly source: "all" | "lasso" | "filter" | "review" | "unplaced" | "script";
+  readonly source: "all" | "lasso" | "filter" | "review" | "suggested" | "similar" | "unplaced" | "script";
   readonly polygon: readonly (readonly [number, number])[];
   readonly polygons: readonly { readonly op: string; readonly points: readonly (readonly [number, number])[] }[];
   readonly filters: { readonly mode: string; readonly classes: readonly number[]; readonly min_confidence: number };
@@ -15,6 +15,10 @@ export interface SelectionContext {
   readonly size: number;
   readonly embedding: number | null;
   readonly review_class?: number;
+  /** The proposal whose page this was. */
+  readonly suggestion?: { readonly kind: string; readonly title: string; readonly group: number | null };
+  /** What was searched with: the first of the objects, or a picture's job. */
+  readonly similar_to?: { readonly ordinals: readonly number[] } | { readonly picture_job: number | string };
 }
 
 export interface LabelAction {

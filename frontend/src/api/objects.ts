@@ -1,6 +1,14 @@
-import { decodeImages } from "../lib/wire";
-import { getBuffer, getJson, ordinalsPart, postFormForBlob, postFormForBuffer, type RequestOptions } from "./http";
-import type { ObjectDetail } from "./types";
+import { decodeImages, decodeSimilar, type SimilarBuffer } from "../lib/wire";
+import {
+  getBuffer,
+  getJson,
+  ordinalsPart,
+  postForm,
+  postFormForBlob,
+  postFormForBuffer,
+  type RequestOptions,
+} from "./http";
+import type { Job, ObjectDetail } from "./types";
 
 export type PatchView = "patch" | "context";
 
@@ -35,6 +43,39 @@ export async function fetchOrder(
   form.set("ordinals", ordinalsPart(ordinals), "ordinals");
   form.set("order", order);
   return new Uint32Array(await postFormForBuffer(`${api}/projects/${projectId}/objects/order`, form, options));
+}
+
+/** What to search with: the mean of objects, or the picture that a finished job has read. */
+export type SimilarTo = { readonly ordinals: Uint32Array } | { readonly pictureJob: Job["id"] };
+
+/** Among which objects to search, and how many to give. */
+export interface SimilarAmong {
+  readonly k: number;
+  readonly unlabeled: boolean;
+  readonly classValue: number | null;
+}
+
+export async function fetchSimilar(
+  api: string,
+  projectId: string,
+  to: SimilarTo,
+  among: SimilarAmong,
+  options: RequestOptions = {},
+): Promise<SimilarBuffer> {
+  const form = new FormData();
+  if ("ordinals" in to) form.set("ordinals", ordinalsPart(to.ordinals), "ordinals");
+  else form.set("picture_job", String(to.pictureJob));
+  form.set("k", String(among.k));
+  form.set("unlabeled", String(among.unlabeled));
+  if (among.classValue !== null) form.set("class_value", String(among.classValue));
+  return decodeSimilar(await postFormForBuffer(`${api}/projects/${projectId}/objects/similar`, form, options));
+}
+
+/** Sends a picture of an object to search with; the job that reads it. */
+export function postPicture(api: string, projectId: string, picture: File, options: RequestOptions = {}): Promise<Job> {
+  const form = new FormData();
+  form.set("picture", picture);
+  return postForm(`${api}/projects/${projectId}/objects/similar/picture`, form, options);
 }
 
 export async function fetchImages(api: string, projectId: string, options: RequestOptions = {}): Promise<Uint32Array> {

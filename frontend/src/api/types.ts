@@ -126,6 +126,24 @@ export interface ActionResult {
   readonly session: SessionRate | null;
 }
 
+/** Which page the server proposes to look at next, and why. */
+export interface Proposal {
+  readonly kind: "typical" | "review" | "group" | "uncertain" | "different" | "discordant";
+  readonly n: number;
+  readonly title: string;
+  readonly why: string;
+  /** What the page is to be confirmed as, where the model has an opinion. */
+  readonly class_value: number | null;
+  readonly group: number | null;
+}
+
+export interface Suggestions {
+  /** The recommended one first. */
+  readonly proposals: readonly Proposal[];
+  /** What is so where there is nothing left to propose, or nothing yet. */
+  readonly message: string;
+}
+
 export interface ObjectDetail {
   readonly ordinal: number;
   readonly image: { readonly id: number; readonly name: string };

@@ -51,6 +51,7 @@ export const ICONS = {
   down: "M4 6l4 4 4-4",
   stop: "M4.5 4.5h7v7h-7z",
   play: "M5 3.5v9l7-4.5z",
+  picture: "M2 3h12v10H2zM2 11l3.5-3.5L9 11M8 10l2-2 4 4M10.5 5.5v.1",
   outline: "M8 2.5 13 6l-1.5 6.5h-6L2.5 8z",
 } as const;
 

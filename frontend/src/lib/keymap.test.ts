@@ -49,6 +49,12 @@ it("knows every single letter that the help names", () => {
   for (const letter of letters) expect(commandFor(press(letter.toLowerCase())), letter).not.toBeNull();
 });
 
+it("goes on, searches and confirms by one key each", () => {
+  expect(commandFor(press("g"))).toEqual({ name: "next-suggestion" });
+  expect(commandFor(press("s"))).toEqual({ name: "similar" });
+  expect(commandFor(press("Enter", { code: "Enter" }))).toEqual({ name: "confirm" });
+});
+
 it("extends by Shift and an arrow", () => {
   const arrow = press("ArrowLeft", { code: "ArrowLeft", shiftKey: true });
   expect(commandFor(arrow)).toEqual({ name: "move", dx: -1, dy: 0, extend: true });

@@ -25,6 +25,9 @@ export type PlainCommand =
   | "help"
   | "toggle"
   | "choose-class"
+  | "confirm"
+  | "next-suggestion"
+  | "similar"
   | "larger"
   | "smaller"
   | "page-down"
@@ -54,12 +57,14 @@ const LETTERS: Record<string, PlainCommand> = {
   o: "next-order",
   b: "outline",
   n: "choose-class",
+  g: "next-suggestion",
+  s: "similar",
 };
 
 const NAMED: Record<string, PlainCommand> = {
   Escape: "escape",
   " ": "toggle",
-  Enter: "choose-class",
+  Enter: "confirm",
   "?": "help",
   "+": "larger",
   "=": "larger",
@@ -125,8 +130,10 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
     rows: [
       ["1 … 9", "Label the selected patches with that class"],
       ["0", "Remove their labels"],
-      ["Enter", "Choose the class from a list (any number of classes)"],
+      ["N, Enter", "Choose the class from a list (any number of classes)"],
+      ["G", "Go to what is suggested next"],
       ["Shift 1 … 9", "Review: what the model calls that class, surest first"],
+      ["Enter", "In a review: confirm all that stay selected"],
       ["Z", "Undo"],
       ["Shift Z", "Redo"],
     ],
@@ -141,6 +148,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
       ["← ↑ → ↓", "Move the cursor; Shift extends"],
       ["Space", "Select or release the patch at the cursor"],
       ["C, right click", "Show the surroundings with the outline"],
+      ["S", "Search for objects similar to the selected ones"],
       ["O", "Next order"],
       ["B", "Show or hide the border of the object in every patch"],
       ["+ −", "Larger, smaller patches"],

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { decodeChanges, decodeImages, decodeLabels, decodePlot, decodePredictions, WireError } from "./wire";
+import {
+  decodeChanges,
+  decodeImages,
+  decodeLabels,
+  decodePlot,
+  decodePredictions,
+  decodeSimilar,
+  WireError,
+} from "./wire";
 
 function body(magic: string, ...parts: ArrayBufferView[]): ArrayBuffer {
   const bytes = [
@@ -67,4 +75,10 @@ it("reads changes, also none", () => {
 
 it("reads the image of every object", () => {
   expect(Array.from(decodeImages(body("PSI1", Uint32Array.of(2, 41, 4_000_000_000))))).toEqual([41, 4_000_000_000]);
+});
+
+it("similar objects come with their similarities, nearest first", () => {
+  const buffer = body("PSS1", Uint32Array.of(2, 7), Uint32Array.of(9, 3), Float32Array.of(1, 0.5));
+  const { embedding, ordinals, similarities } = decodeSimilar(buffer);
+  expect([embedding, [...ordinals], [...similarities]]).toEqual([7, [9, 3], [1, 0.5]]);
 });

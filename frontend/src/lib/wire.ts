@@ -42,6 +42,15 @@ export interface ChangesBuffer {
   readonly unseen: Uint8Array;
 }
 
+/** The objects most similar to something, nearest first. */
+export interface SimilarBuffer {
+  /** Number of the embedding by whose vectors they are. */
+  readonly embedding: number;
+  readonly ordinals: Uint32Array;
+  /** (k) cosine similarity, -1 to 1. */
+  readonly similarities: Float32Array;
+}
+
 export class WireError extends Error {}
 
 function openBody(buffer: ArrayBuffer, magic: string, headerBytes: number): DataView {
@@ -120,6 +129,17 @@ function unpackBits(buffer: ArrayBuffer, offset: number, n: number): Uint8Array 
   const flags = new Uint8Array(n);
   for (let i = 0; i < n; i++) flags[i] = (bits[i >> 3]! >> (i & 7)) & 1;
   return flags;
+}
+
+export function decodeSimilar(buffer: ArrayBuffer): SimilarBuffer {
+  const view = openBody(buffer, "PSS1", 12);
+  const k = view.getUint32(4, true);
+  checkLength(buffer, 12 + 8 * k, "PSS1");
+  return {
+    embedding: view.getUint32(8, true),
+    ordinals: new Uint32Array(buffer, 12, k),
+    similarities: new Float32Array(buffer, 12 + 4 * k, k),
+  };
 }
 
 /** (n) image id per ordinal. */

@@ -1,7 +1,7 @@
 import { Emitter } from "./emitter";
 
 /** What a message is about. A newer one about the same takes the place of the older. */
-export type NoticeTopic = "labels" | "hint" | "save" | "job" | "map" | "access";
+export type NoticeTopic = "labels" | "hint" | "save" | "job" | "map" | "access" | "search";
 
 export interface Notice {
   readonly text: string;

@@ -1,6 +1,8 @@
 /** Orders that the browser can make by itself; similarity comes from the server, which has the vectors. */
 
 export type GridOrder = "similarity" | "confidence" | "uncertain" | "image";
+/** "given": the order a region came in, nearest or surest first, until the user chooses another. */
+export type UsedOrder = GridOrder | "given";
 export const GRID_ORDERS: readonly GridOrder[] = ["similarity", "confidence", "uncertain", "image"];
 
 /** Above this many objects, similarity is not asked for: its order costs the square of the number. */

@@ -161,3 +161,12 @@ it("another order of what is below scrolls nothing, and picks, cursor and ranges
   selection.pickRange(2);
   expect(picks()).toEqual([3, 1]);
 });
+
+it("a page to confirm begins with everything picked, and keeps only what passes", () => {
+  selection.setRegion(Uint32Array.of(4, 2, 6), "suggested", { reviewClass: 1, pickAll: true });
+  expect(selection.isByException).toBe(true);
+  expect(picks()).toEqual([4, 2, 6]);
+  expect(selection.keepPicked((ordinal) => ordinal !== 2)).toBe(1);
+  expect(picks()).toEqual([4, 6]);
+  expect(selection.pickedCount).toBe(2);
+});

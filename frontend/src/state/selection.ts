@@ -1,12 +1,32 @@
+import type { Proposal } from "../api/types";
 import type { Polygon } from "../lib/geometry";
 import { Emitter } from "./emitter";
 
-export type SelectionSource = "all" | "lasso" | "filter" | "review" | "unplaced" | "script";
+export type SelectionSource = "all" | "lasso" | "filter" | "review" | "suggested" | "similar" | "unplaced" | "script";
 export type LassoOp = "new" | "add" | "subtract";
 
 export interface LassoStep {
   readonly op: LassoOp;
   readonly points: Polygon;
+}
+
+/** What was searched with. */
+export interface SimilarQuery {
+  readonly to: { readonly ordinals: Uint32Array } | { readonly pictureJob: number | string; readonly name: string };
+  readonly k: number;
+  readonly unlabeled: boolean;
+}
+
+/** What is known about a region beside its objects. */
+export interface RegionDetails {
+  readonly steps?: LassoStep[];
+  /** What the region is to be confirmed as. */
+  readonly reviewClass?: number | null;
+  /** The proposal that the region is the page of. */
+  readonly proposal?: Proposal | null;
+  readonly query?: SimilarQuery | null;
+  readonly keepPicks?: boolean;
+  readonly pickAll?: boolean;
 }
 
 /** Two selections, one inside the other.
@@ -24,6 +44,8 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   /** The lassos that made the region, in data coordinates; emptied when a new map makes them meaningless. */
   steps: LassoStep[] = [];
   reviewClass: number | null = null;
+  proposal: Proposal | null = null;
+  query: SimilarQuery | null = null;
   /** (n_objects) 1 = picked. */
   picked: Uint8Array = new Uint8Array(0);
   pickedCount = 0;
@@ -56,22 +78,26 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.ranks = null;
   }
 
+  /** Whether a click leaves one out, or takes it in again, rather than selecting it alone. */
+  get isByException(): boolean {
+    return this.source === "review" || (this.source === "suggested" && this.reviewClass !== null);
+  }
+
   /** A new region. Picks that are still in it stay picked when `keepPicks` is set. */
-  setRegion(
-    order: Uint32Array,
-    source: SelectionSource,
-    details: { steps?: LassoStep[]; reviewClass?: number | null; keepPicks?: boolean } = {},
-  ): void {
+  setRegion(order: Uint32Array, source: SelectionSource, details: RegionDetails = {}): void {
     this.order = order;
     this.source = source;
     this.steps = details.steps ?? [];
     this.reviewClass = details.reviewClass ?? null;
+    this.proposal = details.proposal ?? null;
+    this.query = details.query ?? null;
     this.ranks = null;
     this.cursor = -1;
     this.anchor = -1;
     this.cursorByKeyboard = false;
     if (details.keepPicks === true && !this.held && this.pickedCount > 0) this.keepOnly(order);
     else this.dropPicks();
+    if (details.pickAll === true) for (const ordinal of order) this.put(ordinal, true);
     this.emit("region");
     this.emit("picks");
     this.emit("cursor");
@@ -191,6 +217,14 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     else if (mode === "replace") this.dropPicks();
     for (const index of indices) this.put(this.order[index]!, mode !== "subtract");
     this.emit("picks");
+  }
+
+  /** Leaves out the picks that do not pass. Returns how many those were. */
+  keepPicked(passes: (ordinal: number) => boolean): number {
+    const before = this.pickedCount;
+    for (const ordinal of this.order) if (this.picked[ordinal] === 1 && !passes(ordinal)) this.put(ordinal, false);
+    if (this.pickedCount < before) this.emit("picks");
+    return before - this.pickedCount;
   }
 
   pickOrdinals(ordinals: Iterable<number>): void {

@@ -1,9 +1,17 @@
 import { HttpError } from "../../api/http";
-import { cancelJob, startIteration } from "../../api/jobs";
+import { cancelJob, fetchJob, startIteration } from "../../api/jobs";
 import { fetchChanges, fetchLabels, type LabelAction, postAction, postRedo, postUndo } from "../../api/labels";
-import { fetchImages, fetchOrder } from "../../api/objects";
+import { fetchImages, fetchOrder, fetchSimilar, postPicture } from "../../api/objects";
 import { fetchPlot, fetchPredictions, fetchState } from "../../api/projects";
-import { type ActionResult, isActive, type Job, type LabelClass, type ProjectState } from "../../api/types";
+import { fetchSuggestedPage, fetchSuggestions } from "../../api/suggestions";
+import {
+  type ActionResult,
+  isActive,
+  type Job,
+  type LabelClass,
+  type ProjectState,
+  type Proposal,
+} from "../../api/types";
 import { count, plural } from "../../lib/format";
 import type { Polygon } from "../../lib/geometry";
 import { SpatialIndex } from "../../lib/spatial-index";
@@ -14,11 +22,29 @@ import { Emitter } from "../../state/emitter";
 import { COLOR_MODES, type ColorMode, FILTER_MODES, FilterStore, hiddenByFilters } from "../../state/filters";
 import { LabelsStore } from "../../state/labels";
 import { type Notice, NoticeStore } from "../../state/notices";
-import { GRID_ORDERS, type GridOrder, isOrdered, orderLocally, SIMILARITY_LIMIT } from "../../state/order";
+import {
+  GRID_ORDERS,
+  type GridOrder,
+  isOrdered,
+  orderLocally,
+  SIMILARITY_LIMIT,
+  type UsedOrder,
+} from "../../state/order";
 import { ProjectStore } from "../../state/project";
-import { type LassoOp, type LassoStep, type SelectionSource, SelectionStore } from "../../state/selection";
+import {
+  type LassoOp,
+  type LassoStep,
+  type RegionDetails,
+  type SelectionSource,
+  SelectionStore,
+  type SimilarQuery,
+} from "../../state/selection";
+import { SuggestionStore } from "../../state/suggestions";
 import { ViewportStore } from "../../state/viewport";
 import { loadPreferences, type Preferences, savePreferences } from "./preferences";
+
+/** Regions that are made for a purpose: a filter of the map must not take something out of them. */
+const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "similar"]);
 
 export interface WorkspaceConfig {
   readonly api: string;
@@ -35,6 +61,14 @@ export interface WorkspaceConfig {
 /** How long the grid waits for the server's order before it shows its own. */
 const ORDER_PATIENCE_MS = 400;
 const POLL_MS = 15_000;
+/** What to look at next is asked again when labels and predictions have been still for so long. */
+const SETTLED_MS = 400;
+const SIMILAR_FIRST = 300;
+const SIMILAR_MOST = 5000;
+const PICTURE_POLL_MS = 400;
+const PICTURE_PATIENCE_MS = 60_000;
+/** So many of the objects that were searched with are kept in the record. */
+const QUERY_RECORDED = 100;
 
 /** Everything the labeling screen can do, without a pixel of it: loads, listens, labels. The views only call this. */
 export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "outline"> {
@@ -43,6 +77,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   readonly selection = new SelectionStore();
   readonly filters = new FilterStore();
   readonly viewport = new ViewportStore();
+  readonly suggestions = new SuggestionStore();
   readonly queue = new ActionQueue();
   readonly notices = new NoticeStore();
   readonly preferences: Preferences = loadPreferences();
@@ -58,7 +93,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private shownTo = 0;
   /** The region before the filters, ascending. */
   private base: Uint32Array = new Uint32Array(0);
+  /** Whether the region stands in the order that it came in. */
+  private isOrderGiven = false;
   private orderRequest: AbortController | null = null;
+  /** A search or a suggestion whose answer would become the region. */
+  private regionRequest: AbortController | null = null;
+  private suggestionRequest: AbortController | null = null;
+  private suggestionTimer: number | undefined;
   private socket: ProjectSocket | null = null;
   private readonly lifetime = new AbortController();
   private syncing: Promise<void> | null = null;
@@ -85,9 +126,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       void this.showRegion(this.base, this.selection.source, {
         steps: this.selection.steps,
         reviewClass: this.selection.reviewClass,
+        proposal: this.selection.proposal,
+        query: this.selection.query,
         keepPicks: true,
+        isOrderGiven: this.isOrderGiven,
       });
     });
+    this.labels.on("labels", () => this.ageSuggestions());
+    this.project.on(["predictions", "embedding", "objects"], () => this.ageSuggestions());
     this.filters.on("colors", () => {
       if (this.filters.color === "image") void this.loadImages();
     });
@@ -99,6 +145,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   destroy(): void {
     this.lifetime.abort();
+    window.clearTimeout(this.suggestionTimer);
     this.socket?.close();
     window.clearInterval(this.pollTimer);
     document.removeEventListener("visibilitychange", this.cameBack);
@@ -118,6 +165,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.resizeTo(Math.max(state.project.n_objects, labels.classes.length));
       this.labels.load(labels, this.project.nObjects);
       this.project.setStatus("ready");
+      void this.renewSuggestions();
       if (state.embedding !== null) {
         await Promise.all([this.loadEmbedding(state.embedding.number), this.syncPredictions()]);
       } else this.showAll();
@@ -342,13 +390,15 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   setOrder(order: GridOrder): void {
     this.order = order;
+    this.isOrderGiven = false;
     this.savePreferences({ order });
     this.emit("order");
     void this.sortRegion();
   }
 
   nextOrder(): void {
-    this.setOrder(GRID_ORDERS[(GRID_ORDERS.indexOf(this.order) + 1) % GRID_ORDERS.length]!);
+    if (this.isOrderGiven) this.setOrder(this.order);
+    else this.setOrder(GRID_ORDERS[(GRID_ORDERS.indexOf(this.order) + 1) % GRID_ORDERS.length]!);
   }
 
   nextFilter(): void {
@@ -438,11 +488,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private async showRegion(
     base: Uint32Array,
     source: SelectionSource,
-    details: { steps?: LassoStep[]; reviewClass?: number | null; keepPicks?: boolean },
+    details: RegionDetails & { readonly isOrderGiven?: boolean },
   ): Promise<void> {
+    this.regionRequest?.abort();
     this.base = base;
+    this.isOrderGiven = details.isOrderGiven ?? false;
     const { hidden } = this.project;
-    const visible = this.filters.active && source !== "review" ? base.filter((ordinal) => hidden[ordinal] === 0) : base;
+    const visible =
+      this.filters.active && !UNFILTERED.has(source) ? base.filter((ordinal) => hidden[ordinal] === 0) : base;
     this.seen.fill(0);
     this.seenCount = 0;
     this.sortedAnew();
@@ -471,7 +524,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   }
 
   /** The order that will really be used: similarity needs a map, and not too many objects. */
-  orderFor(n: number): GridOrder {
+  orderFor(n: number): UsedOrder {
+    if (this.isOrderGiven) return "given";
     if (this.order !== "similarity") return this.order;
     return this.project.plot !== null && n <= SIMILARITY_LIMIT && n > 2 ? "similarity" : "image";
   }
@@ -479,6 +533,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private sorted(ordinals: Uint32Array): Uint32Array | Promise<Uint32Array | null> {
     this.orderRequest?.abort();
     const order = this.orderFor(ordinals.length);
+    if (order === "given") return ordinals;
     if (order !== "similarity") return this.locally(ordinals, order);
     const request = new AbortController();
     this.orderRequest = request;
@@ -528,10 +583,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       return;
     }
     const { selection } = this;
+    // What is confirmed has been looked at.
+    const unseen =
+      selection.source === "suggested" && !selection.held ? selection.keepPicked((o) => this.seen[o] === 1) : 0;
     let ordinals = selection.picks();
-    if (ordinals.length === 0 && selection.cursor >= 0 && selection.cursorByKeyboard) {
-      ordinals = Uint32Array.of(selection.order[selection.cursor]!);
-    }
+    const atCursor = ordinals.length === 0 && selection.cursor >= 0 && selection.cursorByKeyboard;
+    if (atCursor) ordinals = Uint32Array.of(selection.order[selection.cursor]!);
     if (ordinals.length === 0) {
       this.notify({
         text:
@@ -546,6 +603,32 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     this.labelOrdinals(ordinals, classValue);
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
     selection.hold();
+    if (atCursor && selection.source === "suggested") this.goToNextUnlabeled();
+    if (unseen > 0) {
+      const text = `${plural(unseen, "patch", "patches")} further down, not seen yet, stay as they are.`;
+      this.notify({ text, tone: "plain", topic: "hint" });
+    }
+  }
+
+  /** One key an object: after the label, the cursor goes on. */
+  private goToNextUnlabeled(): void {
+    const { selection, labels } = this;
+    if (selection.proposal?.kind === "discordant") {
+      selection.setCursor(Math.min(selection.cursor + 1, selection.size - 1), true);
+      return;
+    }
+    const isOpen = (ordinal: number) => labels.shown[ordinal] === 0;
+    const after = selection.order.subarray(selection.cursor + 1).findIndex(isOpen);
+    const next = after >= 0 ? selection.cursor + 1 + after : selection.order.findIndex(isOpen);
+    if (next >= 0) selection.setCursor(next, true);
+  }
+
+  /** Label what stays selected of a page as what it was shown for. Returns whether this is such a page. */
+  confirm(): boolean {
+    const { reviewClass, held } = this.selection;
+    if (reviewClass === null) return false;
+    if (!held) this.label(reviewClass);
+    return true;
   }
 
   labelOrdinals(ordinals: Uint32Array, classValue: number | null): void {
@@ -686,7 +769,152 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       size: selection.size,
       embedding: this.project.plotNumber,
       ...(selection.reviewClass === null ? {} : { review_class: selection.reviewClass }),
+      ...(selection.proposal === null ? {} : { suggestion: aboutProposal(selection.proposal) }),
+      ...(selection.query === null ? {} : { similar_to: aboutQuery(selection.query) }),
     };
+  }
+
+  // What to look at next -----------------------------------------------------------------------------------------------
+
+  private ageSuggestions(): void {
+    if (this.project.status !== "ready") return;
+    this.suggestions.isOld = true;
+    window.clearTimeout(this.suggestionTimer);
+    this.suggestionTimer = window.setTimeout(() => void this.renewSuggestions(), SETTLED_MS);
+  }
+
+  async renewSuggestions(): Promise<void> {
+    window.clearTimeout(this.suggestionTimer);
+    this.suggestionRequest?.abort();
+    const request = new AbortController();
+    this.suggestionRequest = request;
+    const signal = AbortSignal.any([request.signal, this.lifetime.signal]);
+    try {
+      this.suggestions.set(await fetchSuggestions(this.config.api, this.config.projectId, { signal }));
+    } catch (error) {
+      if (signal.aborted) return;
+      console.warn("PatchSorter could not ask what is next:", messageOf(error));
+      this.suggestions.fail();
+    }
+  }
+
+  /** Shows a proposed page: the one given, or the one that is recommended now. */
+  async takeSuggestion(chosen?: Proposal): Promise<void> {
+    this.passOver();
+    if (chosen === undefined && this.suggestions.isOld) await this.renewSuggestions();
+    const proposal = chosen ?? this.suggestions.recommended;
+    if (proposal === undefined) {
+      const failed = this.suggestions.status === "failed";
+      const text = failed ? "What is next could not be asked." : `${this.suggestions.message}.`;
+      this.notify({ text, tone: failed ? "warning" : "plain", topic: "hint" });
+      return;
+    }
+    const page = await this.forRegion("The page", (signal) => this.pageOf(proposal, signal));
+    if (page === null) return;
+    if (page.length === 0) {
+      this.notify({ text: "Nothing of this kind is left.", tone: "plain", topic: "hint" });
+      this.ageSuggestions();
+      return;
+    }
+    const isReview = proposal.class_value !== null;
+    await this.showRegion(page, "suggested", {
+      proposal,
+      reviewClass: proposal.class_value,
+      pickAll: isReview,
+      isOrderGiven: true,
+    });
+    if (!isReview) this.selection.setCursor(0, true);
+  }
+
+  private async pageOf(proposal: Proposal, signal: AbortSignal): Promise<Uint32Array> {
+    const { api, projectId } = this.config;
+    const passed = this.suggestions.passed(proposal);
+    const page = await fetchSuggestedPage(api, projectId, proposal, passed, { signal });
+    if (page.length > 0 || passed.length === 0) return page;
+    this.suggestions.forgetPassed(proposal);
+    return fetchSuggestedPage(api, projectId, proposal, new Uint32Array(0), { signal });
+  }
+
+  /** Who goes on has decided about what was on the screen: the same patches do not come again at once. */
+  private passOver(): void {
+    const { proposal, order } = this.selection;
+    if (proposal === null) return;
+    const left = order.filter((ordinal) => this.seen[ordinal] === 1 && this.labels.shown[ordinal] === 0);
+    this.suggestions.passOver(proposal, left);
+  }
+
+  /** The answer that is to become the region, or null where it failed, which is said, or where something else was shown
+   * in the meantime. */
+  private async forRegion<T>(what: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T | null> {
+    this.regionRequest?.abort();
+    const request = new AbortController();
+    this.regionRequest = request;
+    const signal = AbortSignal.any([request.signal, this.lifetime.signal]);
+    try {
+      return await ask(signal);
+    } catch (error) {
+      if (!signal.aborted) {
+        this.notify({ text: `${what} could not be loaded: ${messageOf(error)}`, tone: "danger", topic: "hint" });
+      }
+      return null;
+    }
+  }
+
+  // Similar objects ----------------------------------------------------------------------------------------------------
+
+  /** Shows the objects most like the picked ones, or like the one given where none is picked. */
+  searchSimilar(otherwise: number): Promise<void> | undefined {
+    const picks = this.selection.picks();
+    const ordinals = picks.length > 0 ? picks : Uint32Array.from(otherwise >= 0 ? [otherwise] : []);
+    if (ordinals.length === 0) {
+      this.notify({ text: "Select one or more patches first, or point at one.", tone: "plain", topic: "hint" });
+      return undefined;
+    }
+    return this.showSimilar({ to: { ordinals }, k: SIMILAR_FIRST, unlabeled: this.filters.mode === "unlabeled" });
+  }
+
+  /** The same search with other settings. */
+  searchAgain(changes: Partial<Pick<SimilarQuery, "k" | "unlabeled">>): void {
+    const { query } = this.selection;
+    if (query !== null)
+      void this.showSimilar({ ...query, ...changes, k: Math.min(changes.k ?? query.k, SIMILAR_MOST) });
+  }
+
+  /** Whether a search could give more than it shows. */
+  get hasMoreSimilar(): boolean {
+    const { query, size } = this.selection;
+    return query !== null && size >= query.k && query.k < SIMILAR_MOST;
+  }
+
+  private async showSimilar(query: SimilarQuery): Promise<void> {
+    const { api, projectId } = this.config;
+    const [only] = this.filters.classes;
+    const classValue = this.filters.classes.size === 1 && only !== undefined ? only : null;
+    const found = await this.forRegion("Similar objects", (signal) =>
+      fetchSimilar(api, projectId, query.to, { k: query.k, unlabeled: query.unlabeled, classValue }, { signal }),
+    );
+    if (found !== null) await this.showRegion(found.ordinals, "similar", { query, isOrderGiven: true });
+  }
+
+  /** Searches with a picture of an object, once a worker has read it. */
+  async searchPicture(picture: File): Promise<void> {
+    this.notify({ text: `Reading ${picture.name} …`, tone: "plain", topic: "search", durationMs: PICTURE_PATIENCE_MS });
+    const job = await this.forRegion("The picture", async (signal) => {
+      const { api, projectId } = this.config;
+      let job = await postPicture(api, projectId, picture, { signal });
+      const until = performance.now() + PICTURE_PATIENCE_MS;
+      while (isActive(job)) {
+        if (performance.now() > until) throw new Error("no worker has read it yet. Is one running?");
+        await new Promise((resolve) => setTimeout(resolve, PICTURE_POLL_MS));
+        job = await fetchJob(api, String(job.id), { signal });
+      }
+      if (job.state !== "finished") throw new Error(job.error || `its job was ${job.state}`);
+      return job;
+    });
+    this.notices.dismissTopic("search");
+    if (job === null) return;
+    const to = { pictureJob: job.id, name: picture.name };
+    await this.showSimilar({ to, k: SIMILAR_FIRST, unlabeled: this.filters.mode === "unlabeled" });
   }
 
   // Jobs -------------------------------------------------------------------------------------------------------------
@@ -750,6 +978,7 @@ export function jobName(job: Job): string {
     embed: "Mapping",
     import: "Import",
     export: "Export",
+    picture: "Picture search",
   };
   return names[job.kind] ?? job.kind.charAt(0).toUpperCase() + job.kind.slice(1);
 }
@@ -761,6 +990,11 @@ function indicesOf(member: Uint8Array): Uint32Array {
   for (let i = 0, k = 0; i < member.length; i++) if (member[i] === 1) indices[k++] = i;
   return indices;
 }
+
+const aboutProposal = ({ kind, title, group }: Proposal) => ({ kind, title, group });
+
+const aboutQuery = ({ to }: SimilarQuery) =>
+  "ordinals" in to ? { ordinals: [...to.ordinals.subarray(0, QUERY_RECORDED)] } : { picture_job: to.pictureJob };
 
 /** crypto.randomUUID exists in secure contexts only; a department's server may be plain http. */
 function newKey(): string {

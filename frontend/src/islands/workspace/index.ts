@@ -172,6 +172,15 @@ export class WorkspaceIsland implements Island {
       case "help":
         this.help.toggle();
         return true;
+      case "confirm":
+        if (!controller.confirm()) document.dispatchEvent(new CustomEvent("choose-class"));
+        return true;
+      case "next-suggestion":
+        void controller.takeSuggestion();
+        return true;
+      case "similar":
+        void controller.searchSimilar(grid.currentOrdinal());
+        return true;
       case "choose-class":
         document.dispatchEvent(new CustomEvent("choose-class"));
         return true;

@@ -5,6 +5,7 @@ import { el } from "../../../lib/dom";
 import { percent } from "../../../lib/format";
 import { clamp, type Point, rectFrom } from "../../../lib/geometry";
 import type { WorkspaceController } from "../controller";
+import { NextBar } from "../next-bar";
 import { AtlasCache } from "./atlas-cache";
 import { drawTile, type GridTheme } from "./draw";
 import {
@@ -87,17 +88,22 @@ export class PatchGrid {
       this.active,
     );
     this.empty = el("div", { class: "grid__empty", hidden: true });
+    const next = new NextBar(controller);
     const toolbar = new GridToolbar(controller, this);
     this.element = el(
       "section",
       { class: "panel grid", "aria-label": "Patches" },
+      next.element,
       toolbar.element,
       toolbar.banner,
       el("div", { class: "grid__stage" }, this.scroller, this.empty),
     );
     this.cache = AtlasCache.forProject(controller.config.api, controller.config.projectId, () => this.redraw());
     this.readTheme();
-    this.subscriptions.push(() => toolbar.destroy());
+    this.subscriptions.push(
+      () => toolbar.destroy(),
+      () => next.destroy(),
+    );
     this.listen();
     this.resizer = new ResizeObserver(() => this.relayout());
     this.resizer.observe(this.scroller);
@@ -154,7 +160,6 @@ export class PatchGrid {
       selection.pickRange(index);
     }
     selection.setCursor(index, true);
-    this.scrollTo(offsetToShow(this.layout, index, this.offset));
   }
 
   toggleCursor(): void {
@@ -215,6 +220,9 @@ export class PatchGrid {
       selection.on(["rest", "picks", "focus"], () => this.redraw()),
       selection.on("cursor", () => {
         this.describeCursor();
+        if (selection.cursorByKeyboard && selection.cursor >= 0) {
+          this.scrollTo(offsetToShow(this.layout, selection.cursor, this.offset));
+        }
         this.redraw();
       }),
       labels.on("labels", () => this.redraw()),
@@ -504,9 +512,8 @@ export class PatchGrid {
       if (!event.shiftKey && !event.ctrlKey && !event.metaKey) selection.clearPicks();
       return;
     }
-    const reviewing = selection.source === "review";
     if (event.shiftKey) selection.pickRange(index);
-    else if (event.ctrlKey || event.metaKey || event.altKey || reviewing) selection.toggle(index);
+    else if (event.ctrlKey || event.metaKey || event.altKey || selection.isByException) selection.toggle(index);
     else selection.pickOnly(index);
     selection.setCursor(index, false);
   }
@@ -543,7 +550,9 @@ export class PatchGrid {
         { class: "empty-state__text" },
         selection.source === "lasso"
           ? "No object that the filters show lies in this lasso."
-          : "No object passes the filters.",
+          : selection.source === "similar"
+            ? "No object that is searched among can be compared."
+            : "No object passes the filters.",
       ),
       el(
         "div",

@@ -4,6 +4,7 @@ import { count } from "../../../lib/format";
 import { GRID_ORDERS, type GridOrder } from "../../../state/order";
 import { ClassPicker } from "../class-picker";
 import type { WorkspaceController } from "../controller";
+import { RegionBanner } from "./banner";
 
 const ORDER_NAMES: Record<GridOrder, string> = {
   similarity: "Similarity",
@@ -22,6 +23,7 @@ interface GridControls {
   setView(view: PatchView): void;
   readTheme(): void;
   redraw(): void;
+  currentOrdinal(): number;
 }
 
 /** Counts, selection commands, labeling, order and size. */
@@ -66,6 +68,35 @@ export class GridToolbar {
       );
     const undo = step("undo", "Undo (Z)");
     const redo = step("redo", "Redo (Shift Z)");
+    const similar = command(
+      "Similar",
+      "Search for objects similar to the selected ones (S)",
+      "similar",
+      () => void controller.searchSimilar(grid.currentOrdinal()),
+    );
+    const file = el("input", {
+      type: "file",
+      accept: ".png,.jpg,.jpeg,.bmp,.tif,.tiff",
+      hidden: true,
+      "data-testid": "picture-file",
+      onchange: () => {
+        const [picture] = file.files ?? [];
+        if (picture !== undefined) void controller.searchPicture(picture);
+        file.value = "";
+      },
+    });
+    const byPicture = el(
+      "button",
+      {
+        type: "button",
+        class: "button button--quiet button--small button--icon",
+        title: "Search with a picture: one object, in its middle, cut like the patches here",
+        "aria-label": "Search with a picture",
+        "data-testid": "search-picture",
+        onclick: () => file.click(),
+      },
+      icon(ICONS.picture),
+    );
     const order = el("select", {
       class: "input select input--small",
       id: "grid-order",
@@ -73,7 +104,8 @@ export class GridToolbar {
       "data-testid": "order",
       onchange: () => controller.setOrder(order.value as GridOrder),
     });
-    order.append(...GRID_ORDERS.map((name) => el("option", { value: name }, ORDER_NAMES[name])));
+    const given = el("option", { value: "given" }, "As found");
+    order.append(given, ...GRID_ORDERS.map((name) => el("option", { value: name }, ORDER_NAMES[name])));
     const size = el("input", {
       type: "range",
       class: "slider toolbar__slider",
@@ -137,6 +169,7 @@ export class GridToolbar {
         { class: "toolbar__row" },
         counted,
         el("div", { class: "toolbar__commands" }, all, invert, none),
+        el("div", { class: "toolbar__commands" }, similar, byPicture, file),
         el("span", { class: "toolbar__space" }),
         picker.element,
         remove,
@@ -153,13 +186,17 @@ export class GridToolbar {
         el("label", { class: "toolbar__field" }, el("span", {}, "Size"), size),
       ),
     );
-    this.banner = el("div", { class: "grid__banner", hidden: true, "data-testid": "region-banner" });
+    const banner = new RegionBanner(controller);
+    this.banner = banner.element;
 
     const showCounts = () => {
       const { size: total, pickedCount } = selection;
       counted.replaceChildren(el("strong", {}, count(pickedCount)), ` of ${count(total)} selected`);
       for (const button of [all, invert]) button.toggleAttribute("disabled", total === 0);
       none.toggleAttribute("disabled", pickedCount === 0);
+      const nothingToCompare = project.embedding === null;
+      similar.toggleAttribute("disabled", nothingToCompare || (pickedCount === 0 && selection.cursor < 0));
+      byPicture.toggleAttribute("disabled", nothingToCompare || !project.canLabel);
       picker.setEnabled(project.canLabel && (pickedCount > 0 || selection.cursorByKeyboard));
       remove.toggleAttribute("disabled", !project.canLabel || (pickedCount === 0 && !selection.cursorByKeyboard));
     };
@@ -170,39 +207,26 @@ export class GridToolbar {
       redo.title = project.redo === null ? "Redo (Shift Z)" : `Redo (Shift Z): ${project.redo.text}`;
     };
     const showOrder = () => {
-      order.value = controller.order;
       const used = controller.orderFor(selection.size);
+      given.hidden = used !== "given";
+      given.text = selection.source === "similar" ? "Nearest first" : "As suggested";
+      order.value = used === "given" ? used : controller.order;
       order.title =
-        used === controller.order
+        used === controller.order || used === "given"
           ? "Order of the patches (O)"
           : "Similarity needs a map and at most 20,000 patches: shown by image";
-      const similarity = order.options[GRID_ORDERS.indexOf("similarity")]!;
-      similarity.text =
-        controller.order === "similarity" && used !== "similarity" ? "Image (no similarity)" : "Similarity";
+      const similarity = order.options[1 + GRID_ORDERS.indexOf("similarity")]!;
+      similarity.text = controller.order === "similarity" && used === "image" ? "Image (no similarity)" : "Similarity";
       size.value = String(Math.max(0, TILE_SIZES.indexOf(grid.tilePx)));
-    };
-    const showBanner = () => {
-      this.banner.hidden = selection.source === "lasso" || selection.source === "all";
-      if (this.banner.hidden) return;
-      const back = el(
-        "button",
-        { type: "button", class: "button button--quiet button--small", onclick: () => controller.showAll() },
-        "Show all",
-      );
-      this.banner.replaceChildren(bannerText(controller), back);
     };
     const showOutline = () => outline.setAttribute("aria-pressed", String(controller.preferences.outline));
     showCounts();
     showSteps();
     showOrder();
-    showBanner();
     showOutline();
     this.subscriptions = [
       selection.on(["region", "picks", "cursor"], showCounts),
-      selection.on("region", () => {
-        showOrder();
-        showBanner();
-      }),
+      selection.on("region", showOrder),
       project.on(["session", "state"], () => {
         showSteps();
         showCounts();
@@ -211,31 +235,11 @@ export class GridToolbar {
       controller.on("order", showOrder),
       controller.on("outline", showOutline),
       () => picker.destroy(),
+      () => banner.destroy(),
     ];
   }
 
   destroy(): void {
     for (const end of this.subscriptions) end();
   }
-}
-
-function bannerText(controller: WorkspaceController): HTMLElement {
-  const { selection, project } = controller;
-  if (selection.source === "review" && selection.reviewClass !== null) {
-    const labelClass = project.classOf(selection.reviewClass);
-    return el(
-      "p",
-      {},
-      el("strong", {}, `Review ${labelClass?.name ?? selection.reviewClass}`),
-      ", surest first: ",
-      el("kbd", { class: "key" }, "A"),
-      " selects all, a click leaves a wrong one out, ",
-      el("kbd", { class: "key" }, labelClass?.key || "Enter"),
-      " confirms the rest.",
-    );
-  }
-  if (selection.source === "unplaced") {
-    return el("p", {}, el("strong", {}, "Not on the map yet"), ": added after the newest map was made.");
-  }
-  return el("p", {}, el("strong", {}, `${count(selection.size)} objects`), " chosen by a script.");
 }

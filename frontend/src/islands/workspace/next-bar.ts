@@ -1,0 +1,123 @@
+import type { Proposal } from "../../api/types";
+import { el, ICONS, icon } from "../../lib/dom";
+import type { WorkspaceController } from "./controller";
+
+/** What to look at next, in one line: what it is and why, a button and a key to go there, and a list of the rest. */
+export class NextBar {
+  readonly element: HTMLElement;
+  private readonly line: HTMLElement;
+  private readonly take: HTMLButtonElement;
+  private readonly more: HTMLButtonElement;
+  private readonly panel: HTMLElement;
+  private readonly subscriptions: (() => void)[];
+
+  constructor(private readonly controller: WorkspaceController) {
+    const { suggestions, project } = controller;
+    this.line = el("p", { class: "next-bar__line", "aria-live": "polite", "data-testid": "next" });
+    this.take = el(
+      "button",
+      {
+        type: "button",
+        class: "button button--small",
+        title: "Show it in the grid (G)",
+        "data-testid": "take-next",
+        onclick: () => void controller.takeSuggestion(),
+      },
+      "Go",
+      el("kbd", { class: "key" }, "G"),
+    );
+    this.more = el(
+      "button",
+      {
+        type: "button",
+        class: "button button--quiet button--small button--icon",
+        title: "Other suggestions",
+        "aria-label": "Other suggestions",
+        "aria-haspopup": "menu",
+        "aria-expanded": "false",
+        "data-testid": "other-suggestions",
+        onclick: () => this.open(this.panel.hidden),
+      },
+      icon(ICONS.down),
+    );
+    this.panel = el("div", { class: "next-bar__panel", role: "menu", hidden: true });
+    this.element = el(
+      "div",
+      { class: "next-bar" },
+      el("span", { class: "next-bar__name" }, "Next"),
+      this.line,
+      el("div", { class: "next-bar__commands" }, this.take, this.more),
+      this.panel,
+    );
+    document.addEventListener("pointerdown", this.outside);
+    this.element.addEventListener("keydown", this.key);
+    this.subscriptions = [
+      suggestions.on("suggestions", () => this.show()),
+      project.on(["status", "objects"], () => this.show()),
+    ];
+    this.show();
+  }
+
+  destroy(): void {
+    document.removeEventListener("pointerdown", this.outside);
+    for (const end of this.subscriptions) end();
+  }
+
+  private show(): void {
+    const { suggestions, project } = this.controller;
+    const { recommended, proposals, message } = suggestions;
+    this.element.hidden = project.status !== "ready" || project.nObjects === 0;
+    const parts =
+      recommended === undefined ? [] : [el("strong", {}, recommended.title), el("span", {}, recommended.why)];
+    // "Everything is labeled" comes first; that labels and predictions still differ is worth a look after it.
+    if (message !== "") parts.unshift(el(recommended === undefined ? "span" : "strong", {}, message));
+    if (suggestions.status === "failed") parts.splice(0, parts.length, el("span", {}, "Could not be asked just now"));
+    if (suggestions.status === "loading") parts.push(el("span", {}, "Looking for what is worth labeling first …"));
+    this.line.replaceChildren(...parts);
+    this.line.title = parts.map((part) => part.textContent).join(": ");
+    this.take.hidden = recommended === undefined;
+    this.more.hidden = proposals.length < 2;
+    if (this.more.hidden) this.open(false);
+    this.panel.replaceChildren(...proposals.map((proposal) => this.item(proposal)));
+  }
+
+  private item(proposal: Proposal): HTMLElement {
+    const labelClass =
+      proposal.class_value === null ? undefined : this.controller.project.classOf(proposal.class_value);
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "menu__item next-bar__item",
+        role: "menuitem",
+        "data-kind": proposal.kind,
+        onclick: () => {
+          this.open(false);
+          void this.controller.takeSuggestion(proposal);
+        },
+      },
+      el("span", {
+        class: labelClass === undefined ? "next-bar__dot" : "class-chip__swatch",
+        style: labelClass === undefined ? {} : { "--swatch": labelClass.color },
+      }),
+      el("span", { class: "next-bar__text" }, el("span", {}, proposal.title), el("span", {}, proposal.why)),
+    );
+  }
+
+  private open(open: boolean): void {
+    this.panel.hidden = !open;
+    this.more.setAttribute("aria-expanded", String(open));
+  }
+
+  private readonly outside = (event: PointerEvent): void => {
+    if (event.target instanceof Node && !this.element.contains(event.target)) this.open(false);
+  };
+
+  private readonly key = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape" || this.panel.hidden) return;
+    this.open(false);
+    this.more.focus();
+    event.stopPropagation();
+    event.preventDefault();
+  };
+}

@@ -1,0 +1,52 @@
+import type { Proposal, Suggestions } from "../api/types";
+import { Emitter } from "./emitter";
+
+/** What to look at next, as the server proposes it, and what of it the person has seen and left out. */
+export class SuggestionStore extends Emitter<"suggestions"> {
+  status: "loading" | "ready" | "failed" = "loading";
+  proposals: readonly Proposal[] = [];
+  message = "";
+  /** Whether labels or predictions have changed since. */
+  isOld = true;
+  private readonly left = new Map<string, Set<number>>();
+
+  get recommended(): Proposal | undefined {
+    return this.proposals[0];
+  }
+
+  set({ proposals, message }: Suggestions): void {
+    this.status = "ready";
+    this.proposals = proposals;
+    this.message = message;
+    this.isOld = false;
+    this.emit("suggestions");
+  }
+
+  fail(): void {
+    this.status = "failed";
+    this.emit("suggestions");
+  }
+
+  /** Seen on a page of this kind, and left as they are: such a page does not show them again. */
+  passOver(proposal: Proposal, ordinals: Iterable<number>): void {
+    const key = keyOf(proposal);
+    const left = this.left.get(key) ?? new Set();
+    for (const ordinal of ordinals) left.add(ordinal);
+    this.left.set(key, left);
+  }
+
+  /** Ascending. */
+  passed(proposal: Proposal): Uint32Array {
+    return Uint32Array.from(this.left.get(keyOf(proposal)) ?? []).sort();
+  }
+
+  /** When nothing else is left, the round begins anew. */
+  forgetPassed(proposal: Proposal): void {
+    this.left.delete(keyOf(proposal));
+  }
+}
+
+/** Who left a patch out as not being of a class left it out of all pages of that class. */
+function keyOf({ kind, class_value }: Proposal): string {
+  return class_value === null ? kind : `class ${class_value}`;
+}
