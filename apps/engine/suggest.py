@@ -201,6 +201,8 @@ class GestureSeconds:
     as long, which changes no order among pages of one project."""
     exception: float = 1.1 + 0.2
     """To point at a wrong one and click it."""
+    single: float = 1 / 0.43
+    """To label one by itself; nuclei, by Walker et al. 2024. A page that gives fewer labels in that time is not worth it."""
 
 
 @dataclass(frozen=True)

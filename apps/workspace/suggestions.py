@@ -19,6 +19,7 @@ Kind = Literal["typical", "review", "group", "uncertain", "different", "discorda
 KINDS: tuple[Kind, ...] = ("typical", "review", "group", "uncertain", "different", "discordant")
 MOST_GROUPS_PROPOSED = 3
 MOST_DISCORDANT = 40
+ONE_BY_ONE = 1 / suggest.GestureSeconds().single
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def _known(project: Project, labels: NDArray[np.uint8]) -> _Known | None:
 
 def suggestions(project: Project) -> Suggestions:
     """What to look at next. Typical objects until each group of similar ones has a label, or the model can say what it
-    takes the rest for; then pages to confirm, the one with the most labels per second first."""
+    takes the rest for; then pages to confirm, the one with the most labels per second first, as long as they give more
+    than labeling one by one."""
     labels = kept_class_values(shared_label_set(project), project.n_objects)
     n_labeled = int(np.count_nonzero(labels))
     known = _known(project, labels)
@@ -111,9 +113,9 @@ def _proposals(known: _Known) -> list[Proposal]:
     by_class = [_review("review", review, known) for review in reviews.by_class]
     by_group = [_review("group", review, known) for review in reviews.by_group[:MOST_GROUPS_PROPOSED]]
     pages = sorted([*by_class, *by_group], key=lambda page: -(page.labels_per_second or 0))
-    typical = _typical(known)
     has_started = len(known.labels) - n_unlabeled >= len(known.groups)
-    first = [*pages, typical] if pages and has_started else [typical, *pages]
+    worth_it = [page for page in pages if has_started and (page.labels_per_second or 0) > ONE_BY_ONE]
+    first = [*worth_it, _typical(known), *pages[len(worth_it) :]]
     if pages:
         n = len(suggest.most_uncertain(predicted, unlabeled))
         last.append(

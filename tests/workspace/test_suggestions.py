@@ -90,6 +90,16 @@ def test_once_every_group_could_have_a_label_pages_to_confirm_come_first(world, 
     assert (first["kind"], first["class_value"], first["n"]) == ("review", 2, 40)
 
 
+def test_a_page_with_more_wrong_than_right_is_not_recommended(world, rater):
+    for _ in range(5):
+        make_image(world.project)
+    embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(100, 4)))
+    predict(embedding, np.repeat([1, 2], 50).astype(np.uint8), np.full(100, 90, np.uint8))
+    act(rater, shared_label_set(world.project).pk, range(60))
+    kinds = [p["kind"] for p in proposals(rater, world)]
+    assert kinds[0] == "typical" and "review" in kinds
+
+
 def test_a_page_to_confirm_is_surest_first(world, rater, embedding):
     confidence = np.arange(100, 100 + N).astype(np.uint8)
     predict(embedding, np.repeat([1, 2], 20).astype(np.uint8), confidence)

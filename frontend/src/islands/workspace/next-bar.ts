@@ -12,7 +12,7 @@ export class NextBar {
   private readonly subscriptions: (() => void)[];
 
   constructor(private readonly controller: WorkspaceController) {
-    const { suggestions, project } = controller;
+    const { suggestions, project, selection } = controller;
     this.line = el("p", { class: "next-bar__line", "aria-live": "polite", "data-testid": "next" });
     this.take = el(
       "button",
@@ -50,16 +50,18 @@ export class NextBar {
       this.panel,
     );
     document.addEventListener("pointerdown", this.outside);
-    this.element.addEventListener("keydown", this.key);
+    document.addEventListener("keydown", this.key, { capture: true });
     this.subscriptions = [
       suggestions.on("suggestions", () => this.show()),
       project.on(["status", "objects"], () => this.show()),
+      selection.on("region", () => this.open(false)),
     ];
     this.show();
   }
 
   destroy(): void {
     document.removeEventListener("pointerdown", this.outside);
+    document.removeEventListener("keydown", this.key, { capture: true });
     for (const end of this.subscriptions) end();
   }
 

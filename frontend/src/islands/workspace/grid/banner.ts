@@ -54,9 +54,9 @@ export class RegionBanner {
         "p",
         {},
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click what is wrong, then ",
+        " Click the wrong ones, ",
         key("Enter"),
-        " confirms the rest as far as you have seen it.",
+        " confirms the rest that you have seen.",
       );
     }
     if (proposal !== null) {
