@@ -6,6 +6,7 @@ The files are made here, with small random weights in the published layouts. Not
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,17 @@ from safetensors.torch import load_file, save_file
 from timm.layers import SwiGLUPacked
 from torch.nn import functional
 
+from apps.engine.approaches.base import NetworkSettings
+from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import backbone_names, create_backbone
 from apps.engine.nn.backbones.foundation import KNOWN
 from apps.engine.nn.backbones.timm_network import build_network
+from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import compute_threads
+from apps.engine.nn.embed import embed_patches
+from apps.engine.nn.train import train_model
+from tests.engine.fake_patches import make_patches
 
 ARCHITECTURE = "vit_tiny_patch16_224"
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "init_values": 0.1}
@@ -118,6 +125,38 @@ def test_positions_of_another_input_size_are_resampled(tmp_path: Path) -> None:
     publish(tmp_path, "ours", more={"pretrained_cfg": {**PREPROCESSING, "input_size": [3, 48, 48]}})
     backbone = create_backbone("weights:ours", encoder_size_px=48, weights_root=tmp_path).eval()
     assert backbone(torch.rand(1, 3, 48, 48)).shape == (1, 24)
+
+
+def test_a_frozen_model_s_checkpoint_names_the_weights_and_does_not_copy_them(tmp_path: Path) -> None:
+    network = publish(tmp_path, "ours")
+    patches, _kinds = make_patches(5, size_px=32)
+    config = TrainConfig(
+        approach="frozen", settings=NetworkSettings(backbone="weights:ours"), encoder_size_px=32, device="cpu"
+    )
+    train_model(config, patches, checkpoint=tmp_path / "model", weights_root=tmp_path)
+    assert (tmp_path / "model" / "model.safetensors").stat().st_size < 1000
+    vectors = embed_patches(tmp_path / "model", patches, precision="fp32", device="cpu", weights_root=tmp_path)
+    with torch.inference_mode():
+        images = torch.from_numpy(patches.patches).permute(0, 3, 1, 2) / 255
+        expected = functional.normalize(network(normalized(images)), dim=1)
+    torch.testing.assert_close(torch.from_numpy(vectors).float(), expected, atol=1e-3, rtol=1e-2)
+
+    shutil.rmtree(tmp_path / "ours")
+    publish(tmp_path, "ours", init_values=0.2)
+    with pytest.raises(EngineError, match="weights of ours are no longer those"):
+        embed_patches(tmp_path / "model", patches, weights_root=tmp_path)
+
+
+def test_a_foundation_model_can_be_trained_further_and_is_then_kept_whole(tmp_path: Path) -> None:
+    publish(tmp_path, "ours")
+    patches, _kinds = make_patches(8, size_px=32)
+    settings = SimCLRSettings(backbone="weights:ours")
+    config = TrainConfig(settings=settings, encoder_size_px=32, epochs=1, device="cpu", threads=1)
+    train_model(config, patches, checkpoint=tmp_path / "model", weights_root=tmp_path)
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    before = load_file(tmp_path / "ours" / "model.safetensors")
+    assert not torch.equal(tensors["backbone.network.blocks.0.attn.qkv.weight"], before["blocks.0.attn.qkv.weight"])
+    assert embed_patches(tmp_path / "model", patches, weights_root=tmp_path).shape == (8, 24)
 
 
 # -- as the library transformers writes them -----------------------------------------------------------------------

@@ -1,10 +1,15 @@
-"""Weights on disk: a folder with `model.safetensors` and `model.json`, there as a whole or not at all. No pickle."""
+"""Weights on disk: a folder with `model.safetensors` and `model.json`, there as a whole or not at all. No pickle.
+
+A foundation model that was not trained stays in the installation's weights folder: the checkpoint names it and the SHA-256
+of its file.
+"""
 
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from safetensors import SafetensorError
 
 from apps.engine.durable import sync_folder
 from apps.engine.errors import EngineError
+from apps.engine.nn.backbones import WeightsFile
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.model import PatchModel
 
@@ -28,12 +34,16 @@ def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra:
     `extra` (JSON values) is kept beside the settings. Everything is written and synced in a folder of another name
     first, then renamed: a reader, and a machine that loses power, see the whole checkpoint or none.
     """
-    description = {
+    description: dict[str, Any] = {
         "config": config.to_json(),
         "class_values": list(model.class_values),
         "extra": dict(extra),
     }
-    write_folder(Path(folder), model.state_dict(), description)
+    tensors = model.state_dict()
+    if model.borrowed is not None:
+        description["borrowed"] = asdict(model.borrowed)
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
+    write_folder(Path(folder), tensors, description)
 
 
 def write_folder(folder: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
@@ -61,14 +71,25 @@ def write_folder(folder: Path, tensors: Mapping[str, torch.Tensor], description:
     sync_folder(folder.parent)
 
 
-def load_checkpoint(folder: Path) -> tuple[PatchModel, TrainConfig]:
-    """The model, on the CPU and in evaluation mode, and its settings; `EngineError` for what is no checkpoint."""
+def load_checkpoint(folder: Path, *, weights_root: Path | None = None) -> tuple[PatchModel, TrainConfig]:
+    """The model, on the CPU and in evaluation mode, and its settings; `EngineError` for what is no checkpoint.
+
+    `weights_root` as in `create_backbone`.
+    """
     folder = Path(folder)
     description = read_description(folder)
     try:
         config = TrainConfig.from_json(description["config"])
-        model = PatchModel(config, tuple(description["class_values"]))
-        model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_NAME))
+        model = PatchModel(config, tuple(description["class_values"]), weights_root=weights_root)
+        tensors = safetensors.torch.load_file(folder / WEIGHTS_NAME)
+        if "borrowed" in description:
+            file = WeightsFile(**description["borrowed"])
+            if model.borrowed != file:
+                raise EngineError(
+                    f"The weights of {file.name} are no longer those that the model in {folder.name} is of"
+                )
+            tensors |= {f"backbone.{name}": tensor for name, tensor in model.backbone.state_dict().items()}
+        model.load_state_dict(tensors)
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
         raise EngineError(f"The model in {folder.name} cannot be read: {error}") from error
     return model.eval(), config

@@ -1,50 +1,208 @@
-"""Features of every object, from a checkpoint."""
+"""Features of every object, from a checkpoint: shard by shard, so that what was killed goes on with the shards it has.
 
+Memory: the network, a batch and two more read ahead, one shard, and without a folder for shards the features themselves;
+with one they stay in its file (a gigabyte for a million objects of 512 features), which is memory-mapped.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn import functional
 
-from apps.engine.nn.checkpoints import load_checkpoint
+from apps.engine.durable import replacing
+from apps.engine.errors import EngineError
+from apps.engine.nn.checkpoints import DESCRIPTION_NAME, WEIGHTS_NAME, load_checkpoint
 from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads
 from apps.engine.nn.object_masks import with_object_mask
-from apps.engine.nn.patches import PatchSource, read_ahead, resize_patches
+from apps.engine.nn.patches import Ordinals, Patches, PatchSource, read_ahead, resize_patches
+from apps.engine.nn.processes import ALONE, Processes
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
+
+Vectors = npt.NDArray[np.float16]
+
+# Every batch of a shard is full but for the last of all, so that a batch is the same whoever computes it.
+BATCHES_PER_SHARD = 16
+RESULT_NAME = "vectors.npy"
+# A network of more weights than this is a foundation model: a CPU takes a second for an image of some, and cancelling
+# waits for a batch.
+MANY_WEIGHTS = 50_000_000
 
 
 def embed_patches(
     checkpoint: Path,
     patches: PatchSource,
     *,
-    batch_size: int = 512,
+    batch_size: int | None = None,
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
+    weights_root: Path | None = None,
+    shards: Path | None = None,
+    processes: Processes = ALONE,
     on_progress: ProgressCallback = ignore_progress,
     should_stop: StopCallback = never_stop,
-) -> npt.NDArray[np.float16]:
+) -> Vectors:
     """Features (n, d) float16 of all objects by ordinal, each row of length 1. Reports the stage "embed".
 
     Device, precision and threads are chosen for this machine, whatever the checkpoint was trained on. float16 keeps a unit
     vector's entries to 3 digits, in half the space; the maps and neighbors from it do not differ from float32's.
+
+    `shards` is a folder for what is done already. A call that was killed, made again, goes on with it; the answer is then
+    memory-mapped from a file there, and the folder is the caller's to remove. Several `processes` need it: each computes
+    every so many-th shard, and all get the same answer, which is that of one process. `weights_root` as in
+    `create_backbone`.
     """
-    model, config = load_checkpoint(checkpoint)
-    patches = with_object_mask(patches, config.settings.object_mask)
+    if processes.count > 1 and shards is None:
+        raise EngineError("Several processes need a folder for their shards")
+    model, config = load_checkpoint(checkpoint, weights_root=weights_root)
     on_device = choose_device(device)
     number_format = choose_precision(precision, on_device)
     model = model.to(on_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    n = len(patches)
-    vectors = np.zeros((n, model.backbone.feature_dim), np.float16)
-    progress = Progress("embed", n, on_progress, should_stop)
-    batches = [np.arange(start, min(n, start + batch_size), dtype=np.int64) for start in range(0, n, batch_size)]
-    reading = read_ahead(lambda ordinals: resize_patches(patches.read(ordinals), config.encoder_size_px), batches)
-    with torch.inference_mode(), autocast(on_device, number_format), compute_threads(threads):
-        for batch, pixels in zip(batches, reading, strict=True):
-            # (n, p, p, c) seen as (n, c, p, p) is channels last already.
-            images = torch.from_numpy(pixels).to(on_device).permute(0, 3, 1, 2).float() / 255
-            features = functional.normalize(model(images).float(), dim=1)  # (n, d)
-            vectors[batch] = features.to(torch.float16).cpu().numpy()
-            progress.advance(len(batch), f"{progress.done + len(batch):,} of {n:,} objects")
-    return vectors
+    batch_size = batch_size or batch_size_for(model.backbone, on_device)
+    seen = with_object_mask(patches, config.settings.object_mask)
+    work = _Work(seen, config.encoder_size_px, model.backbone.feature_dim, batch_size)
+    identity = [on_device.type, str(number_format), batch_size, len(patches)]
+    done = _Shards(shards, _identity(checkpoint, identity), work, processes) if shards is not None else None
+    if done is not None and done.result.exists():
+        return done.mapped()
+    vectors = None if done is not None else np.zeros((work.n, work.dimension), np.float16)
+    first = processes.is_first
+    wanted = done.missing() if done is not None else work.shards()
+    progress = Progress(
+        "embed",
+        sum(len(shard) for shard in wanted),
+        on_progress if first else ignore_progress,
+        should_stop if first else never_stop,
+    )
+    with (
+        torch.inference_mode(),
+        autocast(on_device, number_format),
+        compute_threads(threads, processes=processes.count),
+    ):
+        features = _features(model, work, wanted, on_device)
+        for shard in wanted:
+            rows = np.empty((len(shard), work.dimension), np.float16)
+            filled = 0
+            while filled < len(shard):
+                batch = next(features)
+                rows[filled : filled + len(batch)] = batch
+                filled += len(batch)
+                progress.advance(len(batch), f"{shard.start + filled:,} of {work.n:,} objects")
+            if done is not None:
+                done.keep(shard, rows)
+            elif vectors is not None:
+                vectors[shard.start : shard.stop] = rows
+    if done is None:
+        assert vectors is not None
+        return vectors
+    processes.wait_for_all()
+    if first:
+        done.join()
+    processes.wait_for_all()
+    return done.mapped()
+
+
+def batch_size_for(backbone: nn.Module, device: torch.device) -> int:
+    """Images per batch: enough to keep the device busy, few where each takes long."""
+    if sum(parameter.numel() for parameter in backbone.parameters()) < MANY_WEIGHTS:
+        return 512
+    return 8 if device.type == "cpu" else 64
+
+
+class _Work:
+    """The objects in shards, the shards in batches."""
+
+    def __init__(self, patches: PatchSource, size_px: int, dimension: int, batch_size: int) -> None:
+        self.n = len(patches)
+        self.dimension = dimension
+        self._patches = patches
+        self._size_px = size_px
+        self._batch_size = batch_size
+
+    def shards(self) -> list[range]:
+        """The ordinals of each shard."""
+        rows = BATCHES_PER_SHARD * self._batch_size
+        return [range(start, min(self.n, start + rows)) for start in range(0, self.n, rows)]
+
+    def batches(self, shards: list[range]) -> Iterator[Ordinals]:
+        """The ordinals of each batch of some shards."""
+        for shard in shards:
+            for start in range(shard.start, shard.stop, self._batch_size):
+                yield np.arange(start, min(shard.stop, start + self._batch_size), dtype=np.int64)
+
+    def read(self, ordinals: Ordinals) -> Patches:
+        """Patches (n, size, size, c) uint8 as the network sees them."""
+        return resize_patches(self._patches.read(ordinals), self._size_px)
+
+
+def _features(model: nn.Module, work: _Work, shards: list[range], device: torch.device) -> Iterator[Vectors]:
+    """Features (b, d) of each batch. A GPU has the next batch to do while the one before is fetched."""
+    under_way: torch.Tensor | None = None
+    for pixels in read_ahead(work.read, work.batches(shards)):
+        # (n, p, p, c) seen as (n, c, p, p) is channels last already.
+        images = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        features = functional.normalize(model(images).float(), dim=1).to(torch.float16)
+        if under_way is not None:
+            yield under_way.cpu().numpy()
+        under_way = features
+    if under_way is not None:
+        yield under_way.cpu().numpy()
+
+
+def _identity(checkpoint: Path, values: list[object]) -> str:
+    """A text that is equal for calls that compute the same."""
+    digest = hashlib.sha256(json.dumps(values).encode())
+    for name in (DESCRIPTION_NAME, WEIGHTS_NAME):
+        with (checkpoint / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:32]
+
+
+class _Shards:
+    """The files of the shards that are done, in a folder of this very computation."""
+
+    def __init__(self, folder: Path, identity: str, work: _Work, processes: Processes) -> None:
+        self._folder = folder / identity
+        self._work = work
+        self._processes = processes
+        self.result = self._folder / RESULT_NAME
+        if processes.is_first:
+            for other in folder.glob("*"):
+                if other != self._folder:
+                    shutil.rmtree(other, ignore_errors=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def missing(self) -> list[range]:
+        """This process's shards that are not done."""
+        own = self._work.shards()[self._processes.rank :: self._processes.count]
+        return [shard for shard in own if not self._path(shard).exists()]
+
+    def keep(self, shard: range, rows: Vectors) -> None:
+        """Write a shard, as a whole or not at all."""
+        with replacing(self._path(shard)) as file:
+            np.lib.format.write_array(file, rows, allow_pickle=False)
+
+    def join(self) -> None:
+        """All shards as one file, one of them in memory at a time."""
+        header = {"descr": "<f2", "fortran_order": False, "shape": (self._work.n, self._work.dimension)}
+        with replacing(self.result) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for shard in self._work.shards():
+                file.write(np.load(self._path(shard), allow_pickle=False).tobytes())
+        for shard in self._work.shards():
+            self._path(shard).unlink()
+
+    def mapped(self) -> Vectors:
+        """What `join` wrote, memory-mapped."""
+        vectors: Vectors = np.load(self.result, mmap_mode="r", allow_pickle=False)
+        return vectors
+
+    def _path(self, shard: range) -> Path:
+        return self._folder / f"{shard.start:012d}.npy"

@@ -1,10 +1,12 @@
 """The whole network of a project: features, the layers of its approach, and a classifier once classes have labels."""
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from apps.engine.nn.approaches import create_approach
-from apps.engine.nn.backbones import create_backbone
+from apps.engine.nn.backbones import WeightsFile, create_backbone
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.heads import LinearClassifier
 
@@ -15,17 +17,28 @@ class PatchModel(nn.Module):
     `approach` is None for one that trains nothing.
     """
 
-    def __init__(self, config: TrainConfig, class_values: tuple[int, ...] = ()) -> None:
-        """New random weights from torch's current random state; `class_values` are the classes to tell apart."""
+    def __init__(
+        self, config: TrainConfig, class_values: tuple[int, ...] = (), *, weights_root: Path | None = None
+    ) -> None:
+        """New random weights from torch's current random state, or a foundation model's from the folder `weights_root`;
+        `class_values` are the classes to tell apart."""
         super().__init__()
         settings = config.settings
         self.backbone = create_backbone(
-            settings.backbone, encoder_size_px=config.encoder_size_px, input_channels=settings.input_channels
+            settings.backbone,
+            encoder_size_px=config.encoder_size_px,
+            input_channels=settings.input_channels,
+            weights_root=weights_root,
         )
         self.approach = create_approach(
             config.approach, self.backbone.feature_dim, settings, encoder_size_px=config.encoder_size_px
         )
         self.classifier = LinearClassifier(self.backbone.feature_dim, class_values) if class_values else None
+
+    @property
+    def borrowed(self) -> WeightsFile | None:
+        """The file that holds the backbone's weights, where nothing trains them: gigabytes that need no copy."""
+        return self.backbone.source if self.approach is None else None
 
     @property
     def class_values(self) -> tuple[int, ...]:

@@ -71,6 +71,7 @@ def train_model(
     class_values: ClassValues | None = None,
     start_from: Path | None = None,
     checkpoint: Path,
+    weights_root: Path | None = None,
     states: Path | None = None,
     processes: Processes = ALONE,
     on_progress: ProgressCallback = ignore_progress,
@@ -81,6 +82,7 @@ def train_model(
     `class_values` (n,) uint8 are the labels, 0 for none; with two or more classes the classification loss is added.
     `start_from` is an earlier checkpoint of the same architecture to go on from. An approach that trains nothing gets a
     checkpoint of its backbone as it is. With the same seed, device and number of threads the weights are the same.
+    `weights_root` as in `create_backbone`.
 
     `states` is a folder where the run keeps where it is. A run that was killed, called again with the same arguments,
     goes on after its last kept epoch and ends with the same weights. The folder is the caller's to remove.
@@ -94,14 +96,15 @@ def train_model(
         raise EngineError("There are no objects to train on")
     if not isinstance(config.settings, TrainingSettings):
         if processes.is_first:
-            _keep_backbone(config, n, checkpoint)
+            _keep_backbone(config, n, checkpoint, weights_root)
         processes.wait_for_all()
         return NOTHING_TRAINED
     labels = _usable_labels(class_values, n)
     values = tuple(int(value) for value in np.unique(labels[labels > 0]))
     device = choose_device(config.device)
     with reproducible(config.seed, device), compute_threads(config.threads, processes=processes.count):
-        model = _start_model(config, values, start_from).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = _start_model(config, values, start_from, weights_root)
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         training = _Training(config, model, patches, labels, device, processes, fine_tuning=start_from is not None)
         kept = TrainingStates(states, _identity(config, labels, start_from, training)) if states is not None else None
         result = training.run(kept, on_progress, should_stop)
@@ -173,18 +176,20 @@ def _usable_labels(class_values: ClassValues | None, n: int) -> ClassValues:
     return labels if len(np.unique(labels[labels > 0])) >= 2 else np.zeros(n, np.uint8)
 
 
-def _keep_backbone(config: TrainConfig, n: int, checkpoint: Path) -> None:
+def _keep_backbone(config: TrainConfig, n: int, checkpoint: Path, weights_root: Path | None) -> None:
     """The checkpoint of an approach that trains nothing."""
     with reproducible(config.seed, torch.device("cpu")):
-        model = PatchModel(config)
+        model = PatchModel(config, weights_root=weights_root)
     save_checkpoint(checkpoint, model, config, {"n_objects": n, "n_labeled": 0, "seconds": 0.0, "losses": []})
 
 
-def _start_model(config: TrainConfig, values: tuple[int, ...], start_from: Path | None) -> PatchModel:
-    model = PatchModel(config, values)
+def _start_model(
+    config: TrainConfig, values: tuple[int, ...], start_from: Path | None, weights_root: Path | None
+) -> PatchModel:
+    model = PatchModel(config, values, weights_root=weights_root)
     if start_from is None:
         return model
-    earlier, earlier_config = load_checkpoint(start_from)
+    earlier, earlier_config = load_checkpoint(start_from, weights_root=weights_root)
     earlier_shape = earlier_config.network_shape()
     for name, wanted in config.network_shape().items():
         was = earlier_shape.get(name)

@@ -1,0 +1,89 @@
+"""What the tests of killed and of several processes start: `python -m tests.engine.in_a_process WHAT OUT [KILL_AT]`.
+
+Works on made-up patches. WHAT is `train`, `embed`, or `both` after each other. `train` writes OUT/model and OUT/result.json and keeps where it is in OUT/states; `embed` reads
+OUT/model, writes OUT/vectors.npy and keeps its shards in OUT/shards. torchrun may start it. With KILL_AT the process kills
+itself after so many batches, as a machine out of memory would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.embed import embed_patches
+from apps.engine.nn.processes import ALONE, Processes, join_processes
+from apps.engine.nn.train import train_model
+from tests.engine.fake_patches import make_patches
+
+CONFIG = TrainConfig(
+    encoder_size_px=16, epochs=5, batch_size=16, device="cpu", precision="fp32", threads=1, learning_rate=3e-5
+)
+N = 43  # two processes cannot share its batches evenly
+STEPS_PER_EPOCH = 3
+
+
+def kill_after(batches: int | None) -> Callable[[], bool]:
+    """A `should_stop` that never says so, but kills the process instead."""
+    asked = -1  # once before the first batch
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == batches:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    return should_stop
+
+
+def train(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None) -> None:
+    patches, kinds = make_patches(N)
+    kinds[20:] = 0
+    result = train_model(
+        CONFIG,
+        patches,
+        class_values=kinds,
+        checkpoint=out / "model",
+        states=out / "states",
+        processes=processes,
+        should_stop=kill_after(kill_at),
+    )
+    if processes.is_first:
+        (out / "result.json").write_text(json.dumps(asdict(result)))
+
+
+def embed(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None) -> int:
+    """Returns how many patches were read for it. Shards have 16 batches of one object."""
+    patches, _kinds = make_patches(N)
+    vectors = embed_patches(
+        out / "model",
+        patches,
+        batch_size=1,
+        device="cpu",
+        threads=1,
+        shards=out / "shards",
+        processes=processes,
+        should_stop=kill_after(kill_at),
+    )
+    if processes.is_first:
+        np.save(out / "vectors.npy", vectors)
+    return patches.n_read
+
+
+def main(what: str, folder: str, kill_at: str | None = None) -> None:
+    with join_processes() as processes:
+        for wanted in (train, embed):
+            if what in (wanted.__name__, "both"):
+                wanted(Path(folder), processes=processes, kill_at=int(kill_at) if kill_at else None)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
