@@ -23,6 +23,8 @@ from apps.projects.permissions import ProjectRole
 from apps.projects.services import add_project_member
 from tests.factories import make_member, make_organization, make_project
 
+pytest_plugins = ["tests.third_party"]
+
 ENTRIES = ("src/entries/site.ts", "src/entries/workspace.ts")
 
 

@@ -170,7 +170,7 @@ def fit_head(
             fits[fold] = _Fit(weights, bias - center @ weights)
     predicted = np.isfinite(held_out_logits).all(axis=1)
     first_fold = folds == 0
-    quality = _measure(
+    quality = measure_quality(
         held_out_logits[first_fold] / _fit_temperature(held_out_logits, targets, predicted & ~first_fold),
         targets[first_fold],
         values,
@@ -319,7 +319,8 @@ def _fit_temperature(logits: npt.NDArray[np.float64], targets: Rows, rows: npt.N
     return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.02), np.log(50.0)), method="bounded").x))
 
 
-def _measure(logits: npt.NDArray[np.float64], targets: Rows, values: ClassValues, *, n_train: int) -> Quality:
+def measure_quality(logits: npt.NDArray[np.float64], targets: Rows, values: ClassValues, *, n_train: int) -> Quality:
+    """The quality from calibrated logits (n, classes) of held-out labels; `targets` (n,) are rows of `values` (classes,)."""
     n, n_classes = len(targets), len(values)
     confusion = np.zeros((n_classes, n_classes), np.int64)
     accuracy = balanced = ece = None

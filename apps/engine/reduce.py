@@ -13,7 +13,8 @@ from apps.engine.fuzzy import Graph, memberships
 from apps.engine.layout import align_to, small_layout
 from apps.engine.neighbors import nearest_among
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
-from apps.engine.reducers import N_NEIGHBORS, REDUCERS, Layout, rows_of, scale_to_forces
+from apps.engine.reducers import N_NEIGHBORS, Layout, rows_of, scale_to_forces
+from apps.engine.registry import REDUCERS
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
@@ -62,8 +63,7 @@ def reduce_to_plot(
     "map"; raises `Stopped`, and `EngineError` where an array is not of n rows or there is no such reducer.
     """
     n = len(features)
-    if reducer not in REDUCERS:
-        raise EngineError(f"there is no reducer {reducer!r}; there are {', '.join(sorted(REDUCERS))}")
+    lay_out = REDUCERS.get(reducer).load()
     if previous is not None and previous.shape != (n, 2):
         raise EngineError(f"There are {n} objects, but earlier coordinates of shape {previous.shape}")
     if class_values is not None and class_values.shape != (n,):
@@ -76,10 +76,12 @@ def reduce_to_plot(
     preview = _Preview(start, on_points)
     if n > most_laid_out:
         progress = Progress("map", LANDMARK_STEPS + 100 + SETTLING_STEPS, on_progress, should_stop)
-        points = _by_landmarks(vectors, start, class_values, reducer, seed, n_landmarks, progress, preview)
+        points = _by_landmarks(vectors, start, class_values, lay_out, seed, n_landmarks, progress, preview)
     else:
         progress = Progress("map", 100, on_progress, should_stop)
-        points = REDUCERS[reducer](Layout(vectors, start, class_values, seed, progress, preview.show))
+        points = lay_out(Layout(vectors, start, class_values, seed, progress, preview.show))
+    if points.shape != (n, 2):
+        raise EngineError(f"the reducer {reducer} gave coordinates of shape {points.shape} for {n} objects")
     if not np.isfinite(points).all():
         raise EngineError(f"the reducer {reducer} gave coordinates that are not finite")
     return align_to(points, start)
@@ -118,7 +120,7 @@ def _by_landmarks(
     vectors: Vectors,
     start: Floats,
     class_values: npt.NDArray[np.uint8] | None,
-    reducer: str,
+    lay_out: Callable[[Layout], Floats],
     seed: int,
     n_landmarks: int,
     progress: Progress,
@@ -139,7 +141,7 @@ def _by_landmarks(
             preview.show(places)
 
     classes = None if class_values is None else class_values[landmarks]
-    points = REDUCERS[reducer](Layout(vectors[landmarks], start[landmarks], classes, seed, progress, show))
+    points = lay_out(Layout(vectors[landmarks], start[landmarks], classes, seed, progress, show))
     # Onto the former map first: then the former places of the rest are where they start from.
     points = align_to(points, start[landmarks])
     places[landmarks] = points

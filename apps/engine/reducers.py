@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,12 +55,6 @@ class Layout:
     def is_warm(self) -> bool:
         """Whether most objects had a place: with most of them new, the old ones are a start, and no map to keep."""
         return int(self.known.sum()) * 2 >= len(self.vectors)
-
-
-class Reducer(Protocol):
-    """A layout's function to places (n, 2) float32. The same for the same layout, wherever that can be had."""
-
-    def __call__(self, layout: Layout) -> Floats: ...
 
 
 def umap(layout: Layout) -> Floats:
@@ -134,9 +128,6 @@ def cuml_umap(layout: Layout) -> Floats:
     points: Floats = np.asarray(model.fit_transform(vectors, y=target), dtype=np.float32)
     layout.progress.advance(100)
     return points
-
-
-REDUCERS: dict[str, Reducer] = {"umap": umap, "pca": pca, "cuml_umap": cuml_umap}
 
 
 def starting_places(layout: Layout) -> Floats:

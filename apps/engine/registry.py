@@ -13,8 +13,8 @@ from apps.engine.plugins import Entry, Registry
 class Reducer(Entry):
     """A way from features to the map.
 
-    `implementation` is a function like `apps.engine.reduce.reduce_to_plot`: it takes features (n, d) and the same keywords,
-    and returns coordinates (n, 2) float32, finite.
+    `implementation` is a function of an `apps.engine.reducers.Layout` to places (n, 2) float32, finite. What is the same for
+    all is done around it, by `apps.engine.reduce`: few or equal objects, landmarks of very many, the former map's position.
     """
 
 
@@ -23,7 +23,8 @@ class Classifier(Entry):
     """A way from features and some labels to predictions.
 
     `implementation` is a function like `apps.engine.predict.fit_head`: it takes features (n, d), class values (n,) uint8 and
-    the same keywords, and returns None or an object with `predict` and `quality` like `apps.engine.predict.Head`.
+    the same keywords (`**others` for those that it does not use), and returns None or an object with `predict` and
+    `quality` like `apps.engine.predict.Head`; `measure_quality` there measures it.
     """
 
 
@@ -37,8 +38,20 @@ REDUCERS = Registry(
             "umap",
             "UMAP",
             "Neighbors in the features are neighbors on the map; a new map starts from the one before.",
-            "apps.engine.reduce:reduce_to_plot",
-        )
+            "apps.engine.reducers:umap",
+        ),
+        Reducer(
+            "pca",
+            "Principal components",
+            "The two directions in which the features vary most; there at once, and coarse.",
+            "apps.engine.reducers:pca",
+        ),
+        Reducer(
+            "cuml_umap",
+            "UMAP on a GPU",
+            "For millions of objects; the worker needs an NVIDIA GPU and RAPIDS cuML.",
+            "apps.engine.reducers:cuml_umap",
+        ),
     ],
 )
 CLASSIFIERS = Registry(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 from django.db import transaction
 
-from apps.engine.predict import Head, fit_head
-from apps.labels.selectors import shared_label_set, shown_revision, stated_labels
+from apps.engine.predict import fit_head
+from apps.engine.registry import CLASSIFIERS
+from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.models import Embedding
 from apps.models.selectors import current_prediction_set, latest_embedding, vectors
 from apps.models.services import NewPredictions, lock_predictions, publish_predictions
@@ -28,7 +30,9 @@ class Refitter:
     """Renews predictions, and keeps the last heads so that the next fit is a few steps from them."""
 
     def __init__(self) -> None:
-        self._heads: OrderedDict[int, Head] = OrderedDict()  # by embedding id, the last used at the end
+        self._heads: OrderedDict[tuple[int, str], Any] = (
+            OrderedDict()
+        )  # by embedding and classifier, the last used at the end
 
     def warm_up(self) -> None:
         """What the first gesture would otherwise wait for: compiling, or loading what was compiled."""
@@ -58,13 +62,15 @@ class Refitter:
         return True
 
     def _predict(self, project: Project, embedding: Embedding, label_revision: int) -> NewPredictions:
-        values = stated_labels(project)[0][: embedding.n]
+        values = labels_to_learn_from(project)[: embedding.n]
         features = vectors(embedding)
-        head = fit_head(features, values, seed=SEED, start_from=self._heads.pop(embedding.pk, None))
+        key = (embedding.pk, project.classifier)
+        fit = CLASSIFIERS.get(project.classifier).load()
+        head = fit(features, values, seed=SEED, start_from=self._heads.pop(key, None))
         classes, confidence = np.zeros(embedding.n, np.uint8), np.zeros(embedding.n, np.float32)
         if head is not None:
             classes, confidence = head.predict(features)
-            self._heads[embedding.pk] = head
+            self._heads[key] = head
             if len(self._heads) > HEADS_KEPT:
                 self._heads.popitem(last=False)
         return NewPredictions(

@@ -218,7 +218,7 @@ def test_principal_components_can_be_chosen_and_an_unknown_reducer_is_an_error()
     points = reduce_to_plot(features, reducer="pca")
     assert purity(points, groups) > 0.8
     np.testing.assert_array_equal(points, reduce_to_plot(features, reducer="pca", seed=9))
-    with pytest.raises(EngineError, match="no reducer 'tsne'; there are"):
+    with pytest.raises(EngineError, match="no reducer called 'tsne'; there are umap, pca"):
         reduce_to_plot(features, reducer="tsne")
 
 

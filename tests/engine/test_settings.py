@@ -44,7 +44,7 @@ def test_changed_settings_survive_json_in_their_groups_too() -> None:
         ("projection_dim", 1, "projection_dim is 1, but has to be a whole number at least 2 and at most 8192"),
         ("object_mask", "halo", "object_mask is 'halo', but has to be one of none, object_only, dimmed, channel"),
         ("augment.stain", "-1", "stain is -1, but has to be a number at least 0"),
-        ("temprature", "1", "There is no setting temprature; there are backbone, object_mask, epochs"),
+        ("temprature", "1", "There is no setting temprature; there are backbone, object_mask, "),
         ("augment", "1", "There is no setting augment;"),
     ],
 )
@@ -64,7 +64,7 @@ def test_what_another_version_knew_is_left_out_but_a_wrong_value_is_not_passed_o
 def test_weights_depend_on_what_shapes_the_network_and_on_nothing_else() -> None:
     plain = SimCLRSettings()
     assert plain.changed({"temperature": 1, "augment.stain": 0.5, "epochs": 3}).network_shape() == plain.network_shape()
-    for name, value in (("projection_dim", 8), ("object_mask", "channel"), ("backbone", "other")):
+    for name, value in (("projection_dim", 8), ("object_mask", "channel"), ("backbone", "resnet34")):
         assert plain.changed({name: value}).network_shape() != plain.network_shape()
 
 

@@ -156,8 +156,8 @@ def test_fine_tuning_another_architecture_is_a_clear_error(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        (replace(TINY, settings=replace(SETTINGS, backbone="resnet1")), "resnet1"),
-        (replace(TINY, device="abacus"), "abacus"),
+        (replace(TINY, settings=replace(SETTINGS, backbone="timm:abacus")), "no architecture called 'abacus'"),
+        (replace(TINY, device="abacus"), "no device called 'abacus'"),
     ],
 )
 def test_an_unknown_name_is_a_clear_error(tmp_path: Path, config: TrainConfig, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from apps.engine.errors import EngineError
@@ -82,7 +83,10 @@ class NetworkSettings(Settings):
     backbone: str = setting(
         "resnet18",
         title="Backbone",
-        help="The network that turns a patch into features.",
+        help=(
+            "resnet18, resnet34 or resnet50; timm:NAME for an architecture of timm; weights:NAME for a foundation model in "
+            "the installation's weights folder. All but the last begin with random weights."
+        ),
         shapes_network=True,
     )
     object_mask: str = setting(
@@ -98,6 +102,15 @@ class NetworkSettings(Settings):
         help="What is measured of each object stands beside what the network sees. It keeps the size and the stain, which a "
         "network's training makes it forget.",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"resnet(18|34|50)|(timm|weights):[A-Za-z0-9][A-Za-z0-9._-]*", self.backbone):
+            raise EngineError(
+                f"backbone is {self.backbone!r}, but has to be resnet18, resnet34, resnet50, timm:NAME or weights:NAME"
+            )
+        if self.backbone.startswith("weights:") and self.object_mask == "channel":
+            raise EngineError(f"object_mask is 'channel', but {self.backbone} was trained on three channels")
 
     @property
     def input_channels(self) -> int:

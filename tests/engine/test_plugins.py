@@ -1,0 +1,98 @@
+"""An approach, a reducer and a classifier from a package of somebody else's, installed and found as any would be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.engine.errors import EngineError
+from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.embed import embed_patches
+from apps.engine.nn.train import train_model
+from apps.engine.reduce import reduce_to_plot
+from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
+from tests.engine.fake_patches import make_patches
+from tests.third_party import DESCRIPTIONS, ENTRY_POINTS, PACKAGE, Install
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_another_package_s_approach_trains_and_is_loaded_again(tmp_path: Path) -> None:
+    assert APPROACHES.names()[-1] == "agreement"
+    assert "elsewhere.learning" not in sys.modules, "listing it imports no torch of theirs"
+    settings = APPROACHES.get("agreement").settings().changed({"strength": "2"})
+    config = TrainConfig("agreement", settings, encoder_size_px=16, epochs=4, batch_size=16, device="cpu", threads=1)  # type: ignore[arg-type]
+    patches, kinds = make_patches(16)
+    result = train_model(config, patches, class_values=kinds, checkpoint=tmp_path / "model")
+    assert result.losses[-1] < result.losses[0]
+    assert result.n_labeled == 16
+    assert embed_patches(tmp_path / "model", patches, threads=1).shape == (16, 512)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_another_package_s_reducer_draws_the_map() -> None:
+    features = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    points = reduce_to_plot(features, reducer="spiral")
+    assert points.shape == (40, 2)
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    assert (np.diff(steps) > 0).mean() > 0.9, "a spiral widens"
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_another_package_s_classifier_predicts() -> None:
+    features = np.array([[0, 0], [0, 1], [9, 9], [9, 8], [1, 0]], np.float16)
+    head = CLASSIFIERS.get("nearest").load()(features, np.array([4, 0, 7, 0, 0], np.uint8), seed=0, held_out=None)
+    assert head.predict(features)[0].tolist() == [4, 4, 7, 7, 4]
+    assert (head.quality.n_train, head.quality.n_held_out) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "entry_point", "cause"),
+    [
+        (
+            "import nothing_of_this_name",
+            "x = broken:ENTRY",
+            "ModuleNotFoundError: No module named 'nothing_of_this_name'",
+        ),
+        ("1 / 0", "x = broken:ENTRY", "ZeroDivisionError"),
+        ("ENTRY = 3", "x = broken:ENTRY", "broken:ENTRY is no Approach"),
+        ("", "x = broken:ENTRY", "AttributeError"),
+        (
+            "from apps.engine.approaches import FROZEN as ENTRY",
+            "x = broken:ENTRY",
+            "broken:ENTRY calls itself 'frozen'",
+        ),
+        ("from apps.engine.approaches import FROZEN as ENTRY", "frozen = broken:ENTRY", "the name is taken"),
+        (
+            "from apps.engine.approaches.base import Approach\nENTRY = Approach('x', 'X', 'X.')",
+            "x = broken:ENTRY",
+            "the settings of x have to be TrainingSettings",
+        ),
+    ],
+)
+def test_a_broken_package_is_named_and_stops_nobody_else(
+    install: Install, content: str, entry_point: str, cause: str
+) -> None:
+    install("elsewhere", PACKAGE, ENTRY_POINTS)
+    install("broken", {"__init__.py": content}, f"[patchsorter.approaches]\n{entry_point}\n")
+    name = entry_point.split(" ")[0]
+    assert {"simclr", "agreement", "frozen"} <= set(APPROACHES.names())
+    sentence = APPROACHES.faults()[name]
+    assert sentence.startswith(f"The approach '{name}' of the package broken 1.2 cannot be used: ")
+    assert cause in sentence
+    assert "\n" not in sentence
+    if name == "x":
+        with pytest.raises(EngineError) as caught:
+            TrainConfig("x")
+        assert str(caught.value) == sentence
+    else:
+        assert APPROACHES.get(name).settings is not None, "the built-in one stays"
+
+
+def test_an_implementation_that_is_not_there_is_an_error_when_it_is_used(install: Install) -> None:
+    install("elsewhere", {"__init__.py": DESCRIPTIONS}, ENTRY_POINTS)
+    assert "spiral" in REDUCERS.names()
+    with pytest.raises(EngineError, match=r"spiral cannot be used: elsewhere.plain:spiral: ModuleNotFoundError"):
+        reduce_to_plot(np.ones((3, 2)), reducer="spiral")
