@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from apps.common.notifications import EMBEDDING_MADE, notify
 from apps.common.wire import encode_plot, gzipped
+from apps.engine.approaches.base import NetworkSettings, TrainingSettings
 from apps.engine.approaches.instant import INSTANT
 from apps.engine.descriptors import DESCRIPTORS_VERSION, N_DESCRIPTORS, describe_objects, describe_picture
 from apps.engine.durable import move_folder
@@ -22,9 +23,9 @@ from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
 from apps.engine.nn.train import TrainResult, train_model
 from apps.engine.pixels import PatchReader, resize
-from apps.engine.predict import draw_held_out, fit_head
+from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
-from apps.engine.registry import APPROACHES
+from apps.engine.registry import APPROACHES, CLASSIFIERS
 from apps.engine.settings import Settings
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.events import EmbeddingReady
@@ -36,6 +37,7 @@ from apps.projects.events import send_event_on_commit
 from apps.projects.files import folder, project_folder, write_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
+from apps.projects.selectors import chosen_approach
 
 SEED = 0
 # Of the first iteration's progress: what its map from measurements takes.
@@ -130,16 +132,24 @@ def _plan(project: Project, params: dict[str, Any]) -> _Plan:
     last = latest_model_version(project)
     if last is not None and not params.get("train", True):
         return _Plan(last.approach, model_settings(last), version=last)
-    approach = APPROACHES.get(params.get("approach") or project.approach)
-    if not approach.uses_network:
-        return _Plan(approach.name, approach.settings())
-    config = TrainConfig(approach=approach.name, encoder_size_px=project.encoder_size_px, seed=SEED)
+    if "approach_settings" in params:
+        approach = APPROACHES.get(params["approach"])
+        settings = approach.settings.from_json(params["approach_settings"])
+    else:
+        approach, settings = chosen_approach(project)
+    if not isinstance(settings, NetworkSettings):
+        return _Plan(approach.name, settings)
+    config = TrainConfig(approach=approach.name, settings=settings, encoder_size_px=project.encoder_size_px, seed=SEED)
     start_from = next(
         (version for version in project.model_versions.order_by("-number") if _same_architecture(version, config)), None
     )
+    if not isinstance(settings, TrainingSettings):
+        # What trains nothing is the same each time.
+        same = start_from is not None and start_from.settings["settings"] == settings.to_json()
+        return _Plan(approach.name, settings, version=start_from) if same else _Plan(approach.name, settings, config)
     budget = TRAINING_BUDGETS[choose_device("auto").type]
-    epochs = params.get("epochs") or budget.epochs(project.n_objects, first=start_from is None)
-    return _Plan(approach.name, config.settings, config=replace(config, epochs=epochs), start_from=start_from)
+    epochs = params.get("epochs") or settings.epochs or budget.epochs(project.n_objects, first=start_from is None)
+    return _Plan(approach.name, settings, config=replace(config, epochs=epochs), start_from=start_from)
 
 
 def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tuple[float, float]) -> _Outcome:
@@ -190,6 +200,7 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     clock.lap("embed")
 
     stage("predicting", 0.85, 0.87)
+    fit_head = CLASSIFIERS.get(project.classifier).load()
     head = fit_head(vectors, values, seed=SEED, held_out=held_out)
     classes, confidence = head.predict(vectors) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
     clock.lap("predict")
@@ -197,6 +208,7 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     stage("drawing the map", 0.87, 1.0)
     points = reduce_to_plot(
         vectors,
+        reducer=project.reducer,
         previous=_previous_coordinates(project, n),
         seed=SEED,
         on_progress=report.progress,

@@ -4,12 +4,17 @@ import re
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 
 from apps.accounts.models import User
+from apps.engine.approaches.base import Approach
+from apps.engine.plugins import Registry
+from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
+from apps.engine.settings import Setting, Settings, list_settings
 from apps.projects.models import MAX_SAMPLED_ERROR, MIN_SAMPLED_ERROR, Project
 from apps.projects.permissions import Permission, ProjectRole
 from apps.projects.selectors import people_to_add
-from apps.projects.services import MAX_SIZE_PX, MIN_SIZE_PX, class_name_fault
+from apps.projects.services import MAX_SIZE_PX, MIN_SIZE_PX, Learning, class_name_fault
 
 ROLE_HELP = {
     ProjectRole.MANAGER: "everything, including members and classes",
@@ -85,6 +90,73 @@ class LabelClassForm(forms.Form):
     color = forms.RegexField(r"^#[0-9a-fA-F]{6}$", widget=forms.TextInput(attrs={"type": "color"}))
     is_uncertain = forms.BooleanField(label="Uncertain: left out of concordance", required=False)
     is_non_object = forms.BooleanField(label="Not an object: a fault of the mask", required=False)
+
+
+class LearningForm(forms.Form):
+    """The approach, the fields of its settings, and how the map and the predictions are made.
+
+    Made for one approach: its settings are the fields. Another one chosen on the page fetches the form anew.
+    """
+
+    def __init__(
+        self,
+        data: QueryDict | None = None,
+        *,
+        approach: Approach,
+        settings: Settings,
+        reducer: str,
+        classifier: str,
+    ) -> None:
+        super().__init__(data, auto_id="learning_%s")
+        self.approach = approach
+        self._listed = list_settings(approach.settings)
+        self.fields["approach"] = _choice_field("Approach", APPROACHES, approach.name)
+        self.fields["approach"].help_text = approach.description
+        self.fields["reducer"] = _choice_field("Map", REDUCERS, reducer)
+        self.fields["classifier"] = _choice_field("Predictions", CLASSIFIERS, classifier)
+        for one in self._listed:
+            self.fields[one.name] = _setting_field(one, settings.value_of(one.name))
+
+    def settings_by_group(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """(title of the group, its fields), those of no group first under ""."""
+        groups: dict[str, list[forms.BoundField]] = {"": []}
+        for one in self._listed:
+            groups.setdefault(one.group, []).append(self[one.name])
+        return list(groups.items())
+
+    def learning(self) -> Learning:
+        """What was chosen, once the form is valid."""
+        return Learning(
+            approach=self.approach.name,
+            approach_settings={one.name: self.cleaned_data[one.name] for one in self._listed},
+            reducer=self.cleaned_data["reducer"],
+            classifier=self.cleaned_data["classifier"],
+        )
+
+
+def _choice_field(label: str, registry: Registry[Any], chosen: str) -> forms.ChoiceField:
+    entries = registry.entries()
+    return forms.ChoiceField(
+        label=label,
+        choices=[(entry.name, entry.title) for entry in entries],
+        initial=chosen,
+        help_text=" ".join(f"{entry.title}: {entry.description}" for entry in entries),
+    )
+
+
+def _setting_field(one: Setting, value: Any) -> forms.Field:
+    info = one.info
+    shared: dict[str, Any] = {"label": info.title, "help_text": info.help, "initial": value}
+    if one.kind is bool:
+        return forms.BooleanField(required=False, **shared)
+    shared["required"] = not one.optional
+    if info.choices:
+        return forms.ChoiceField(choices=info.choices, **shared)
+    if one.kind is str:
+        return forms.CharField(max_length=200, **shared)
+    number: Any = forms.IntegerField if one.kind is int else forms.FloatField
+    lowest = info.at_least if info.at_least is not None else info.above
+    return number(min_value=lowest, max_value=info.at_most, **shared)
 
 
 class NewMemberForm(forms.Form):

@@ -23,6 +23,10 @@ class Project(models.Model):
         default=64, validators=[MinValueValidator(16), MaxValueValidator(512)]
     )
     approach = models.CharField(max_length=60, default="simclr")
+    # The approach's own; what is missing has its default.
+    approach_settings = models.JSONField(default=dict, blank=True)
+    reducer = models.CharField(max_length=60, default="umap")
+    classifier = models.CharField(max_length=60, default="linear")
     # Whether a whole selection may be labeled after a look at a random sample, and the error that the sample must exclude.
     allows_sampled = models.BooleanField(default=False)
     max_sampled_error = models.FloatField(

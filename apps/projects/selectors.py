@@ -8,6 +8,10 @@ from django.db.models import Count, Max, Q, QuerySet
 from apps.accounts.models import Organization, OrganizationMember, User
 from apps.accounts.selectors import memberships_of
 from apps.audit.models import AuditEvent
+from apps.engine.approaches.base import Approach
+from apps.engine.errors import EngineError
+from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
+from apps.engine.settings import Settings
 from apps.projects.models import Job, LabelClass, Project, ProjectMember
 
 ACTIVE_STATES = (Job.State.QUEUED, Job.State.RUNNING)
@@ -102,6 +106,37 @@ def audited_actions(project: Project) -> list[str]:
 def audited_people(project: Project) -> QuerySet[User]:
     actor_ids = AuditEvent.objects.filter(project_id=project.pk, actor__isnull=False).values("actor_id")
     return User.objects.filter(pk__in=actor_ids).order_by("name", "email")
+
+
+def chosen_approach(project: Project, name: str | None = None) -> tuple[Approach, Settings]:
+    """The project's approach with its settings, or another by name with its defaults.
+
+    EngineError where there is none of that name, and where a package that brought it is gone or broken.
+    """
+    approach = APPROACHES.get(name or project.approach)
+    own = project.approach_settings if approach.name == project.approach else {}
+    return approach, approach.settings.from_json(own)
+
+
+def settings_to_show(project: Project, approach_name: str) -> tuple[Approach, Settings]:
+    """An approach and the settings to begin with: the project's where it is the project's, else its defaults.
+
+    The project's first approach's where there is none of that name: one that was of a package now gone must not close the
+    page on which another can be chosen.
+    """
+    entries = APPROACHES.entries()
+    approach = next((entry for entry in entries if entry.name == approach_name), entries[0])
+    if approach.name == project.approach:
+        try:
+            return approach, approach.settings.from_json(project.approach_settings)
+        except EngineError:  # a value that this version no longer takes
+            pass
+    return approach, approach.settings()
+
+
+def broken_plugins() -> list[str]:
+    """A sentence for each entry point of an installed package that cannot be used."""
+    return [fault for registry in (APPROACHES, REDUCERS, CLASSIFIERS) for fault in registry.faults().values()]
 
 
 def highest_class_value(project: Project) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -13,7 +14,9 @@ from apps.accounts.access import MANAGING_ROLES
 from apps.accounts.models import Organization, User
 from apps.accounts.selectors import organization_role_of
 from apps.audit.services import record
+from apps.engine.errors import EngineError
 from apps.engine.pairing import FORMULA_SIGNS
+from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
 from apps.projects.access import permissions_of
 from apps.projects.models import MAX_LABEL_CLASSES, LabelClass, Project, ProjectMember
 from apps.projects.permissions import Permission, ProjectRole, project_permissions
@@ -40,6 +43,16 @@ MIN_SIZE_PX, MAX_SIZE_PX = 16, 512
 MAX_CLASS_NAME = 80
 
 
+@dataclass(frozen=True)
+class Learning:
+    """How a project's map and predictions are made: names in the engine's registries, and settings by flat name."""
+
+    approach: str = "simclr"
+    approach_settings: Mapping[str, Any] = field(default_factory=dict)
+    reducer: str = "umap"
+    classifier: str = "linear"
+
+
 @transaction.atomic
 def create_project(
     *,
@@ -49,23 +62,30 @@ def create_project(
     patch_size_px: int = 64,
     encoder_size_px: int = 64,
     description: str = "",
+    approach: str = Learning.approach,
+    approach_settings: Mapping[str, Any] | None = None,
     created_by: User | None,
 ) -> Project:
     """Make a project with its classes, valued 1, 2, ... in the order given; the creator becomes its manager.
 
     A class is a name, or a name with its color "#rrggbb". `created_by` None: a command at the server.
+    `approach_settings` by flat name; those not named have their defaults.
     """
+    learning = _checked_learning(Learning(approach, approach_settings or {}))
     project = Project(
         organization=organization,
         name=name.strip(),
         description=description.strip(),
         patch_size_px=_checked_size("patch_size_px", patch_size_px),
         encoder_size_px=_checked_size("encoder_size_px", encoder_size_px),
+        **learning,
         created_by=created_by,
     )
     project.full_clean()
     project.save()
-    _record(project, created_by, "project.create", f"project {project.name}", patch_size_px=patch_size_px)
+    _record(
+        project, created_by, "project.create", f"project {project.name}", patch_size_px=patch_size_px, approach=approach
+    )
     project_created.send(sender=Project, project=project)
     for entry in classes:
         class_name, color = (entry, "") if isinstance(entry, str) else entry
@@ -96,6 +116,25 @@ def update_project(
     project.full_clean()
     project.save(update_fields=list(changes))
     _record(project, updated_by, "project.update", f"project {project.name}", changes=changes)
+    return project
+
+
+@transaction.atomic
+def update_project_learning(*, project: Project, learning: Learning, updated_by: User) -> Project:
+    """Change how a project's map and predictions are made, from the next training on.
+
+    Raises ValidationError with one line for a name that there is not or a value that it may not have.
+    """
+    project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    values = _checked_learning(learning)
+    changes = {key: [getattr(project, key), value] for key, value in values.items() if getattr(project, key) != value}
+    if not changes:
+        return project
+    for key in changes:
+        setattr(project, key, values[key])
+    project.full_clean()
+    project.save(update_fields=list(changes))
+    _record(project, updated_by, "project.learning", f"project {project.name}", changes=changes)
     return project
 
 
@@ -272,6 +311,17 @@ def _check_may_give(actor: User | None, project: Project, given: Collection[Perm
         return
     if beyond := set(given) - permissions_of(actor, project):
         raise ValidationError({"role": f"You can not give what you may not do yourself: {', '.join(sorted(beyond))}."})
+
+
+def _checked_learning(learning: Learning) -> dict[str, Any]:
+    """The project's fields for what was chosen; all settings are written out, so that another default changes nothing."""
+    try:
+        settings = APPROACHES.get(learning.approach).settings().changed(learning.approach_settings)
+        REDUCERS.get(learning.reducer)
+        CLASSIFIERS.get(learning.classifier)
+    except EngineError as error:
+        raise ValidationError(str(error)) from error
+    return vars(learning) | {"approach_settings": settings.to_json()}
 
 
 def _checked_size(field: str, size: int) -> int:

@@ -9,6 +9,7 @@ urlpatterns = [
     path("organizations/<int:organization_id>/projects/new/", views.project_create, name="project_create"),
     path(f"{_PROJECT}settings/", views.project_settings, name="project_settings"),
     path(f"{_PROJECT}settings/sampled/", views.project_sampled, name="project_sampled"),
+    path(f"{_PROJECT}learning/", views.project_learning, name="project_learning"),
     path(f"{_PROJECT}classes/", views.label_class_add, name="label_class_add"),
     path(f"{_PROJECT}classes/<int:value>/", views.label_class_edit, name="label_class_edit"),
     path(f"{_PROJECT}members/", views.project_member_list, name="project_members"),

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
@@ -22,6 +22,7 @@ from apps.projects.forms import (
     ROLE_CHOICES,
     AuditFilterForm,
     LabelClassForm,
+    LearningForm,
     MemberForm,
     NewMemberForm,
     NewProjectForm,
@@ -35,12 +36,14 @@ from apps.projects.selectors import (
     audit_events,
     audited_actions,
     audited_people,
+    broken_plugins,
     highest_class_value,
     jobs_of,
     label_classes_of,
     organization_overseers,
     project_members,
     projects_by_organization,
+    settings_to_show,
 )
 from apps.projects.services import (
     PALETTE,
@@ -51,6 +54,7 @@ from apps.projects.services import (
     remove_project_member,
     update_label_class,
     update_project,
+    update_project_learning,
     update_project_member,
 )
 
@@ -101,6 +105,25 @@ def project_settings(request: AuthenticatedRequest, project_id: int) -> HttpResp
             messages.success(request, "The settings are saved.")
             return redirect("project_settings", project.pk)
     return _render_settings(request, project, form=form)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def project_learning(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    """The form of how the project learns. Asked with another approach, it has that one's settings, nothing saved yet."""
+    project = get_project_for_user(request.user, project_id, needs=Permission.EDIT_PROJECT)
+    form = _learning_form(project, posted(request), approach_name=request.GET.get("approach", ""))
+    if request.method == "GET":
+        return render_project_page(request, project, "projects/_learning.html", {"learning_form": form})
+    if form.is_valid():
+        try:
+            update_project_learning(project=project, learning=form.learning(), updated_by=request.user)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, "Saved. The next training learns this way.")
+            return redirect("project_settings", project.pk)
+    return _render_settings(request, project, learning_form=form)
 
 
 @login_required
@@ -308,6 +331,7 @@ def _render_settings(
     form: ProjectForm | None = None,
     new_class_form: LabelClassForm | None = None,
     sampled_form: SampledAcceptanceForm | None = None,
+    learning_form: LearningForm | None = None,
 ) -> HttpResponse:
     fields = ("name", "description", "patch_size_px", "encoder_size_px")
     next_color = PALETTE[highest_class_value(project) % len(PALETTE)]
@@ -323,10 +347,21 @@ def _render_settings(
                 initial={"allowed": project.allows_sampled, "max_error_percent": 100 * project.max_sampled_error},
                 auto_id="sampled_%s",
             ),
+            "learning_form": learning_form or _learning_form(project),
+            "broken_plugins": broken_plugins(),
             "label_classes": label_classes_of(project),
             "tab": "settings",
         },
-        status=max(_status_of(form), _status_of(new_class_form), _status_of(sampled_form)),
+        status=max(_status_of(form), _status_of(new_class_form), _status_of(sampled_form), _status_of(learning_form)),
+    )
+
+
+def _learning_form(project: Project, data: QueryDict | None = None, *, approach_name: str = "") -> LearningForm:
+    """The form for the project's approach, or for another that was asked for or posted."""
+    asked_for = data.get("approach", "") if data is not None else approach_name
+    approach, settings = settings_to_show(project, str(asked_for or project.approach))
+    return LearningForm(
+        data, approach=approach, settings=settings, reducer=project.reducer, classifier=project.classifier
     )
 
 

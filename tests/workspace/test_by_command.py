@@ -16,8 +16,11 @@ from skimage.io import imread
 from skimage.measure import label as components
 
 from apps.engine.demonstration import NAME, demonstration_image, segment_nuclei
+from apps.models.models import ModelVersion
+from apps.models.selectors import coordinates, current_predictions, latest_embedding
 from apps.projects.models import Project
-from tests.factories import png
+from apps.projects.services import Learning, update_project_learning
+from tests.factories import make_user, png
 from tests.shared_data import EXAMPLES, needs_examples
 
 # A job's lease is kept by a thread with its own connection, which sees only what is committed.
@@ -168,6 +171,68 @@ def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):
     assert run("verify_labels", project_id)["faults"] == 0
 
 
+@pytest.fixture
+def few_nuclei_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    image = demonstration_image()[:160, :160]
+    (folder / "few.png").write_bytes(png(image))
+    (folder / "few_mask.png").write_bytes(png(segment_nuclei(image)))
+    return folder
+
+
+def kept_settings(project_id: int) -> tuple[str, dict[str, Any]]:
+    """Approach and settings of the newest model."""
+    version = ModelVersion.objects.filter(project_id=project_id).latest("number")
+    return version.approach, version.settings["settings"]
+
+
+def test_each_run_keeps_its_approach_and_settings_with_the_model(few_nuclei_folder):
+    made = run(
+        "create_project", "few", organization="Lab", classes="a,b", patch_size=32,
+        approach="autoencoder", set=["reconstruction_px=16", "augment.stain=0.2"],
+    )  # fmt: skip
+    project_id = made["project"]
+    assert made["approach"] == "autoencoder"
+    assert made["approach_settings"]["augment"]["stain"] == 0.2
+    run("import_images", project_id, few_nuclei_folder)
+
+    assert run("run_iteration", project_id, set=["epochs=2", "object_mask=channel"])["epochs"] == 2
+    approach, settings = kept_settings(project_id)
+    assert (approach, settings["reconstruction_px"], settings["object_mask"]) == ("autoencoder", 16, "channel")
+    run("run_iteration", project_id, approach="simclr", set=["temperature=0.2"], epochs=1)
+    approach, settings = kept_settings(project_id)
+    assert (approach, settings["temperature"], settings["object_mask"]) == ("simclr", 0.2, "none")
+    assert Project.objects.get(pk=project_id).approach == "autoencoder", "for this run only"
+
+    frozen = run("run_iteration", project_id, approach="frozen")
+    again = run("run_iteration", project_id, approach="frozen")
+    assert frozen["epochs"] == again["epochs"] == 0
+    assert frozen["model_version"] == again["model_version"], "what trains nothing is the same each time"
+    assert again["embedding"] == frozen["embedding"] + 1
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_project_learns_draws_and_predicts_with_what_another_package_brings(few_nuclei_folder, tmp_path):
+    project_id = make("few", patch_size=32)
+    imported = run("import_images", project_id, few_nuclei_folder)
+    project = Project.objects.get(pk=project_id)
+    chosen = Learning("agreement", {"strength": 2}, reducer="spiral", classifier="nearest")
+    update_project_learning(project=project, learning=chosen, updated_by=make_user())
+    table = tmp_path / "classes.csv"
+    rows = [f"few.png,{o.source_id},{'ab'[o.ordinal % 2]}\n" for o in project.histo_objects.filter(ordinal__lt=6)]
+    table.write_text("image,label_id,class_name\n" + "".join(rows))
+    run("import_labels", project_id, table)
+    assert run("run_iteration", project_id, epochs=1)["objects"] == imported["objects"]
+    assert kept_settings(project_id)[0] == "agreement"
+    embedding = latest_embedding(project)
+    assert embedding is not None
+    predicted = current_predictions(Project.objects.get(pk=project_id))
+    assert set(predicted.classes) <= {1, 2} and (predicted.confidence == 255).all()
+    steps = np.linalg.norm(np.diff(coordinates(embedding), axis=0), axis=1)
+    assert (np.diff(steps) > 0).mean() > 0.9, "a spiral widens"
+
+
 def test_importing_a_folder_twice_changes_nothing(nuclei_folder):
     project_id = make()
     first = run("import_images", project_id, nuclei_folder)
@@ -203,6 +268,21 @@ def test_more_images_can_be_added_and_ordinals_stay(tmp_path, nuclei_folder):
         (["import_labels", "nuclei", "no-such-file.csv"], "no-such-file.csv"),
         (["export_labels", "nuclei", "out", "--label-set", "x"], "no label set 'x'"),
         (["create_project", "nuclei", "--organization", "Lab", "--classes", "a"], "already exists"),
+        (
+            ["run_iteration", "nuclei", "--approach", "alchemy"],
+            "There is no approach called 'alchemy'; there are simclr",
+        ),
+        (["run_iteration", "nuclei", "--set", "warmth=1"], "There is no setting warmth; there are backbone"),
+        (["run_iteration", "nuclei", "--set", "temperature=0"], "temperature is 0, but has to be a number above 0"),
+        (["run_iteration", "nuclei", "--set", "temperature"], "write NAME=VALUE"),
+        (
+            ["create_project", "odd", "--organization", "Lab", "--classes", "a", "--approach", "alchemy"],
+            "There is no approach called 'alchemy'",
+        ),
+        (
+            ["create_project", "odd", "--organization", "Lab", "--classes", "a", "--set", "epochs=0"],
+            "epochs is 0, but has to be a whole number at least 1",
+        ),
         (["create_project", "odd", "--organization", "Lab", "--classes", "a", "--patch-size", "33"], "even number"),
     ],
 )

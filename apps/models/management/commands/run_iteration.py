@@ -6,12 +6,13 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
 
 from apps.common.commands import JsonCommand
-from apps.engine.registry import APPROACHES
+from apps.engine.settings import read_assignments
 from apps.models.services import IterationRefused, check_can_iterate
 from apps.models.tasks import run_iteration
 from apps.projects.jobs import create_job
 from apps.projects.lookup import find_project
 from apps.projects.models import Job
+from apps.projects.selectors import chosen_approach
 
 
 class Command(JsonCommand):
@@ -20,13 +21,20 @@ class Command(JsonCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project")
         parser.add_argument("--approach", help="default: the project's")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a setting of the approach, for this run; several times",
+        )
         parser.add_argument("--epochs", type=int)
 
     def run(self, **options: Any) -> dict[str, Any]:
         project = find_project(options["project"])
+        approach, settings = chosen_approach(project, options["approach"])
+        settings = settings.changed(read_assignments(options["set"]))
         check_can_iterate(project, options["epochs"])
-        if options["approach"]:
-            APPROACHES.get(options["approach"])
         try:
             # Not queued: the job runs in this process, and the pages show it like any other.
             job = create_job(
@@ -35,7 +43,12 @@ class Command(JsonCommand):
                 task="apps.models.tasks.run_iteration",
                 queue="gpu",
                 requested_by=None,
-                params={"epochs": options["epochs"], "approach": options["approach"], "train": True},
+                params={
+                    "epochs": options["epochs"],
+                    "approach": approach.name,
+                    "approach_settings": settings.to_json(),
+                    "train": True,
+                },
             )
         except IntegrityError as error:
             raise IterationRefused("an iteration of this project is already under way") from error

@@ -8,7 +8,8 @@ from django.db import transaction
 from apps.accounts.models import Organization
 from apps.accounts.services import create_organization
 from apps.common.commands import JsonCommand
-from apps.projects.services import create_project
+from apps.engine.settings import read_assignments
+from apps.projects.services import Learning, create_project
 
 
 class Command(JsonCommand):
@@ -21,6 +22,11 @@ class Command(JsonCommand):
         parser.add_argument("--patch-size", type=int, default=64, help="px, even, 16 to 512 (default 64)")
         parser.add_argument(
             "--encoder-size", type=int, help="px that the network sees (default: the patch size, at most 64)"
+        )
+
+        parser.add_argument("--approach", default=Learning.approach, help="how features are learned (default simclr)")
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the approach; several times"
         )
 
     @transaction.atomic
@@ -36,6 +42,8 @@ class Command(JsonCommand):
             classes=classes,
             patch_size_px=options["patch_size"],
             encoder_size_px=options["encoder_size"] or min(options["patch_size"], 64),
+            approach=options["approach"],
+            approach_settings=read_assignments(options["set"]),
             created_by=None,
         )
         return {
@@ -45,4 +53,6 @@ class Command(JsonCommand):
             "classes": {label_class.name: label_class.value for label_class in project.label_classes.all()},
             "patch_size_px": project.patch_size_px,
             "encoder_size_px": project.encoder_size_px,
+            "approach": project.approach,
+            "approach_settings": project.approach_settings,
         }
