@@ -70,11 +70,14 @@ export class PlotToolbar {
       title: "Hide predictions less sure than this",
       "data-testid": "min-confidence",
       oninput: () => {
-        output.textContent = `≥ ${percent(Number(confidence.value) / 255)}`;
+        showConfidence(Number(confidence.value));
       },
       onchange: () => filters.setMinConfidence(Number(confidence.value)),
     });
-    const output = el("output", { class: "num plot__slider-value" }, "any");
+    const output = el("output", { class: "num plot__slider-value" });
+    const showConfidence = (least: number) => {
+      output.textContent = least === 0 ? "any" : `≥${percent(least / 255)}`;
+    };
     const reset = el(
       "button",
       {
@@ -109,7 +112,7 @@ export class PlotToolbar {
     const showFilters = () => {
       show.value = filters.mode;
       confidence.value = String(filters.minConfidence);
-      output.textContent = filters.minConfidence === 0 ? "any" : `≥ ${percent(filters.minConfidence / 255)}`;
+      showConfidence(filters.minConfidence);
     };
     const showColor = () => {
       color.value = filters.color;
