@@ -56,7 +56,8 @@ export class ClassPicker {
   }
 
   private readonly asked = (): void => {
-    if (!this.button.disabled) this.open();
+    if (this.button.disabled) this.controller.sayWhyNotToLabel();
+    else this.open();
   };
 
   private readonly outside = (event: PointerEvent): void => {

@@ -111,8 +111,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   constructor(readonly config: WorkspaceConfig) {
     super();
-    const { order, color } = this.preferences;
-    if ((GRID_ORDERS as readonly string[]).includes(order)) this.order = order as GridOrder;
+    const { color } = this.preferences;
+    this.order = this.chosenOrder;
     if ((COLOR_MODES as readonly string[]).includes(color)) {
       this.filters.color = color as ColorMode;
       this.colorChosen = true;
@@ -388,6 +388,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     return this.showRegion(Uint32Array.from(ordinals).sort(), "script", {});
   }
 
+  /** What the user last chose: a review has an order of its own, and gives this one back. */
+  private get chosenOrder(): GridOrder {
+    return GRID_ORDERS.find((order) => order === this.preferences.order) ?? "similarity";
+  }
+
   setOrder(order: GridOrder): void {
     this.order = order;
     this.isOrderGiven = false;
@@ -493,6 +498,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     this.regionRequest?.abort();
     this.base = base;
     this.isOrderGiven = details.isOrderGiven ?? false;
+    if (this.selection.source === "review" && source !== "review") this.order = this.chosenOrder;
     const { hidden } = this.project;
     const visible =
       this.filters.active && !UNFILTERED.has(source) ? base.filter((ordinal) => hidden[ordinal] === 0) : base;
@@ -579,7 +585,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** Label what is picked in the grid, or the tile that the keyboard stands on. null removes the labels. */
   label(classValue: number | null): void {
     if (!this.project.canLabel) {
-      this.notify({ text: "Your role in this project may look, but not label.", tone: "warning", topic: "access" });
+      this.sayWhyNotToLabel();
       return;
     }
     const { selection } = this;
@@ -590,14 +596,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     const atCursor = ordinals.length === 0 && selection.cursor >= 0 && selection.cursorByKeyboard;
     if (atCursor) ordinals = Uint32Array.of(selection.order[selection.cursor]!);
     if (ordinals.length === 0) {
-      this.notify({
-        text:
-          selection.size === 0
-            ? "Nothing is selected. Draw a lasso on the map first."
-            : `Select patches in the grid first. A selects all ${count(selection.size)}.`,
-        tone: "plain",
-        topic: "hint",
-      });
+      this.sayWhyNotToLabel();
       return;
     }
     this.labelOrdinals(ordinals, classValue);
@@ -629,6 +628,22 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (reviewClass === null) return false;
     if (!held) this.label(reviewClass);
     return true;
+  }
+
+  sayWhyNotToLabel(): void {
+    if (!this.project.canLabel) {
+      this.notify({ text: "Your role in this project may look, but not label.", tone: "warning", topic: "access" });
+      return;
+    }
+    const { size } = this.selection;
+    this.notify({
+      text:
+        size === 0
+          ? "Nothing is selected. Draw a lasso on the map first."
+          : `Select patches in the grid first. A selects all ${count(size)}.`,
+      tone: "plain",
+      topic: "hint",
+    });
   }
 
   labelOrdinals(ordinals: Uint32Array, classValue: number | null): void {
