@@ -30,9 +30,9 @@ N_RINGS = 6
 N_DIRECTIONS = 32
 N_HARMONICS = 6
 N_SCALES = 3
-N_PATTERNS = (
-    10  # uniform local binary patterns of eight neighbors: 0 to 8 of them brighter, and all that are not uniform
-)
+N_LEVELS = 16  # of each channel, in histograms
+# Uniform local binary patterns of eight neighbors: 0 to 8 of them brighter, and all that are not uniform.
+N_PATTERNS = 10
 
 # Part of the name of what is kept; another one where a number gets another meaning.
 DESCRIPTORS_VERSION = 1
@@ -48,9 +48,14 @@ GROUPS = {
     "outline": N_HARMONICS,
     "texture": 5 * N_SCALES,
     "patterns": 2 * N_PATTERNS,
+    "patch patterns": 3 * N_PATTERNS,
+    "context patterns": 3 * N_PATTERNS,
+    "object histogram": 3 * N_LEVELS,
+    "patch histogram": 3 * N_LEVELS,
+    "context histogram": 3 * N_LEVELS,
 }
 N_DESCRIPTORS = sum(GROUPS.values())
-UNKNOWN_OF_A_PICTURE = ("context rings", "shape", "outline")
+UNKNOWN_OF_A_PICTURE = ("context rings", "shape", "outline", "context patterns", "context histogram")
 
 
 class ObjectSource(Protocol):
@@ -130,6 +135,8 @@ def _describe(context: Any, masks: Any, optical_density: Any, out: Any) -> None:
     density = np.empty((size, size, 3), np.float32)
     mask = np.empty((size, size), np.bool_)
     rim = np.empty((size, size), np.bool_)
+    gray = np.empty((size, size), np.float32)
+    everywhere = np.ones((size, size), np.bool_)
     first = (context.shape[1] - size) // 2
     for k in range(n):
         row = out[k]
@@ -146,7 +153,15 @@ def _describe(context: Any, masks: Any, optical_density: Any, out: Any) -> None:
         at = _rings(patch, optical_density, 1, row, at)
         at = _rings(context[k], optical_density, CONTEXT_WIDTHS, row, at)
         at = _shape(mask, row, at)
-        _texture(density, mask, rim, row, at)
+        _gray(density, gray)
+        at = _texture(gray, mask, rim, row, at)
+        at = _patterns(gray, mask, 2, row, at)
+        at = _patterns(gray, everywhere, 3, row, at)
+        _coarse_gray(context[k], optical_density, gray)
+        at = _patterns(gray, everywhere, 3, row, at)
+        at = _histogram(patch, mask, 1, row, at)
+        at = _histogram(patch, everywhere, 1, row, at)
+        _histogram(context[k], everywhere, CONTEXT_WIDTHS, row, at)
         for i in range(row.size):
             if not np.isfinite(row[i]):
                 row[i] = 0.0
@@ -385,13 +400,29 @@ def _smooth(source: Any, step: Any, target: Any, between: Any) -> None:
 
 
 @kernel
-def _texture(density: Any, mask: Any, rim: Any, row: Any, at: Any) -> Any:
-    """Per scale the detail's strength and the gradient in the object and at its rim, and the detail's skewness; patterns."""
-    size = mask.shape[0]
-    gray = np.empty((size, size), np.float32)
-    for i in range(size):
-        for j in range(size):
+def _gray(density: Any, gray: Any) -> None:
+    for i in range(gray.shape[0]):
+        for j in range(gray.shape[1]):
             gray[i, j] = (density[i, j, 0] + density[i, j, 1] + density[i, j, 2]) / np.float32(3.0)
+
+
+@kernel
+def _coarse_gray(context: Any, optical_density: Any, gray: Any) -> None:
+    """The context's density, the mean of CONTEXT_WIDTHS x CONTEXT_WIDTHS pixels in each."""
+    for i in range(gray.shape[0]):
+        for j in range(gray.shape[1]):
+            total = np.float32(0.0)
+            for y in range(CONTEXT_WIDTHS * i, CONTEXT_WIDTHS * (i + 1)):
+                for x in range(CONTEXT_WIDTHS * j, CONTEXT_WIDTHS * (j + 1)):
+                    for channel in range(3):
+                        total += optical_density[context[y, x, channel]]
+            gray[i, j] = total / np.float32(3 * CONTEXT_WIDTHS * CONTEXT_WIDTHS)
+
+
+@kernel
+def _texture(gray: Any, mask: Any, rim: Any, row: Any, at: Any) -> Any:
+    """Per scale the detail's strength and the gradient in the object and at its rim, and the detail's skewness."""
+    size = mask.shape[0]
     finer = gray.copy()
     coarser = np.empty_like(gray)
     between = np.empty_like(gray)
@@ -430,20 +461,22 @@ def _texture(density: Any, mask: Any, rim: Any, row: Any, at: Any) -> Any:
         row[at + 4] = third / (variance * np.sqrt(variance) + 1e-7)
         at += 5
         finer, coarser = coarser, finer
-    return _patterns(gray, mask, row, at)
+    return at
 
 
 @kernel
-def _patterns(gray: Any, mask: Any, row: Any, at: Any) -> Any:
-    """Histograms of rotation-invariant uniform local binary patterns (Ojala et al. 2002) at distances 1 and 2."""
-    size = mask.shape[0]
+def _patterns(gray: Any, where: Any, n_distances: Any, row: Any, at: Any) -> Any:
+    """Root of the share of each rotation-invariant uniform local binary pattern (Ojala et al. 2002) over `where`, at the
+    distances 1, 2, 4 ..."""
+    size = gray.shape[0]
     down = np.array([0, 1, 1, 1, 0, -1, -1, -1])
     right = np.array([1, 1, 0, -1, -1, -1, 0, 1])
-    for distance in range(1, 3):
+    for doubled in range(n_distances):
+        distance = 1 << doubled
         count = 0
         for i in range(size):
             for j in range(size):
-                if not mask[i, j]:
+                if not where[i, j]:
                     continue
                 count += 1
                 brighter, changes = 0, 0
@@ -463,6 +496,27 @@ def _patterns(gray: Any, mask: Any, row: Any, at: Any) -> Any:
                 changes += before != start
                 row[at + (brighter if changes <= 2 else 9)] += 1
         for k in range(N_PATTERNS):
-            row[at + k] /= max(1, count)
+            row[at + k] = np.sqrt(row[at + k] / max(1, count))
         at += N_PATTERNS
     return at
+
+
+@kernel
+def _histogram(square: Any, where: Any, step: Any, row: Any, at: Any) -> Any:
+    """Root of the share of each channel's levels over `where`, from every `step`-th pixel. Of the roots, differences are
+    Hellinger distances: a rare color counts, and a frequent one does not drown it."""
+    size = square.shape[0]
+    half = size // 2
+    count = 0
+    for a in range(0, size, step):
+        i = a if a < half else size - 1 - (a - half)
+        for b in range(0, size, step):
+            j = b if b < half else size - 1 - (b - half)
+            if not where[i // step, j // step]:
+                continue
+            count += 1
+            for channel in range(3):
+                row[at + channel * N_LEVELS + square[i, j, channel] * N_LEVELS // 256] += 1
+    for k in range(3 * N_LEVELS):
+        row[at + k] = np.sqrt(row[at + k] / max(1, count))
+    return at + 3 * N_LEVELS
