@@ -337,7 +337,8 @@ def embed_picture(job: Job, report: Report) -> dict[str, Any]:
         on_progress=report.progress,
         should_stop=report.should_stop,
     )
-    report.confirm_ownership()
+    with transaction.atomic():
+        report.confirm_ownership()  # another attempt would need the picture again
     shutil.rmtree(work, ignore_errors=True)
     return {"embedding": embedding.number, "vector": [float(number) for number in vector]}
 

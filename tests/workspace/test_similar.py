@@ -158,6 +158,7 @@ def send_picture(client: Client, world: World, content: bytes, name: str = "cell
     return client.post(url, {"picture": SimpleUploadedFile(name, content)})
 
 
+@pytest.mark.django_db(transaction=True)  # as a worker does it, with no transaction around everything
 def test_a_picture_of_an_object_finds_that_object(world, rater, trained):
     patch = patch_reader(world.project).read(np.array([23]))[0]
     response = send_picture(rater, world, png(patch))
