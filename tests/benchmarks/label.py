@@ -13,13 +13,10 @@ from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from apps.engine.components import FoundObjects
-from apps.images.models import Image
 from apps.labels.models import Label, LabelSet
 from apps.labels.selectors import shared_label_set
-from apps.objects.services import add_image
-from apps.projects.models import Project
 from tests.benchmarks.browser import Browser, multipart
+from tests.benchmarks.objects import add_objects
 from tests.benchmarks.report import Options, Result, significant, spread
 from tests.benchmarks.server import web_server
 from tests.factories import make_member, make_organization, make_project
@@ -35,7 +32,7 @@ def run(options: Options) -> Result:
     member = make_member(make_organization(), "Rater")
     project = make_project(member.organization, member.user, classes=[f"class {k + 1}" for k in range(N_CLASSES)])
     started = time.perf_counter()
-    _add_objects(project)
+    add_objects(project, N_OBJECTS)
     adding_s = time.perf_counter() - started
     labeled = shared_label_set(project)
     unlabeled = LabelSet.objects.create(
@@ -135,30 +132,3 @@ def _count_statements(user: Any, label_set: LabelSet, rng: np.random.Generator) 
         assert response.json()["n"] == n
         counts[str(n)] = len(queries)
     return counts
-
-
-def _add_objects(project: Project) -> None:
-    """A million rows by the service that imports use; their pixels are not needed here."""
-    side = int(np.sqrt(N_OBJECTS))
-    place = np.arange(N_OBJECTS)
-    row, column = (place // side * 20).astype(np.int32), (place % side * 20).astype(np.int32)
-    square = np.array([0, 0, 0, 8, 8, 8, 8, 0], "<u2").tobytes()
-    found = FoundObjects(
-        raster=np.zeros((1, 1), np.uint16),
-        row=(row + 3.5).astype(np.float32),
-        column=(column + 3.5).astype(np.float32),
-        box=np.column_stack([row, column, row + 8, column + 8]).astype(np.int32),
-        area=np.full(N_OBJECTS, 64, np.int32),
-        outlines=[square] * N_OBJECTS,
-        source_id=place + 1,
-        source_class=[None] * N_OBJECTS,
-    )
-    add_image(
-        image=Image(
-            project=project, name="synthetic.png", height=20 * side, width=20 * side, checksum="0" * 64,
-            mask_kind="indexed", store_key="synthetic",
-        ),
-        found=found,
-        imported_by=None,
-    )  # fmt: skip
-    project.refresh_from_db()

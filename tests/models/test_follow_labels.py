@@ -37,6 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_S = 60.0
 N = 20
 TRUTH = np.where(np.arange(N) % 2, 2, 1).astype(np.uint8)
+OTHER_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -79,6 +80,12 @@ def follow() -> Iterator[Callable[[], subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.wait()
+    # The server notices a moment later; until then the test's database can not be taken away.
+    deadline = time.monotonic() + 10
+    with connection.cursor() as cursor:
+        while cursor.execute(OTHER_SESSIONS) and cursor.fetchone()[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 @pytest.fixture

@@ -1,0 +1,177 @@
+"""From a label action's answer to the renewed predictions of 100,000 objects, against a plain fit of scikit-learn's."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from sklearn.linear_model import LogisticRegression
+
+from apps.common.channel_layer import NOTIFICATION
+from apps.common.notifications import listening_parameters
+from apps.labels.models import LabelSet
+from apps.labels.selectors import class_values, shared_label_set
+from apps.models.selectors import current_prediction_set, vectors
+from tests.benchmarks.browser import Browser, multipart
+from tests.benchmarks.objects import add_objects
+from tests.benchmarks.report import Options, Result, significant, spread
+from tests.benchmarks.server import running, web_server
+from tests.factories import make_embedding, make_member, make_organization, make_project
+
+N_OBJECTS, DIMENSION = 100_000, 512
+SHARES = (0.4, 0.3, 0.15, 0.1, 0.04, 0.01)  # of the classes: two are rare
+N_LABELS = 1_000
+N_PER_GESTURE = 20
+N_BURST = 10
+PATIENCE_S = 60.0
+HEADER_BYTES = 16
+
+
+def run(options: Options) -> Result:
+    """Gestures one after another, each as soon as the page has the predictions of the one before."""
+    member = make_member(make_organization(), "Rater")
+    classes = [f"class {k + 1}" for k in range(len(SHARES))]
+    project = make_project(member.organization, member.user, classes=classes)
+    add_objects(project, N_OBJECTS)
+    features, truth = synthetic_features(N_OBJECTS, DIMENSION, seed=0)
+    embedding = make_embedding(project, features)
+    label_set = shared_label_set(project)
+    order = np.random.default_rng(1).permutation(N_OBJECTS)  # objects in the order in which they are labeled
+    n_gestures = 60 if options.full else 25
+
+    with web_server() as address, running("follow-labels", lambda log: "following" in log.read_text()):
+        page = Page(Browser(address, member.user), label_set)
+        start = order[:N_LABELS]
+        for value in range(1, len(SHARES) + 1):
+            page.label(start[truth[start] == value], value)
+        page.wait_for(N_LABELS)
+        waits, whole, peer = [], [], []
+        n_labels = N_LABELS
+        for gesture in range(n_gestures):
+            if gesture % 5 == 0:  # in between, as other work on the machine comes and goes
+                peer.append(_plain_fit(vectors(embedding), class_values(label_set, N_OBJECTS)))
+                page.connect_again()  # the server closes what was idle for five seconds
+            sent = time.perf_counter()
+            _label_next(page, order, truth, n_labels)
+            answered = time.perf_counter()
+            n_labels += N_PER_GESTURE
+            page.wait_for(n_labels)
+            waits.append(time.perf_counter() - answered)
+            whole.append(time.perf_counter() - sent)
+        before = page.revision
+        for _ in range(N_BURST):  # no waiting in between
+            _label_next(page, order, truth, n_labels)
+            n_labels += N_PER_GESTURE
+        answered = time.perf_counter()
+        page.wait_for(n_labels)
+        burst_s = time.perf_counter() - answered
+        n_renewals = page.revision - before
+        right = float((page.classes == truth).mean())
+        page.close()
+
+    value_s, peer_s = float(np.quantile(waits, 0.95)), statistics.median(seconds for seconds, _ in peer)
+    quality = current_prediction_set(project)
+    assert quality is not None
+    return Result(
+        name="refit",
+        value=value_s,
+        unit="s (p95)",
+        peer="scikit-learn: LogisticRegression().fit on the labeled vectors and predict_proba of all, as float32 arrays in "
+        "memory; no held-out labels, no calibration, nothing stored or sent; `ratio` is that of the medians",
+        peer_value=peer_s,
+        ratio=peer_s / statistics.median(waits),
+        goal=1.0,
+        bound=1.0,
+        figures={
+            "wait_s": spread(waits),
+            "wait_s_from_the_request": spread(whole),
+            "peer_s": spread([seconds for seconds, _ in peer]),
+            "burst_s": significant(burst_s),
+            "burst": f"{N_BURST} gestures without waiting: {n_renewals} renewals",
+            "share_right": significant(right),
+            "peer_share_right": significant(float((peer[-1][1] == truth).mean())),
+            "held_out_balanced_accuracy": significant(quality.quality["balanced_accuracy"]),
+            "labels_at_the_end": n_labels,
+            "labels_per_gesture": N_PER_GESTURE,
+            "objects": N_OBJECTS,
+            "dimension": DIMENSION,
+            "way": "from the answer of POST actions to the last byte of GET predictions, asked for when the event comes; web "
+            "server, follow_labels and PostgreSQL as `manage.py run` starts them, on the same cores",
+            "original": "predictions change with its next training only, which takes minutes; not measured here",
+        },
+    )
+
+
+class Page:
+    """An open page: labels, hears of new predictions, fetches them."""
+
+    def __init__(self, browser: Browser, label_set: LabelSet) -> None:
+        self._browser = browser
+        self._label_set = label_set
+        self._events = psycopg.connect(**listening_parameters(), autocommit=True)
+        self._events.execute(f"LISTEN {NOTIFICATION}")
+        self.classes: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self.revision = 0
+
+    def label(self, ordinals: npt.NDArray[np.integer[Any]], value: int) -> None:
+        action = {"kind": "label", "class_value": value, "provenance": "bulk", "selection": {}}
+        body, content_type = multipart({"action": action}, ordinals)
+        self._browser.post(f"/api/v1/label-sets/{self._label_set.pk}/actions", body, content_type)
+
+    def wait_for(self, n_labels: int) -> None:
+        """Until predictions that know of so many labels are here."""
+        for notification in self._events.notifies(timeout=PATIENCE_S):
+            event = json.loads(notification.payload)["message"]["event"]
+            if event["type"] == "predictions.ready":
+                self._fetch()
+                if event["n_labels"] >= n_labels:
+                    return
+        raise RuntimeError(f"predictions that know of {n_labels} labels did not come")
+
+    def _fetch(self) -> None:
+        path = f"/api/v1/projects/{self._label_set.project_id}/predictions"
+        buffer = gzip.decompress(self._browser.get(path)[2])
+        n, self.revision, _ = np.frombuffer(buffer, "<u4", 3, 4).tolist()
+        self.classes = np.frombuffer(buffer, np.uint8, n, HEADER_BYTES)
+
+    def connect_again(self) -> None:
+        self._browser.close()
+        self._browser.get(f"/api/v1/projects/{self._label_set.project_id}/state")
+
+    def close(self) -> None:
+        self._events.close()
+        self._browser.close()
+
+
+def synthetic_features(n: int, dimension: int, *, seed: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Vectors (n, d) around one center per class, and the class values (n,) from 1."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(len(SHARES), n, p=SHARES)
+    centers = rng.normal(scale=0.12, size=(len(SHARES), dimension)).astype(np.float32)
+    return centers[truth] + rng.standard_normal((n, dimension), np.float32), (truth + 1).astype(np.uint8)
+
+
+def _label_next(page: Page, order: npt.NDArray[np.int64], truth: npt.NDArray[np.uint8], n_labels: int) -> None:
+    """One gesture: the next unlabeled objects of a class, which move to the front of the order."""
+    ahead = order[n_labels:]
+    value = 1 + (n_labels // N_PER_GESTURE) % 3
+    chosen = ahead[truth[ahead] == value][:N_PER_GESTURE]
+    order[n_labels:] = np.concatenate([chosen, ahead[~np.isin(ahead, chosen)]])
+    page.label(chosen, value)
+
+
+def _plain_fit(features: npt.NDArray[np.float16], labels: npt.NDArray[np.uint8]) -> tuple[float, npt.NDArray[np.uint8]]:
+    """Seconds, and the predicted class values (n,)."""
+    everything = features.astype(np.float32)
+    labeled = labels > 0
+    started = time.perf_counter()
+    model = LogisticRegression()
+    model.fit(everything[labeled], labels[labeled])
+    probability = model.predict_proba(everything)
+    return time.perf_counter() - started, model.classes_[probability.argmax(axis=1)]
