@@ -78,8 +78,8 @@ def write_objects_csv(path: Path, rows: Iterable[ObjectRow]) -> int:
         writer.writerow(ObjectRow._fields)
         for row in rows:
             cells = row._asdict() | {
-                "row": f"{row.row:.9g}",  # nine digits bring a 32-bit float back exactly
-                "column": f"{row.column:.9g}",
+                "row": round(row.row, 2),  # a hundredth of a pixel: more digits only look exact
+                "column": round(row.column, 2),
                 "error_bound": "" if row.error_bound is None else f"{row.error_bound:.6f}",
                 "confidence": "" if row.confidence is None else f"{row.confidence:.4f}",
             }

@@ -116,7 +116,8 @@ def test_objects_csv_is_written_and_read_again_as_classes_and_points(tmp_path: P
     assert classes.label_id is not None
     assert classes.label_id.tolist() == [9]
     points = read_points(path)
-    assert np.float32(points.column[0]) == np.float32(column)
+    assert (read[0]["row"], read[0]["column"], read[1]["row"]) == ("1.5", "12345.68", "2")
+    assert points.column[0] == 12345.68
     assert points.class_name == ["tumor", None]
 
 
