@@ -259,7 +259,11 @@ def _find_binary(mask: npt.NDArray[np.generic], name: str) -> FoundObjects:
 
 def _find_indexed(mask: npt.NDArray[np.generic], name: str) -> FoundObjects:
     if mask.ndim != 2:
-        raise BadInput(name, f"an indexed mask has one channel of object ids, this one has colors{_lossy(name)}")
+        raise BadInput(
+            name,
+            "an indexed mask has one channel of object ids, this one has colors; where a color means a class, the kind is "
+            f"labeled{_lossy(name)}",
+        )
     runs = find_runs(mask)
     _require_objects(runs, name)
     ids, object_of_run = runs.values()
@@ -280,9 +284,19 @@ def _find_labeled(mask: npt.NDArray[np.generic], name: str, label_values: LabelV
         raise BadInput(name, "a labeled mask needs the table that says which value or color is which class")
     if mask.ndim == 3 or not label_values.by_value:
         if not label_values.by_color:
-            raise BadInput(name, f"the mask has colors, but the table states values{_lossy(name)}")
+            colors = _listed(_color_text(color) for color, _ in values_present(mask))
+            raise BadInput(
+                name,
+                f"the mask has colors ({colors}), but the table states values ({_listed(map(str, label_values.by_value))}); "
+                f"its first line must be color,class_name{_lossy(name)}",
+            )
         if mask.ndim == 2 and (mask.dtype != np.uint8):
-            raise BadInput(name, "the table states colors, but the mask has one channel of numbers")
+            numbers = _listed(str(value) for value, _ in values_present(mask))
+            raise BadInput(
+                name,
+                f"the table states colors ({_listed(map(_color_text, label_values.by_color))}), but the mask has one "
+                f"channel of numbers ({numbers}); its first line must be value,class_name",
+            )
         if mask.ndim == 2:
             mask = np.repeat(mask[:, :, None], 3, axis=2)  # a gray v is the color (v, v, v)
         runs = find_runs(pack_colors(cast("npt.NDArray[np.uint8]", mask)))

@@ -11,6 +11,8 @@ from apps.objects.folders import read_folder
 from apps.objects.pipelines import import_sources
 from apps.projects.lookup import find_project
 
+LABEL_VALUES_FORMAT = "a CSV whose first line is value,class_name (numbers) or color,class_name (#rrggbb)"
+
 
 class Command(JsonCommand):
     help = "Import a server folder: images/ and masks/ with equal names, or files with the suffix _mask."
@@ -18,14 +20,19 @@ class Command(JsonCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project")
         parser.add_argument("folder", type=Path)
-        parser.add_argument("--mask-kind", choices=[kind.value for kind in MaskKind], default=MaskKind.INDEXED.value)
-        parser.add_argument("--label-values", type=Path, help="CSV for labeled masks: value or color, class_name")
+        parser.add_argument(
+            "--mask-kind",
+            choices=[kind.value for kind in MaskKind],
+            default=MaskKind.INDEXED.value,
+            help="what the masks hold: by default object ids (indexed)",
+        )
+        parser.add_argument("--label-values", type=Path, help=f"for labeled masks: {LABEL_VALUES_FORMAT}")
 
     def run(self, **options: Any) -> dict[str, Any]:
         project = find_project(options["project"])
         kind = MaskKind(options["mask_kind"])
         if kind == MaskKind.LABELED and not options["label_values"]:
-            raise CommandError("labeled masks need --label-values: a CSV with value or color, and class_name")
+            raise CommandError(f"labeled masks need --label-values: {LABEL_VALUES_FORMAT}")
         label_values = read_label_values(options["label_values"]) if options["label_values"] else LabelValues()
         content = read_folder(options["folder"])
         if content.errors:
