@@ -127,13 +127,14 @@ def update_project_learning(*, project: Project, learning: Learning, updated_by:
     """
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     values = _checked_learning(learning)
-    changes = {key: [getattr(project, key), value] for key, value in values.items() if getattr(project, key) != value}
+    before, after = _by_setting({key: getattr(project, key) for key in values}), _by_setting(values)
+    changes = {key: [before.get(key), after.get(key)] for key in before | after if before.get(key) != after.get(key)}
     if not changes:
         return project
-    for key in changes:
-        setattr(project, key, values[key])
+    for key, value in values.items():
+        setattr(project, key, value)
     project.full_clean()
-    project.save(update_fields=list(changes))
+    project.save(update_fields=list(values))
     _record(project, updated_by, "project.learning", f"project {project.name}", changes=changes)
     return project
 
@@ -322,6 +323,15 @@ def _checked_learning(learning: Learning) -> dict[str, Any]:
     except EngineError as error:
         raise ValidationError(str(error)) from error
     return vars(learning) | {"approach_settings": settings.to_json()}
+
+
+def _by_setting(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `_checked_learning` with each setting for itself, for the audit: {"approach": ..., "augment.stain": ...}."""
+    own = dict(fields)
+    for name, value in own.pop("approach_settings").items():
+        parts = {f"{name}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
+        own |= parts
+    return own
 
 
 def _checked_size(field: str, size: int) -> int:
