@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -16,35 +17,43 @@ from apps.engine.errors import EngineError
 Floats = npt.NDArray[np.float32]
 Part = npt.NDArray[np.floating[Any]]
 
-SPACE_NAME = "space.npy"
-# Rows that the scale is taken from: more change nothing that can be seen.
-FITTED_ROWS = 100_000
+SPACE_NAME = "space.npz"
+# Rows that the space is made from: more change nothing that can be seen.
+FITTED_ROWS = 50_000
 BLOCK_ROWS = 8192
 # In standard deviations: one object with a torn outline must not be the measure of all distances.
 FARTHEST = 4.0
+# Principal components that are kept. On CoNSeP's 15,555 nuclei, of 870 numbers, a linear probe is at 0.865 balanced accuracy
+# with 128 of them, at 0.858 with all and at 0.856 with 64; neighbors and maps are the same, in a seventh of the space.
+N_COMPONENTS = 128
+# Fewer objects say too little of the directions in which those that come later will differ.
+FEWEST_FOR_COMPONENTS = 1_000
 
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """How parts, each (n, its own width), become features (n, width of all): centered, scaled, cut, joined, length 1.
+    """How parts, each (n, its own width), become features: centered, scaled, cut, joined, turned, length 1.
 
-    Every part has the same say: after centering its rows have a mean length of 1. Made once for a model version and
-    kept with it, so that objects that come later get features that compare.
+    After centering, the rows of a part have its weight as their mean length. Made once for a model version and kept with
+    it, so that objects that come later get features that compare.
     """
 
-    center: Floats  # (d,)
-    scale: Floats  # (d,)
-    limit: Floats  # (d,) of the scaled value, both ways
-    widths: tuple[int, ...]
+    center: Floats  # (w,) w = width of all parts together
+    scale: Floats  # (w,)
+    limit: Floats  # (w,) of the scaled value, both ways
+    widths: npt.NDArray[np.int64]  # of the parts
+    mean: Floats  # (w,) of the rows that are scaled and of length 1
+    directions: Floats  # (w, d) principal components; (w, 0) where there were too few objects: then d = w
 
     @classmethod
-    def fit(cls, parts: Sequence[Part], standardized: Sequence[bool]) -> FeatureSpace:
+    def fit(cls, parts: Sequence[Part], standardized: Sequence[bool], weights: Sequence[float]) -> FeatureSpace:
         """From the features of all objects. `standardized[i]`: whether each column of part i gets the same variance, as
         columns of different units need; a network's keep theirs."""
+        step = max(1, len(parts[0]) // FITTED_ROWS)
+        sample = [part[::step] for part in parts]
         centers, scales, limits = [], [], []
-        for part, by_column in zip(parts, standardized, strict=True):
-            step = max(1, len(part) // FITTED_ROWS)
-            rows = _finite(part[::step])
+        for part, by_column, weight in zip(sample, standardized, weights, strict=True):
+            rows = np.nan_to_num(part.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
             center = rows.mean(axis=0)
             rows -= center
             scale = np.ones(rows.shape[1], np.float32)
@@ -55,50 +64,71 @@ class FeatureSpace:
                 scale = np.where(varies, 1 / np.where(varies, spread, 1), 0).astype(np.float32)
             limit = np.full(rows.shape[1], FARTHEST if by_column else np.inf, np.float32)
             length = float(np.linalg.norm(np.clip(rows * scale, -limit, limit), axis=1).mean())
-            length = length if length > 0 else 1.0
+            factor = weight / length if length > 0 else 1.0
             centers.append(center)
-            scales.append(scale / length)
-            limits.append(limit / length)
-        return cls(
-            np.concatenate(centers).astype(np.float32),
-            np.concatenate(scales).astype(np.float32),
-            np.concatenate(limits).astype(np.float32),
-            tuple(part.shape[1] for part in parts),
+            scales.append(scale * factor)
+            limits.append(limit * factor)
+        center, scale, limit = (np.concatenate(each).astype(np.float32) for each in (centers, scales, limits))
+        width = len(center)
+        space = cls(
+            center,
+            scale,
+            limit,
+            widths=np.array([part.shape[1] for part in parts]),
+            mean=np.zeros(width, np.float32),
+            directions=np.empty((width, 0), np.float32),
         )
+        rows = np.concatenate(list(space._scaled(sample)))
+        if len(rows) < FEWEST_FOR_COMPONENTS or width <= N_COMPONENTS:
+            return space
+        mean = rows.mean(axis=0)
+        _, vectors = np.linalg.eigh(np.cov(rows.T, dtype=np.float64))
+        directions = vectors[:, ::-1][:, :N_COMPONENTS]
+        # A component's sign is arbitrary; the largest entry decides it, so that it is the same everywhere.
+        largest = np.abs(directions).argmax(axis=0)
+        directions = directions * np.sign(directions[largest, np.arange(N_COMPONENTS)])
+        return cls(center, scale, limit, space.widths, mean, directions.astype(np.float32))
 
     def join(self, parts: Sequence[Part]) -> npt.NDArray[np.float16]:
-        """Features (n, d) float16, rows of length 1 (0 for an object that is the mean of all in everything)."""
-        if tuple(part.shape[1] for part in parts) != self.widths:
-            raise EngineError(f"features of {[part.shape[1] for part in parts]} numbers do not fit {list(self.widths)}")
-        n = len(parts[0])
-        features = np.empty((n, len(self.center)), np.float16)
-        for first in range(0, n, BLOCK_ROWS):
-            rows = np.concatenate([part[first : first + BLOCK_ROWS].astype(np.float32) for part in parts], axis=1)
-            # What is not known is taken to be as in the mean of all.
-            rows = np.where(np.isfinite(rows), rows, self.center)
-            rows = np.clip((rows - self.center) * self.scale, -self.limit, self.limit)
-            length = np.linalg.norm(rows, axis=1, keepdims=True)
-            features[first : first + BLOCK_ROWS] = rows / np.where(length > 0, length, 1)
+        """Features (n, d) float16, rows of length 1 (0 for an object that is the mean of all in everything). What is not
+        finite is not known, and taken to be as in the mean of all."""
+        widths = [part.shape[1] for part in parts]
+        if widths != self.widths.tolist():
+            raise EngineError(f"features of {widths} numbers do not fit a model of {self.widths.tolist()}")
+        n_components = self.directions.shape[1]
+        features = np.empty((len(parts[0]), n_components or len(self.center)), np.float16)
+        first = 0
+        for rows in self._scaled(parts):
+            if n_components:
+                rows = _unit((rows - self.mean) @ self.directions)
+            features[first : first + len(rows)] = rows
+            first += len(rows)
         return features
+
+    def _scaled(self, parts: Sequence[Part]) -> Iterator[Floats]:
+        """Rows (block, w) of length 1, before they are turned."""
+        for first in range(0, len(parts[0]), BLOCK_ROWS):
+            rows = np.concatenate([part[first : first + BLOCK_ROWS].astype(np.float32) for part in parts], axis=1)
+            rows = np.where(np.isfinite(rows), rows, self.center)
+            yield _unit(np.clip((rows - self.center) * self.scale, -self.limit, self.limit))
 
     def save(self, folder: Path) -> None:
         """Into a model's folder."""
-        widths = np.repeat(np.arange(len(self.widths), dtype=np.float32), self.widths)
         with replacing(folder / SPACE_NAME) as file:
-            stacked = np.stack([self.center, self.scale, self.limit, widths])
-            np.lib.format.write_array(file, stacked, allow_pickle=False)
+            np.savez(file, **vars(self))
 
     @classmethod
     def load(cls, folder: Path) -> FeatureSpace | None:
         """From a model's folder; None where it holds none."""
         try:
-            center, scale, limit, part = np.load(folder / SPACE_NAME, allow_pickle=False)
+            with np.load(folder / SPACE_NAME, allow_pickle=False) as stored:
+                return cls(**stored)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, BadZipFile) as error:
             raise EngineError(f"{SPACE_NAME} of the model in {folder.name} cannot be read: {error}") from error
-        return cls(center, scale, limit, tuple(np.bincount(part.astype(np.int64)).tolist()))
 
 
-def _finite(part: Part) -> Floats:
-    return np.nan_to_num(part.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+def _unit(rows: npt.NDArray[np.floating[Any]]) -> Floats:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)

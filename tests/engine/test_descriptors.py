@@ -10,7 +10,7 @@ from apps.engine.approaches.instant import INSTANT
 from apps.engine.descriptors import GROUPS, LARGEST_SIZE_PX, N_DESCRIPTORS, describe_objects
 from apps.engine.embedding import embed_objects
 from apps.engine.errors import EngineError, Stopped
-from apps.engine.features import FeatureSpace
+from apps.engine.features import N_COMPONENTS, SPACE_NAME, FeatureSpace
 
 
 class Drawn:
@@ -158,33 +158,47 @@ def test_one_object_and_two_have_features(tmp_path: Path, n: int) -> None:
     assert np.isfinite(features).all()
 
 
-def test_each_part_has_the_same_say_whatever_its_size_and_units() -> None:
+def test_each_part_has_the_say_it_is_given_whatever_its_size_and_units() -> None:
     rng = np.random.default_rng(0)
     network, described = rng.normal(size=(500, 40)), rng.normal(size=(500, 3)) * [1000, 1, 0.001] + 77
-    space = FeatureSpace.fit([network, described], [False, True])
+    space = FeatureSpace.fit([network, described], [False, True], [0.5, 1.0])
     features = space.join([network, described]).astype(np.float32)
-    shares = (features[:, :40] ** 2).sum(axis=1).mean(), (features[:, 40:] ** 2).sum(axis=1).mean()
-    assert shares[0] == pytest.approx(shares[1], abs=0.1)
+    lengths = np.linalg.norm(features[:, :40], axis=1).mean(), np.linalg.norm(features[:, 40:], axis=1).mean()
+    assert lengths[0] / lengths[1] == pytest.approx(0.5, rel=0.2)
     assert features[:, 40:].std(axis=0) == pytest.approx(features[:, 40:].std(axis=0).mean(), rel=0.1)
+
+
+def test_many_objects_keep_the_directions_in_which_they_differ() -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(1500, 20))
+    wide = hidden @ rng.normal(size=(20, 400)) + 0.01 * rng.normal(size=(1500, 400))
+    space = FeatureSpace.fit([wide], [False], [1.0])
+    features = space.join([wide]).astype(np.float32)
+    assert features.shape == (1500, N_COMPONENTS)
+    unit = wide - wide.mean(axis=0)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    np.testing.assert_allclose(features[:50] @ features[50:100].T, unit[:50] @ unit[50:100].T, atol=0.05)
+    assert (FeatureSpace.fit([wide], [False], [1.0]).directions == space.directions).all()
 
 
 def test_one_odd_object_does_not_set_the_scale_and_no_number_is_nan() -> None:
     described = np.random.default_rng(0).normal(size=(200, 4))
     described[:, 3] = 5.0  # the same everywhere
     described[0] = [1e6, np.nan, np.inf, 5.0]
-    features = FeatureSpace.fit([described], [True]).join([described])
+    features = FeatureSpace.fit([described], [True], [1.0]).join([described])
     assert np.isfinite(features).all()
     assert (features[:, 3] == 0).all()
 
 
-def test_a_scale_that_belongs_to_other_features_is_refused(tmp_path: Path) -> None:
-    space = FeatureSpace.fit([np.eye(4)], [False])
+def test_a_space_that_belongs_to_other_features_is_refused(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(1200, 200))
+    space = FeatureSpace.fit([rows], [False], [1.0])
     space.save(tmp_path)
     loaded = FeatureSpace.load(tmp_path)
     assert loaded is not None
-    assert loaded.widths == (4,)
+    np.testing.assert_array_equal(loaded.join([rows]), space.join([rows]))
     with pytest.raises(EngineError, match="do not fit"):
-        loaded.join([np.eye(3)])
-    (tmp_path / "space.npy").write_bytes(b"no array")
+        loaded.join([rows[:, :3]])
+    (tmp_path / SPACE_NAME).write_bytes(b"no arrays")
     with pytest.raises(EngineError, match="cannot be read"):
         FeatureSpace.load(tmp_path)
