@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from numba import njit
 
 from apps.engine.errors import EngineError
+from apps.engine.jit import half_to_float, shift_half
 from apps.engine.similar import BLOCK_ROWS, SimilarObjects
 
 
@@ -86,6 +88,23 @@ def test_tiny_numbers_count_too():
     vectors = np.array([[1, 3e-5], [1, -3e-5], [1, 6e-8]], np.float16)
     found = SimilarObjects(vectors).nearest(np.array([0.0, 1.0]), 3)
     assert found.ordinals.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("convert", [half_to_float, njit(shift_half)])
+def test_every_finite_half_has_its_value(convert):
+    """By the processor's instruction where it has one, and by arithmetic where it has none."""
+
+    @njit
+    def convert_all(bits, into):
+        for i in range(len(bits)):
+            into[i] = convert(bits[i])
+
+    bits = np.arange(1 << 16).astype(np.uint16)
+    expected = bits.view(np.float16).astype(np.float32)
+    found = np.empty(1 << 16, np.float32)
+    convert_all(bits, found)
+    finite = np.isfinite(expected)
+    assert np.array_equal(found[finite], expected[finite])
 
 
 def test_a_memory_mapped_file_is_searched_where_it_lies(tmp_path):
