@@ -185,6 +185,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [path for path in [BASE_DIR / "frontend" / "dist"] if path.exists()]
 MEDIA_ROOT = DATA_DIR / "media"
+# Foundation models, each a folder with model.safetensors and config.json: what an administrator puts there.
+WEIGHTS_ROOT = Path(os.environ.get("PATCHSORTER_WEIGHTS", DATA_DIR / "weights")).resolve()
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -1,7 +1,12 @@
-"""The engine from a shell, without Django: `python -m apps.engine train FOLDER`."""
+"""The engine from a shell, without Django: `python -m apps.engine train FOLDER`.
+
+On several GPUs: `torchrun --nproc-per-node GPUS -m apps.engine train FOLDER --out OUT`. A run that was ended is taken up
+again by the same command with the same --out.
+"""
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -14,6 +19,7 @@ from apps.engine.formats import read_image, read_mask
 from apps.engine.masks import MaskKind, check_same_size, find_objects
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.embed import embed_patches
+from apps.engine.nn.processes import Processes, join_processes
 from apps.engine.nn.train import train_model
 from apps.engine.pairing import pair
 from apps.engine.pixels import PatchReader, StoredImage, write_image
@@ -33,20 +39,27 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--out", type=Path, help="keep the model, vectors.npy and coordinates.npy in this folder")
     options = parser.parse_args(arguments)
     try:
-        if options.out is not None:
-            result = train_folder(options, options.out)
-        else:
-            with tempfile.TemporaryDirectory() as out:
-                result = train_folder(options, Path(out))
+        with join_processes() as processes:
+            if options.out is not None:
+                result = train_folder(options, options.out, processes)
+            elif processes.count > 1:
+                raise EngineError("Several processes need --out, a folder that all of them see")
+            else:
+                with tempfile.TemporaryDirectory() as out:
+                    result = train_folder(options, Path(out), processes)
+            if processes.is_first:
+                print(json.dumps(result))
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps(result))
     return 0
 
 
-def train_folder(options: argparse.Namespace, out: Path) -> dict[str, object]:
-    """Extract, train, embed and map the images of `options.folder` into `out`; what came of it, for printing."""
+def train_folder(options: argparse.Namespace, out: Path, processes: Processes) -> dict[str, object]:
+    """Extract, train, embed and map the images of `options.folder` into `out`; what came of it, for printing.
+
+    Of several processes the first extracts and draws the map; they train and embed together.
+    """
     config = TrainConfig(
         encoder_size_px=options.encoder_size or options.patch_size, epochs=options.epochs, seed=options.seed
     )
@@ -58,18 +71,32 @@ def train_folder(options: argparse.Namespace, out: Path) -> dict[str, object]:
         seconds[stage] = round(time.monotonic() - started, 2)
         started = time.monotonic()
 
-    images = extract_folder(options.folder, out / "pixels")
+    if processes.is_first:
+        extracted = extract_folder(options.folder, out / "pixels")
+        (out / "images.json").write_text(
+            json.dumps([{**vars(image), "folder": str(image.folder)} for image in extracted])
+        )
+    processes.wait_for_all()
+    images = [
+        StoredImage(**{**image, "folder": Path(image["folder"])})
+        for image in json.loads((out / "images.json").read_text())
+    ]
     reader = PatchReader(images, options.patch_size)
     finish("extract")
-    trained = train_model(config, reader, checkpoint=out / "model", on_progress=report)
+    trained = train_model(
+        config, reader, checkpoint=out / "model", states=out / "states", processes=processes, on_progress=report
+    )
     finish("train")
-    vectors = embed_patches(out / "model", reader, on_progress=report)
-    np.save(out / "vectors.npy", vectors, allow_pickle=False)
+    vectors = embed_patches(out / "model", reader, shards=out / "shards", processes=processes, on_progress=report)
     finish("embed")
-    coordinates = reduce_to_plot(vectors, seed=options.seed, on_progress=report)
-    np.save(out / "coordinates.npy", coordinates, allow_pickle=False)
-    finish("map")
-    print(file=sys.stderr)
+    if processes.is_first:
+        np.save(out / "vectors.npy", vectors, allow_pickle=False)
+        coordinates = reduce_to_plot(vectors, seed=options.seed, on_progress=report)
+        np.save(out / "coordinates.npy", coordinates, allow_pickle=False)
+        for finished in ("states", "shards"):
+            shutil.rmtree(out / finished)
+        finish("map")
+        print(file=sys.stderr)
     return {
         "images": len(images),
         "objects": len(reader),

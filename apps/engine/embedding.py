@@ -25,6 +25,8 @@ def embed_objects(
     patches: ObjectSource,
     *,
     described: npt.NDArray[np.float32] | None = None,
+    weights_root: Path | None = None,
+    shards: Path | None = None,
     on_progress: ProgressCallback = ignore_progress,
     should_stop: StopCallback = never_stop,
 ) -> npt.NDArray[np.float16]:
@@ -33,6 +35,8 @@ def embed_objects(
     `folder` is the model's: it holds the weights, for an approach with a network, and the scale of its features. Where
     there is no scale yet, these objects make it; so the first call for a model is the one for the whole project.
     `described` (n, N_DESCRIPTORS): the objects' descriptors, where the caller keeps them; measured here otherwise.
+    `weights_root`: the folder with the foundation models' weights. `shards`: a folder, the caller's to remove, by which a
+    call that was killed goes on with what is done, and in which all GPUs of the machine work together.
     Reports the stages "embed" and "describe"; raises `Stopped` and `EngineError`.
     """
     chosen = APPROACHES.get(approach)
@@ -42,8 +46,22 @@ def embed_objects(
     if chosen.uses_network:
         # Only here torch is needed.
         from apps.engine.nn.embed import embed_patches
+        from apps.engine.nn.launch import embed_on_this_machine
 
-        parts.append(embed_patches(folder, patches, on_progress=on_progress, should_stop=should_stop))
+        if shards is None:
+            vectors = embed_patches(
+                folder, patches, weights_root=weights_root, on_progress=on_progress, should_stop=should_stop
+            )
+        else:
+            vectors = embed_on_this_machine(
+                folder,
+                patches,
+                weights_root=weights_root,
+                shards=shards,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+        parts.append(vectors)
         standardized.append(False)
         weights.append(NETWORK_WEIGHT)
     elif chosen.implementation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.db import transaction
 from numpy.typing import NDArray
 
@@ -21,7 +23,8 @@ from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, uses_descriptors
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
-from apps.engine.nn.train import TrainResult, train_model
+from apps.engine.nn.launch import train_on_this_machine
+from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader, resize
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
@@ -42,6 +45,8 @@ from apps.projects.selectors import chosen_approach
 SEED = 0
 # Of the first iteration's progress: what its map from measurements takes.
 FIRST_MAP_SHARE = 0.15
+# In a work folder: the labels as they were when the job began.
+LABELS_NAME = "labels.npy"
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,9 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     A project's first map comes before its first training, from what can be measured at once: labeling begins on that.
     """
     project = Project.objects.get(pk=job.project_id)
-    work = folder(project, "work", f"job-{job.pk}-{job.attempt}")
-    plan = _plan(project, job.params)
+    work = _work_folder(project, job)
+    kept = work / "new" / LABELS_NAME
+    plan = _plan(project, job.params, n_objects=len(np.load(kept)) if kept.exists() else project.n_objects)
     start = 0.0
     first_map: dict[str, float] = {}
     try:
@@ -112,7 +118,8 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
         report.stage("publishing", start=0.99, end=1.0)
         embedding = _publish(project, job, report, outcome, work / "new")
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if report.is_owner():  # otherwise the next attempt goes on with it
+            shutil.rmtree(work, ignore_errors=True)
     quality = outcome.predictions.quality
     return {
         "objects": outcome.n,
@@ -127,7 +134,21 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     }
 
 
-def _plan(project: Project, params: dict[str, Any]) -> _Plan:
+def _work_folder(project: Project, job: Job) -> Path:
+    """The folder of this attempt, with what the attempt before it had done when its worker died.
+
+    Renamed, so that a worker that was only thought dead has nothing left to write to or to remove.
+    """
+    folders = [folder(project, "work") / f"job-{job.pk}-{attempt}" for attempt in range(job.attempt, 0, -1)]
+    work = folders[0]
+    left = next((path for path in folders[1:] if path.exists()), None)
+    if left is not None:
+        left.rename(work)
+    work.mkdir(exist_ok=True)
+    return work
+
+
+def _plan(project: Project, params: dict[str, Any], *, n_objects: int) -> _Plan:
     """From the project's settings and what the job was asked for."""
     last = latest_model_version(project)
     if last is not None and not params.get("train", True):
@@ -148,17 +169,16 @@ def _plan(project: Project, params: dict[str, Any]) -> _Plan:
         same = start_from is not None and start_from.settings["settings"] == settings.to_json()
         return _Plan(approach.name, settings, version=start_from) if same else _Plan(approach.name, settings, config)
     budget = TRAINING_BUDGETS[choose_device("auto").type]
-    epochs = params.get("epochs") or settings.epochs or budget.epochs(project.n_objects, first=start_from is None)
+    epochs = params.get("epochs") or settings.epochs or budget.epochs(n_objects, first=start_from is None)
     return _Plan(approach.name, settings, config=replace(config, epochs=epochs), start_from=start_from)
 
 
 def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tuple[float, float]) -> _Outcome:
     """Everything up to what `_publish` needs, in `work`; the job's progress goes over `span` meanwhile."""
-    patches = patch_reader(project)
-    # The revision first: a label that comes in between is learned from once more, rather than never.
-    label_revision = shown_revision(shared_label_set(project))
-    values = labels_to_learn_from(project)
-    n = len(patches)
+    work.mkdir(exist_ok=True)
+    values, label_revision = _labels_at_the_start(project, work)
+    n = len(values)
+    patches = patch_reader(project, n_objects=n)
     # The network must not see the labels that its quality is measured on.
     held_out = draw_held_out(values, seed=SEED)
     clock = _Clock()
@@ -176,15 +196,19 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     trained: TrainResult | None = None
     if plan.config is not None:
         stage("training", 0.05, 0.7)
-        trained = train_model(
+        trained = train_on_this_machine(
             plan.config,
             patches,
             class_values=np.where(held_out, 0, values).astype(np.uint8),
             start_from=model_folder(plan.start_from) if plan.start_from else None,
             checkpoint=work / "model",
+            weights_root=settings.WEIGHTS_ROOT,
+            states=work / "states",
             on_progress=report.progress,
             should_stop=report.should_stop,
         )
+        if trained.resumed_after:
+            report.log(f"went on after epoch {trained.resumed_after}")
         clock.lap("train")
 
     stage("embedding", 0.7, 0.85)
@@ -194,6 +218,8 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
         model_folder(plan.version) if plan.version else work / "model",
         patches,
         described=described,
+        weights_root=settings.WEIGHTS_ROOT,
+        shards=work / "shards",
         on_progress=report.progress,
         should_stop=report.should_stop,
     )
@@ -234,6 +260,19 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     )
 
 
+def _labels_at_the_start(project: Project, work: Path) -> tuple[NDArray[np.uint8], int]:
+    """The labels to learn from, of as many objects as there were, with their revision.
+
+    As they were when the job first came here: with others, a training whose worker died could not be gone on with.
+    """
+    labels, revision = work / LABELS_NAME, work / "revision.json"
+    if not labels.exists():
+        # The revision first: a label that comes in between is learned from once more, rather than never.
+        write_bytes(revision, json.dumps(shown_revision(shared_label_set(project))).encode())
+        write_array(labels, labels_to_learn_from(project))
+    return np.load(labels), json.loads(revision.read_text())
+
+
 def _described(project: Project, patches: PatchReader, report: Report) -> NDArray[np.float32]:
     """The descriptors of all objects. Objects do not change: what was measured once is kept, by patch size."""
     path = folder(project, "descriptors") / f"{DESCRIPTORS_VERSION}-{project.patch_size_px}px.npy"
@@ -268,7 +307,7 @@ def _previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | Non
 
 
 def _write_embedding(target: Path, vectors: NDArray[np.float16], points: NDArray[np.float32]) -> None:
-    target.mkdir(parents=True)
+    target.mkdir(exist_ok=True)
     write_array(target / "vectors.npy", vectors)
     write_array(target / "coordinates.npy", points)
     write_bytes(target / "plot.bin.gz", gzipped(encode_plot(points)))
@@ -327,13 +366,14 @@ def embed_picture(job: Job, report: Report) -> dict[str, Any]:
     report.stage("reading the picture", start=0.0, end=1.0)
     picture = np.load(work / PICTURE_NAME)
     version = embedding.model_version
-    settings = model_settings(version)
+    model_has = model_settings(version)
     (vector,) = embed_objects(
         version.approach,
-        settings,
+        model_has,
         model_folder(version),
         _OnePatch(picture),
-        described=describe_picture(picture) if uses_descriptors(settings) else None,
+        described=describe_picture(picture) if uses_descriptors(model_has) else None,
+        weights_root=settings.WEIGHTS_ROOT,
         on_progress=report.progress,
         should_stop=report.should_stop,
     )

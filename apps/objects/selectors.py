@@ -14,9 +14,13 @@ from apps.projects.files import project_folder
 from apps.projects.models import Project
 
 
-def patch_reader(project: Project) -> PatchReader:
-    """A reader over all the project's objects, at its patch size. Kept between requests."""
-    return _reader(project.pk, project_folder(project) / "pixels", project.n_objects, project.patch_size_px)
+def patch_reader(project: Project, *, n_objects: int | None = None) -> PatchReader:
+    """A reader over all the project's objects, at its patch size. Kept between requests.
+
+    `n_objects`: of those that there were when there were so many, all of some images.
+    """
+    n = project.n_objects if n_objects is None else n_objects
+    return _reader(project.pk, project_folder(project) / "pixels", n, project.patch_size_px)
 
 
 @lru_cache(maxsize=16)

@@ -146,6 +146,10 @@ class Report:
         if not list(self._own_row().select_for_update(no_key=True).values_list("pk")):
             raise Stopped("another worker has taken this job up")
 
+    def is_owner(self) -> bool:
+        """Whether the job is still this worker's, cancelled or not."""
+        return bool(self._own_row().exists())
+
     def _own_row(self) -> Any:
         return Job.objects.filter(pk=self.job.pk, attempt=self.job.attempt, state=Job.State.RUNNING)
 

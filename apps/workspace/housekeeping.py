@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from datetime import timedelta
@@ -10,15 +11,23 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.images.services import sweep_uploads
+from apps.projects.models import Job
 
 ABANDONED_UPLOAD = timedelta(days=7)
 ABANDONED_WORK_S = 24 * 60 * 60
 
 
 def keep_house() -> None:
-    """Delete uploads that nobody went on with for a week, and work folders that nothing wrote to for a day."""
+    """Delete uploads that nobody went on with for a week, work folders of jobs that have ended, and other work folders
+    that nothing wrote to for a day."""
     sweep_uploads(older_than=ABANDONED_UPLOAD)
     for work in Path(settings.MEDIA_ROOT).glob("*/*/work/*"):
-        newest = max((path.stat().st_mtime for path in [work, *work.rglob("*")]), default=0.0)
-        if time.time() - newest > ABANDONED_WORK_S:
+        of_job = re.match(r"job-(\d+)-", work.name)
+        if of_job:
+            # A job that waits to be taken up again goes on with what its dead worker left.
+            is_left = not Job.objects.filter(pk=int(of_job[1]), finished_at=None).exists()
+        else:
+            newest = max((path.stat().st_mtime for path in [work, *work.rglob("*")]), default=0.0)
+            is_left = time.time() - newest > ABANDONED_WORK_S
+        if is_left:
             shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,115 @@
+"""An iteration whose worker is killed in the middle of training goes on where it was; a cancelled one leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from apps.models.models import TrainingRun
+from apps.models.services import start_iteration
+from apps.models.tasks import run_iteration
+from apps.projects.files import folder, project_folder
+from apps.projects.jobs import Report, cancel_job, requeue_lost_jobs
+from apps.projects.models import Job, Project
+from apps.workspace.housekeeping import keep_house
+from tests.conftest import World
+from tests.factories import make_image
+
+# Another process sees only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORKER = """
+import os, signal, sys
+import django
+django.setup()
+from pathlib import Path
+from django.conf import settings
+from apps.models.tasks import run_iteration
+from apps.projects.jobs import Report
+
+def die_after_an_epoch(report):
+    if list(Path(settings.MEDIA_ROOT).glob("*/*/work/job-*/new/states/epoch-*")):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+
+Report.should_stop = die_after_an_epoch
+run_iteration(int(sys.argv[1]))
+"""
+
+
+def die_in_training(job: Job) -> None:
+    """A worker on the test's database and files takes the job and is killed after the first epochs."""
+    database = settings.DATABASES["default"]
+    url = f"postgresql://{database['USER']}@/{connection.settings_dict['NAME']}?host={quote(str(database['HOST']), safe='')}"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "DJANGO_SETTINGS_MODULE": "patchsorter_site.settings",
+        "PATCHSORTER_DATA": str(Path(settings.MEDIA_ROOT).parent),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, str(job.pk)], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    job.refresh_from_db()
+    assert job.state == Job.State.RUNNING
+    Job.objects.filter(pk=job.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def work_folders(project: Project) -> list[str]:
+    return sorted(path.name for path in (project_folder(project) / "work").iterdir())
+
+
+def test_a_killed_iteration_goes_on_with_what_it_began_with(world: World) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=4)
+    die_in_training(job)
+    make_image(world.project)  # comes too late for this one
+    keep_house()
+    assert work_folders(world.project) == [f"job-{job.pk}-1"], "what it has done is kept for the next attempt"
+    assert requeue_lost_jobs() == 1
+
+    run_iteration(job.pk)
+
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.result["objects"]) == (Job.State.FINISHED, 2, 20)
+    assert "went on after epoch" in job.log
+    assert len(TrainingRun.objects.get(job=job).losses) == 4
+    assert world.project.embeddings.order_by("-number").first().n == 20
+    assert work_folders(world.project) == []
+
+
+def test_a_cancelled_iteration_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=50)
+
+    def cancelled_in_training(report: Report) -> bool:
+        return any((project_folder(world.project) / "work").glob("job-*/new/states/epoch-*"))
+
+    monkeypatch.setattr(Report, "should_stop", cancelled_in_training)
+    run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.CANCELLED
+    assert work_folders(world.project) == []
+
+
+def test_what_a_job_left_that_was_cancelled_after_its_worker_died_is_cleared(world: World) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager)
+    left = folder(world.project, "work", f"job-{job.pk}-1")
+    keep_house()
+    assert left.exists(), "the job may still be taken up again"
+    cancel_job(job=job, cancelled_by=world.manager)
+    keep_house()
+    assert not left.exists()
