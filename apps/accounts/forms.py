@@ -41,7 +41,7 @@ class NewPasswordForm(ChangePasswordForm):
         """Another one than the present, which may be known to the administrator who made it."""
         password: str = self.cleaned_data["password1"]
         if self.user.check_password(password):
-            raise forms.ValidationError("Choose another password than the one until now.")
+            raise forms.ValidationError("Choose another password than the current one.")
         return password
 
 

@@ -218,7 +218,7 @@ def test_the_password_until_now_is_no_new_password(world: World, client: Client)
     response = client.post(
         reverse("account_change_password"), {"oldpassword": password, "password1": password, "password2": password}
     )
-    assert "Choose another password than the one until now." in response.content.decode()
+    assert "Choose another password than the current one." in response.content.decode()
     assert client.get("/")["Location"] == reverse("account_change_password")
 
 

@@ -149,7 +149,8 @@ export class WorkspaceHeader {
   }
 
   private showLabelSet(): void {
-    this.labelSet.textContent = this.controller.project.labelSet?.name ?? "";
+    const { labelSet } = this.controller.project;
+    this.labelSet.textContent = labelSet?.kind === "shared" ? "shared labels" : (labelSet?.name ?? "");
   }
 
   private showRate(): void {

@@ -191,7 +191,10 @@ export class GridToolbar {
 
     const showCounts = () => {
       const { size: total, pickedCount } = selection;
-      counted.replaceChildren(el("strong", {}, count(pickedCount)), ` of ${count(total)} selected`);
+      // What a lasso caught is not selected yet, and "0 of 171 selected" would sound as if it had caught nothing.
+      if (pickedCount === 0)
+        counted.replaceChildren(el("strong", {}, count(total)), total === 1 ? " object" : " objects");
+      else counted.replaceChildren(el("strong", {}, count(pickedCount)), ` of ${count(total)} selected`);
       for (const button of [all, invert]) button.toggleAttribute("disabled", total === 0);
       none.toggleAttribute("disabled", pickedCount === 0);
       const nothingToCompare = project.embedding === null;
@@ -216,7 +219,9 @@ export class GridToolbar {
           ? "Order of the patches (O)"
           : "Similarity needs a map and at most 20,000 patches: shown by image";
       const similarity = order.options[1 + GRID_ORDERS.indexOf("similarity")]!;
-      similarity.text = controller.order === "similarity" && used === "image" ? "Image (no similarity)" : "Similarity";
+      const why = project.plot === null ? "no map yet" : "too many";
+      similarity.text =
+        controller.order === "similarity" && used === "image" ? `Image (${why} for similarity)` : "Similarity";
       size.value = String(Math.max(0, TILE_SIZES.indexOf(grid.tilePx)));
     };
     const showOutline = () => outline.setAttribute("aria-pressed", String(controller.preferences.outline));

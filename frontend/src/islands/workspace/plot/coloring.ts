@@ -82,7 +82,7 @@ export function colorize(
         colors: into,
         palette,
         legend: [
-          entry(2, "Label and prediction differ", DIFFERS),
+          entry(2, "They differ", DIFFERS),
           entry(1, "They agree", AGREES),
           entry(3, "Labeled, no prediction", [150, 120, 180]),
           entry(0, "Unlabeled", theme.unknown, UNKNOWN_ALPHA),
