@@ -56,7 +56,7 @@ export class WorkspaceIsland implements Island {
       splitter(body, this.controller.preferences.split, (split) => this.controller.savePreferences({ split })),
       this.grid.element,
     );
-    this.grid.element.append(this.toasts.element);
+    this.header.element.append(this.toasts.element);
     element.classList.add("workspace");
     element.replaceChildren(this.header.element, body, this.help.element);
     document.addEventListener("keydown", this.keyDown);
