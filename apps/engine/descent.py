@@ -148,5 +148,5 @@ def _move_part(
 @kernel
 def _step_of(squared: np.float32) -> int:
     """The place in the tables of forces: the exponent and the highest six bits of the mantissa."""
-    place: int = (np.float32(squared).view(np.int32) >> 17) - (127 + SMALLEST_EXPONENT) * STEPS
+    place = int(np.float32(squared).view(np.int32) >> 17) - (127 + SMALLEST_EXPONENT) * STEPS
     return min(max(place, 0), (LARGEST_EXPONENT - SMALLEST_EXPONENT) * STEPS - 1)
