@@ -1,7 +1,7 @@
 """The objects most similar to a given one (content-based retrieval), exactly and without an index.
 
-Every search reads all vectors, where they lie in their memory-mapped file. On two cores the best 200 take 6 ms of
-100,000 x 512 and 24 ms of 1,000,000 x 128, little more than an approximate index in the database takes, which would have to
+Every search reads all vectors, where they lie in their memory-mapped file. On two cores the best 200 take 4 ms of
+100,000 x 512 and 21 ms of 1,000,000 x 128, little more than an approximate index in the database takes, which would have to
 be filled and built anew for every map (tests/benchmarks/similar.py measures pgvector's beside it); and filters come for
 nothing: what is filtered out is not read.
 """
@@ -21,7 +21,7 @@ from apps.engine.jit import half_to_float, sum_kernel
 Ordinals = npt.NDArray[np.int64]
 
 # Small enough that a core which is busy otherwise holds up only one of many; below one block, no thread is worth it.
-BLOCK_ROWS = 8192
+BLOCK_ROWS = 16_384
 _POOL = ThreadPoolExecutor(
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), thread_name_prefix="similar"
 )
@@ -81,24 +81,24 @@ class SimilarObjects:
         if not np.isfinite(length) or length < 1e-12:
             raise EngineError("There is nothing to compare with: these objects' vectors point nowhere")
         query = query / length
-        scores = self._scores(query.astype(np.float32), allowed)
-        k = min(k, int(np.count_nonzero(scores > -np.inf)))
+        wanted = np.flatnonzero(self._inverse_norms if allowed is None else allowed & (self._inverse_norms > 0))
+        k = min(k, len(wanted))
         if k < 1:
             return Neighbors(np.zeros(0, np.int64), np.zeros(0))
+        scores = self._scores(wanted, query.astype(np.float32))
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
-        candidates = np.flatnonzero(scores >= kth - 2 * self._rounding)
+        candidates = wanted[scores >= kth - 2 * self._rounding]
         similarities = np.empty(len(candidates))
         _cosines(self._bits, candidates, query, similarities)
         best = np.lexsort((candidates, -similarities))[:k]
         return Neighbors(candidates[best], similarities[best])
 
-    def _scores(self, query: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
-        n = len(self._bits)
+    def _scores(self, ordinals: Ordinals, query: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        n = len(ordinals)
         scores = np.empty(n, np.float32)
-        wanted = np.ones(n, np.bool_) if allowed is None else allowed
 
-        def scan(rows: slice) -> None:
-            _scan(self._bits[rows], self._inverse_norms[rows], wanted[rows], query, scores[rows])
+        def scan(part: slice) -> None:
+            _scan(self._bits, self._inverse_norms, ordinals[part], query, scores[part])
 
         if n <= BLOCK_ROWS:
             scan(slice(0, n))
@@ -112,16 +112,27 @@ def _blocks(n: int) -> Iterator[slice]:
 
 
 @sum_kernel
-def _scan(bits: Any, inverse_norms: Any, allowed: Any, query: Any, scores: Any) -> Any:
-    n, dimension = bits.shape
-    for i in range(n):
-        if not allowed[i] or inverse_norms[i] == 0:
-            scores[i] = -np.inf
-            continue
+def _scan(bits: Any, inverse_norms: Any, ordinals: Any, query: Any, scores: Any) -> Any:
+    # Four vectors at a time, each from another quarter: more reads from memory are under way at once, a third of the time.
+    dimension = bits.shape[1]
+    quarter = len(ordinals) // 4
+    for p in range(quarter):
+        a, b, c, d = ordinals[p], ordinals[p + quarter], ordinals[p + 2 * quarter], ordinals[p + 3 * quarter]
+        total_a = total_b = total_c = total_d = np.float32(0)
+        for j in range(dimension):
+            total_a += half_to_float(bits[a, j]) * query[j]
+            total_b += half_to_float(bits[b, j]) * query[j]
+            total_c += half_to_float(bits[c, j]) * query[j]
+            total_d += half_to_float(bits[d, j]) * query[j]
+        scores[p] = total_a * inverse_norms[a]
+        scores[p + quarter] = total_b * inverse_norms[b]
+        scores[p + 2 * quarter] = total_c * inverse_norms[c]
+        scores[p + 3 * quarter] = total_d * inverse_norms[d]
+    for p in range(4 * quarter, len(ordinals)):
         total = np.float32(0)
         for j in range(dimension):
-            total += half_to_float(bits[i, j]) * query[j]
-        scores[i] = total * inverse_norms[i]
+            total += half_to_float(bits[ordinals[p], j]) * query[j]
+        scores[p] = total * inverse_norms[ordinals[p]]
 
 
 @sum_kernel
