@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, cast
 
 from tests.benchmarks.installation import installation
@@ -44,6 +45,7 @@ BENCHMARKS = {
         Benchmark("refit", "from a label to the renewed predictions of 100,000 objects", needs_site=True),
         Benchmark("plot", "1,000,000 points of a map to the browser", needs_site=True),
         Benchmark("similar", "the 200 most similar of 100,000 objects", needs_site=True),
+        Benchmark("labeling", "a simulated person labels whole projects", needs_site=False),
         Benchmark("thumbnails", "1,000 patches to the browser", needs_site=True),
     )
 }
@@ -56,6 +58,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="only the JSON line, which is always the last")
     parser.add_argument("--full", action="store_true", help="more repeats and larger inputs: minutes")
     parser.add_argument("--device", default="auto", help="for train: auto, cpu, cuda")
+    parser.add_argument("--out", type=Path, help="for labeling: a folder for its curves, CSV and SVG")
     arguments = parser.parse_args()
     if arguments.name is None:
         for benchmark in BENCHMARKS.values():
@@ -67,7 +70,7 @@ def main() -> int:
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         if benchmark.needs_site:
             held.enter_context(installation())
-        result = benchmark.load().run(Options(full=arguments.full, device=arguments.device))
+        result = benchmark.load().run(Options(full=arguments.full, device=arguments.device, out=arguments.out))
     if not arguments.json:
         print(as_table(result))
     print(as_json(result))

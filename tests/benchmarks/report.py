@@ -24,6 +24,8 @@ class Options:
 
     full: bool = False
     device: str = "auto"
+    out: Path | None = None
+    """A folder for the files that a benchmark writes; None for a temporary one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Result:
     """What `value` may be at most, where there is such a limit."""
     bounds: dict[str, float] = field(default_factory=dict)
     """What figures may be at most, by their name."""
+    floors: dict[str, float] = field(default_factory=dict)
+    """What figures have to be at least, by their name."""
     figures: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -52,6 +56,8 @@ class Result:
             faults.append(f"{self.value:.4g} {self.unit} is above {self.bound:g}")
         faults += [f"{name} {self.figures[name]} is above {at_most:g}" for name, at_most in self.bounds.items()
                    if self.figures[name] > at_most]  # fmt: skip
+        faults += [f"{name} {self.figures[name]} is below {at_least:g}" for name, at_least in self.floors.items()
+                   if self.figures[name] < at_least]  # fmt: skip
         return faults
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +72,7 @@ class Result:
             "goal": self.goal,
             **({"bound": self.bound} if self.bound is not None else {}),
             **({"bounds": self.bounds} if self.bounds else {}),
+            **({"floors": self.floors} if self.floors else {}),
             "reached": not self.faults,
             "figures": self.figures,
             "machine": machine(),
@@ -146,18 +153,22 @@ def as_table(result: Result) -> str:
         ("ours", f"{result.value:,.4g} {result.unit}" + (f" (at most {result.bound:g})" if result.bound else "")),
         ("peer", f"{result.peer_value:,.4g} {result.unit}: {result.peer}"),
         ("ratio", f"{result.ratio:.3g} (goal {result.goal:g})"),
-        *((name, _shown(value, result.bounds.get(name))) for name, value in result.figures.items()),
+        *(
+            (name, _shown(value, result.bounds.get(name), result.floors.get(name)))
+            for name, value in result.figures.items()
+        ),
         ("goal", "reached" if not result.faults else "NOT reached: " + "; ".join(result.faults)),
     ]
     width = max(len(name) for name, _ in lines)
     return "\n".join([result.name, *(f"  {name:<{width}}  {text}" for name, text in lines)])
 
 
-def _shown(value: Any, at_most: float | None) -> str:
+def _shown(value: Any, at_most: float | None, at_least: float | None) -> str:
     if isinstance(value, dict) and "median" in value:
         text = f"{value['median']:,.4g} ({value['low']:,.4g} to {value['high']:,.4g}, {value['repeats']} repeats)"
     elif isinstance(value, float | int) and not isinstance(value, bool):
         text = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
     else:
         text = str(value)
-    return text + (f" (at most {at_most:g})" if at_most is not None else "")
+    text += f" (at most {at_most:g})" if at_most is not None else ""
+    return text + (f" (at least {at_least:g})" if at_least is not None else "")

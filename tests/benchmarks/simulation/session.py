@@ -1,0 +1,120 @@
+"""One person at one screen: the clock, the labels so far, and what each gesture does to both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tests.benchmarks.simulation.annotator import Annotator, UseCase
+
+ClassValues = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What of a tool costs a person time: how long a page takes to appear, and the keys that its gestures need."""
+
+    response_s: float
+    keys_for_all: int
+    """Select everything on the page and give it a class."""
+    keys_for_odd: int
+    """Give the picked odd ones their class."""
+
+
+# Every page waits for its patches, one request each, under one lock; a class is chosen by its key and given by Enter.
+ORIGINAL_SCREEN = Screen(response_s=1.5, keys_for_all=3, keys_for_odd=2)
+# One picture for all patches, fetched before it is asked for; a class's key gives it.
+OUR_SCREEN = Screen(response_s=0.15, keys_for_all=2, keys_for_odd=1)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time and how many objects got their first label in it. Seconds since the start."""
+
+    human_start_s: float
+    human_end_s: float
+    total_end_s: float
+    n_labeled: int
+
+
+@dataclass
+class Session:
+    """Labels (n,) uint8 with 0 for none, and two clocks: the person's own seconds, and those spent waiting beside them."""
+
+    truth: ClassValues
+    use_case: UseCase
+    screen: Screen
+    rng: np.random.Generator
+    annotator: Annotator = field(default_factory=Annotator)
+    human_s: float = 0.0
+    waited_s: float = 0.0
+    n_picked: int = 0  # odd ones picked on pages
+    spans: list[Span] = field(default_factory=list)
+    sampled: npt.NDArray[np.bool_] = field(init=False)  # (n,) accepted without being looked at
+    labels: ClassValues = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.labels = np.zeros(len(self.truth), np.uint8)
+        self.sampled = np.zeros(len(self.truth), np.bool_)
+
+    @property
+    def total_s(self) -> float:
+        return self.human_s + self.waited_s
+
+    @property
+    def unlabeled(self) -> Rows:
+        return np.flatnonzero(self.labels == 0)
+
+    def wait(self, seconds: float) -> None:
+        """The machine keeps the person from working."""
+        self.waited_s += seconds
+
+    def lasso(self) -> None:
+        """Draw round a region of the map and wait for the answer."""
+        self._spend(self.annotator.lasso_s + self.screen.response_s, 0)
+
+    def one_by_one(self, rows: Rows) -> None:
+        """Decide each patch (m,) by itself. What is looked at so is labeled rightly."""
+        for row in rows:
+            before = self.labels[row] == 0
+            self.labels[row] = self.truth[row]
+            self._spend(self.use_case.decide_s, int(before))
+
+    def review_page(self, rows: Rows) -> int:
+        """Look over a page (m,), pick its odd ones, give them their classes and all others the page's own; returns how
+        many odd ones were picked.
+
+        The page's own class is what most of it truly is: whoever sees the page sees that, whatever was proposed.
+        """
+        values, counts = np.unique(self.truth[rows], return_counts=True)
+        own = values[counts.argmax()]
+        odd = self.truth[rows] != own
+        noticed = odd & (self.rng.random(len(rows)) >= self.annotator.overlooked)
+        n_noticed = int(noticed.sum())
+        n_new = int((self.labels[rows] == 0).sum())
+        self.labels[rows] = np.where(noticed, self.truth[rows], own)
+        a = self.annotator
+        seconds = self.screen.response_s + a.mental_s + self.screen.keys_for_all * a.key_s
+        seconds += len(rows) * self.use_case.look_s
+        self.n_picked += n_noticed
+        if n_noticed:
+            n_odd_classes = len(np.unique(self.truth[rows][noticed]))
+            seconds += n_noticed * a.mark_s + 2 * a.home_s * n_odd_classes
+            seconds += n_odd_classes * self.screen.keys_for_odd * a.key_s
+        self._spend(seconds, n_new)
+        return n_noticed
+
+    def accept_unseen(self, rows: Rows, class_value: int) -> None:
+        """Give a class to objects (m,) by one gesture, without looking at them."""
+        self.labels[rows] = class_value
+        self.sampled[rows] = True
+        a = self.annotator
+        self._spend(a.mental_s + a.home_s + a.mark_s + self.screen.response_s, len(rows))
+
+    def _spend(self, seconds: float, n_labeled: int) -> None:
+        started = self.human_s
+        self.human_s += seconds
+        self.spans.append(Span(started, self.human_s, self.total_s, n_labeled))

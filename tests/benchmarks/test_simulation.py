@@ -1,0 +1,98 @@
+"""The simulated person: what gestures cost, what is overlooked, and that our way of working stays ahead."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import labeling
+from tests.benchmarks.simulation.annotator import NUCLEI, Annotator
+from tests.benchmarks.simulation.figure import Panel, write_curves
+from tests.benchmarks.simulation.measures import measure, windows_of
+from tests.benchmarks.simulation.session import OUR_SCREEN, Session
+from tests.benchmarks.simulation.worlds import SyntheticWorld
+
+
+def session_of(truth: list[int], *, overlooked: float = 0.0) -> Session:
+    return Session(
+        np.array(truth, np.uint8), NUCLEI, OUR_SCREEN, np.random.default_rng(0), Annotator(overlooked=overlooked)
+    )
+
+
+def test_one_by_one_goes_at_the_speed_of_quick_review_and_makes_no_mistake() -> None:
+    session = session_of([1, 2, 3] * 200)
+    session.one_by_one(session.unlabeled)
+    figures = measure(session)
+    assert figures["theta_human"] == pytest.approx(1, abs=1e-3)
+    assert figures["concordance"] == 1
+    assert windows_of(session) == pytest.approx(NUCLEI.quick_review_per_s, rel=0.01)
+
+
+def test_a_page_of_one_class_costs_a_look_at_each_and_one_gesture() -> None:
+    session = session_of([1] * 100)
+    assert session.review_page(session.unlabeled) == 0
+    # The page appears, the mind is made up, two keys, a hundred looks.
+    assert session.human_s == pytest.approx(0.15 + 1.35 + 2 * 0.28 + 100 * 0.08)
+    assert (session.labels == 1).all()
+
+
+def test_each_odd_one_costs_pointing_and_clicking_and_each_odd_class_a_key() -> None:
+    clean, mixed = session_of([1] * 100), session_of([1] * 97 + [2, 2, 3])
+    clean.review_page(clean.unlabeled)
+    assert mixed.review_page(mixed.unlabeled) == 3
+    assert mixed.human_s - clean.human_s == pytest.approx(3 * (1.1 + 0.2) + 2 * (2 * 0.4 + 0.28))
+    assert (mixed.labels == mixed.truth).all()
+
+
+def test_overlooked_odd_ones_get_the_class_of_their_page() -> None:
+    session = session_of([1] * 6000 + [2] * 4000, overlooked=0.1)
+    session.review_page(session.unlabeled)
+    wrong = session.labels != session.truth
+    assert (session.labels[wrong] == 1).all()
+    assert wrong.sum() == pytest.approx(400, abs=60)
+
+
+def test_windows_are_fifteen_minutes_long_and_start_every_five() -> None:
+    session = session_of([1] * 20_000)
+    session.one_by_one(np.arange(387))  # the first quarter of an hour, as in the paper
+    session.review_page(np.arange(387, 20_000))
+    rates = windows_of(session)
+    assert len(rates) == int(session.human_s // 300) - 2
+    assert rates[0] == pytest.approx(387 / 900, rel=0.01)
+    assert rates[-1] > rates[0]
+
+
+def test_waiting_for_the_machine_counts_in_total_time_only() -> None:
+    session = session_of([1] * 10)
+    session.wait(100)
+    session.review_page(session.unlabeled)
+    figures = measure(session)
+    assert figures["total_s"] == pytest.approx(figures["human_s"] + 100, abs=0.1)
+
+
+def test_ours_stays_ahead_of_the_originals_loop() -> None:
+    world = SyntheticWorld(NUCLEI, probe=0.93, class_distance=2.33, n=3000)
+    names = (labeling.ORIGINAL, labeling.OURS, labeling.OURS_SAMPLED)
+    ways = {name: labeling.WAYS[name] for name in names}
+    figures = {way: measure(session) for way, session in labeling.simulate(world, ways).items()}
+    assert all(figure["labels"] == 3000 for figure in figures.values())
+    assert figures[labeling.OURS]["theta_human"] > 8.0
+    assert figures[labeling.OURS]["theta_human"] > 1.4 * figures[labeling.ORIGINAL]["theta_human"]
+    assert figures[labeling.OURS]["concordance"] > figures[labeling.ORIGINAL]["concordance"] - 0.003
+    sampled = figures[labeling.OURS_SAMPLED]
+    assert sampled["theta_human"] > 1.1 * figures[labeling.OURS]["theta_human"]
+    assert sampled["unseen"] > 1000
+    assert sampled["concordance"] > 0.98
+
+
+def test_the_curves_are_written_as_a_table_and_a_picture(tmp_path: Path) -> None:
+    session = session_of([1, 2] * 300)
+    session.one_by_one(session.unlabeled)
+    table, picture = write_curves([Panel("nuclei", {"one by one": session}, NUCLEI.quick_review_per_s)], tmp_path)
+    rows = list(csv.DictReader(table.open()))
+    assert [row["minute"] for row in rows] == ["0", "5", "10", "15", "20"]
+    assert float(rows[0]["labels_per_second"]) == pytest.approx(0.43, abs=0.01)
+    assert picture.read_text().startswith("<svg")
