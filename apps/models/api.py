@@ -56,6 +56,7 @@ class PredictionQuality(APIView):
         return Response(
             {
                 "n_labels": current.n_labels if current else 0,
+                "classes": list(project.label_classes.values("value", "name", "color")),
                 "quality": (current.quality or None) if current else None,
                 "history": selectors.quality_history(current.embedding) if current else [],
             }

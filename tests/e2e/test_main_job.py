@@ -145,6 +145,12 @@ def test_from_signing_in_to_masks_with_classes(
     labels = handle(page, "labels()")
     assert {1, 2} <= set(labels)
 
+    # the predictions follow by themselves, and say how good they are
+    wait_until(page, "[1, 2].every(value => page.predictions().includes(value))")
+    page.get_by_test_id("model-version").click()
+    expect(page.get_by_test_id("quality")).to_contain_text("labels that the predictions were not made from")
+    page.keyboard.press("Escape")
+
     # retrain; labeling goes on meanwhile; the new map is pushed into the open page and the selection stays
     selected = handle(page, "selection().ordinals")
     page.get_by_test_id("train").click()

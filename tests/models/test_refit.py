@@ -114,6 +114,7 @@ def test_whatever_is_labeled_nothing_breaks(world, signed_in, n_labeled, alike):
     client: Client = signed_in(world.viewer)
     answer = client.get(f"/api/v1/projects/{world.project.pk}/predictions/quality")
     assert answer.status_code == 200 and b"NaN" not in answer.content
+    assert answer.json()["n_labels"] == n_labeled and len(answer.json()["classes"]) == 2
     assert client.get(f"/api/v1/projects/{world.project.pk}/state").status_code == 200
     assert client.get(f"/projects/{world.project.pk}/").status_code == 200
 

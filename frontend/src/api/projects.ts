@@ -1,6 +1,6 @@
 import { decodePlot, decodePredictions, type PlotBuffer, type PredictionsBuffer } from "../lib/wire";
 import { getBuffer, getJson, type RequestOptions } from "./http";
-import type { ProjectState, Quality, QualityAtLabels } from "./types";
+import type { LabelClass, ProjectState, Quality, QualityAtLabels } from "./types";
 
 export const fetchState = (api: string, projectId: string, options: RequestOptions = {}): Promise<ProjectState> =>
   getJson(`${api}/projects/${projectId}/state`, options);
@@ -26,6 +26,7 @@ export interface QualityAnswer {
   /** null below two labeled classes: then nothing is predicted. */
   readonly quality: Quality | null;
   readonly n_labels: number;
+  readonly classes: readonly Pick<LabelClass, "value" | "name" | "color">[];
   /** Of the current map, in the order of revisions. */
   readonly history: readonly QualityAtLabels[];
 }

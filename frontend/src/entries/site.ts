@@ -3,13 +3,14 @@ import "../styles/base.css";
 import "../styles/components.css";
 import "../styles/pages.css";
 import { JobProgressIsland } from "../islands/job-progress";
+import { ModelQualityIsland } from "../islands/model-quality";
 import { destroyIslands, mountIslands } from "../islands/mount";
 import { UploadIsland } from "../islands/upload";
 import { decorate, setUpBehaviors, toast } from "../pages/behaviors";
 import { onRequestFailed, setUpHtmx } from "../pages/htmx";
 import { endLive, startLive } from "../pages/live";
 
-const ISLANDS = { "job-progress": JobProgressIsland, upload: UploadIsland };
+const ISLANDS = { "job-progress": JobProgressIsland, "model-quality": ModelQualityIsland, upload: UploadIsland };
 
 function enter(root: ParentNode): void {
   decorate(root);

@@ -2,7 +2,7 @@ import type { PredictionsInfo } from "../api/types";
 import { percent, plural } from "./format";
 
 /** From fewer held-out labels a percentage says nothing. */
-const FEWEST_HELD_OUT = 10;
+export const FEWEST_HELD_OUT = 10;
 
 /** A model's quality in words: a percentage where it means something, and what it rests on. */
 export function describeQuality(predictions: PredictionsInfo | null): {

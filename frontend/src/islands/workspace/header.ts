@@ -20,7 +20,7 @@ export class WorkspaceHeader {
   readonly element: HTMLElement;
   private readonly labelSet: HTMLElement;
   private readonly rate: HTMLElement;
-  private readonly model: HTMLElement;
+  private readonly model: HTMLButtonElement;
   private readonly job: HTMLElement;
   private readonly train: HTMLButtonElement;
   private readonly saving: HTMLElement;
@@ -34,12 +34,17 @@ export class WorkspaceHeader {
 
   constructor(
     private readonly controller: WorkspaceController,
-    onHelp: () => void,
+    callbacks: { readonly onHelp: () => void; readonly onQuality: () => void },
   ) {
     const { config, project, labels, filters, queue } = controller;
     this.labelSet = el("span", { "data-testid": "label-set" });
     this.rate = el("span", { class: "topbar__fact", "data-testid": "labels-per-second" });
-    this.model = el("span", { class: "topbar__fact", "data-testid": "model-version" });
+    this.model = el("button", {
+      type: "button",
+      class: "topbar__fact topbar__fact--button",
+      "data-testid": "model-version",
+      onclick: callbacks.onQuality,
+    });
     this.job = el("div", { class: "job-box", "data-testid": "job" });
     this.train = el(
       "button",
@@ -102,7 +107,7 @@ export class WorkspaceHeader {
           title: "All keys (?)",
           "aria-label": "Help: all keys",
           "data-testid": "help",
-          onclick: onHelp,
+          onclick: callbacks.onHelp,
         },
         icon(ICONS.help),
       ),
@@ -170,14 +175,16 @@ export class WorkspaceHeader {
     if (embedding === null) {
       this.model.replaceChildren("No model yet");
       this.model.title = "";
+      this.model.disabled = true;
       return;
     }
+    this.model.disabled = false;
     const { short, long } = describeQuality(predictionsInfo);
     this.model.replaceChildren(el("strong", { class: "num" }, `v${embedding.model_version ?? embedding.number}`));
     if (short !== "") this.model.append(el("span", { class: "num" }, ` ${short}`));
     this.model.title =
       `Model version ${embedding.model_version ?? embedding.number}, map ${embedding.number}, ${ago(embedding.created_at, Date.now())}` +
-      (long === "" ? "" : `. ${long}`);
+      (long === "" ? "" : `. ${long}. Click for more`);
   }
 
   private showJob(): void {

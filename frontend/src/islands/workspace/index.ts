@@ -8,6 +8,7 @@ import { workspaceHandle } from "./handle";
 import { WorkspaceHeader } from "./header";
 import { HelpDialog } from "./help-dialog";
 import { EmbeddingPlot } from "./plot";
+import { QualityDialog } from "./quality-dialog";
 import { splitter } from "./splitter";
 import { Toasts } from "./toasts";
 
@@ -37,13 +38,18 @@ export class WorkspaceIsland implements Island {
   private readonly context: ContextPopup;
   private readonly toasts: Toasts;
   private readonly help = new HelpDialog();
+  private readonly quality: QualityDialog;
   private byPointer = false;
 
   constructor(private readonly element: HTMLElement) {
     this.controller = new WorkspaceController(readConfig(element));
     this.toasts = new Toasts(this.controller.notices);
     this.context = new ContextPopup(this.controller);
-    this.header = new WorkspaceHeader(this.controller, () => this.help.toggle());
+    this.quality = new QualityDialog(this.controller);
+    this.header = new WorkspaceHeader(this.controller, {
+      onHelp: () => this.help.toggle(),
+      onQuality: () => this.quality.open(),
+    });
     const showContext = (ordinal: number, x: number, y: number) => this.context.open(ordinal, x, y);
     this.grid = new PatchGrid(this.controller, { onContext: showContext });
     this.plot = new EmbeddingPlot(this.controller, {
@@ -58,7 +64,7 @@ export class WorkspaceIsland implements Island {
     );
     this.header.element.append(this.toasts.element);
     element.classList.add("workspace");
-    element.replaceChildren(this.header.element, body, this.help.element);
+    element.replaceChildren(this.header.element, body, this.help.element, this.quality.element);
     document.addEventListener("keydown", this.keyDown);
     document.addEventListener("pointerdown", this.pointerUsed, { capture: true });
     element.addEventListener("click", this.giveKeysBack);
@@ -74,6 +80,7 @@ export class WorkspaceIsland implements Island {
     this.element.removeEventListener("change", this.giveKeysBack);
     delete window.patchsorter;
     this.header.destroy();
+    this.quality.destroy();
     this.plot.destroy();
     this.grid.destroy();
     this.context.destroy();

@@ -106,6 +106,19 @@ export class GridToolbar {
     });
     const given = el("option", { value: "given" }, "As found");
     order.append(given, ...GRID_ORDERS.map((name) => el("option", { value: name }, ORDER_NAMES[name])));
+    const again = el(
+      "button",
+      {
+        type: "button",
+        class: "button button--quiet button--small",
+        title:
+          "New predictions came: what you have not seen yet is in the new order. Sort the patches on the screen as well",
+        hidden: true,
+        "data-testid": "sort-again",
+        onclick: () => controller.sortAgain(),
+      },
+      "Sort again",
+    );
     const size = el("input", {
       type: "range",
       class: "slider toolbar__slider",
@@ -179,6 +192,7 @@ export class GridToolbar {
         "div",
         { class: "toolbar__row toolbar__row--view" },
         el("label", { class: "toolbar__field" }, el("span", {}, "Order"), order),
+        again,
         el("span", { class: "toolbar__space" }),
         letters,
         outline,
@@ -210,6 +224,7 @@ export class GridToolbar {
       redo.title = project.redo === null ? "Redo (Shift Z)" : `Redo (Shift Z): ${project.redo.text}`;
     };
     const showOrder = () => {
+      again.hidden = !controller.orderIsOld;
       const used = controller.orderFor(selection.size);
       given.hidden = used !== "given";
       given.text = selection.source === "similar" ? "Nearest first" : "As suggested";
