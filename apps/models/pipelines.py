@@ -28,11 +28,12 @@ from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader, resize
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
-from apps.engine.registry import APPROACHES, CLASSIFIERS
+from apps.engine.registry import APPROACHES
 from apps.engine.settings import Settings
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.events import EmbeddingReady
 from apps.models.models import Embedding, ModelVersion, TrainingRun
+from apps.models.refit import SEED, predict_objects
 from apps.models.selectors import coordinates, latest_embedding, latest_model_version, model_folder, model_settings
 from apps.models.services import PICTURE_NAME, NewPredictions, lock_predictions, publish_predictions
 from apps.objects.selectors import patch_reader
@@ -42,7 +43,6 @@ from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.projects.selectors import chosen_approach
 
-SEED = 0
 # Of the first iteration's progress: what its map from measurements takes.
 FIRST_MAP_SHARE = 0.15
 # In a work folder: the labels as they were when the job began.
@@ -226,9 +226,7 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     clock.lap("embed")
 
     stage("predicting", 0.85, 0.87)
-    fit_head = CLASSIFIERS.get(project.classifier).load()
-    head = fit_head(vectors, values, seed=SEED, held_out=held_out)
-    classes, confidence = head.predict(vectors) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
+    predictions, _ = predict_objects(project, vectors, values, label_revision=label_revision, held_out=held_out)
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)
@@ -248,14 +246,7 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
         trained=trained,
         n=n,
         dimension=vectors.shape[1],
-        predictions=NewPredictions(
-            classes=classes,
-            confidence=np.rint(confidence * 255).astype(np.uint8),
-            label_revision=label_revision,
-            n_labels=int((values > 0).sum()),
-            has_predictions=head is not None,
-            quality=head.quality.to_json() if head else {},
-        ),
+        predictions=predictions,
         seconds=clock.seconds,
     )
 

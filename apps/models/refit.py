@@ -5,22 +5,20 @@ No torch here: the process that runs this stays small and starts in a moment.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 from django.db import transaction
+from numpy.typing import NDArray
 
-from apps.engine.predict import fit_head
+from apps.engine.predict import Head, fit_head
 from apps.engine.registry import CLASSIFIERS
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.models import Embedding
 from apps.models.selectors import current_prediction_set, latest_embedding, vectors
 from apps.models.services import NewPredictions, lock_predictions, publish_predictions
 from apps.projects.models import Project
-
-logger = logging.getLogger(__name__)
 
 SEED = 0  # as in an iteration: what was held out of a training is held out here
 HEADS_KEPT = 32
@@ -30,9 +28,8 @@ class Refitter:
     """Renews predictions, and keeps the last heads so that the next fit is a few steps from them."""
 
     def __init__(self) -> None:
-        self._heads: OrderedDict[tuple[int, str], Any] = (
-            OrderedDict()
-        )  # by embedding and classifier, the last used at the end
+        # By embedding id and classifier, the last used at the end.
+        self._heads: OrderedDict[tuple[int, str], Head] = OrderedDict()
 
     def warm_up(self) -> None:
         """What the first gesture would otherwise wait for: compiling, or loading what was compiled."""
@@ -63,21 +60,40 @@ class Refitter:
 
     def _predict(self, project: Project, embedding: Embedding, label_revision: int) -> NewPredictions:
         values = labels_to_learn_from(project)[: embedding.n]
-        features = vectors(embedding)
         key = (embedding.pk, project.classifier)
-        fit = CLASSIFIERS.get(project.classifier).load()
-        head = fit(features, values, seed=SEED, start_from=self._heads.pop(key, None))
-        classes, confidence = np.zeros(embedding.n, np.uint8), np.zeros(embedding.n, np.float32)
-        if head is not None:
-            classes, confidence = head.predict(features)
+        new, head = predict_objects(
+            project, vectors(embedding), values, label_revision=label_revision, start_from=self._heads.pop(key, None)
+        )
+        if isinstance(head, Head):
             self._heads[key] = head
             if len(self._heads) > HEADS_KEPT:
                 self._heads.popitem(last=False)
-        return NewPredictions(
-            classes=classes,
-            confidence=np.rint(confidence * 255).astype(np.uint8),
-            label_revision=label_revision,
-            n_labels=int((values > 0).sum()),
-            has_predictions=head is not None,
-            quality=head.quality.to_json() if head else {},
-        )
+        return new
+
+
+def predict_objects(
+    project: Project,
+    features: NDArray[np.float16],
+    values: NDArray[np.uint8],
+    *,
+    label_revision: int,
+    held_out: NDArray[np.bool_] | None = None,
+    start_from: Head | None = None,
+) -> tuple[NewPredictions, Any]:
+    """What the project's classifier says of the objects with features (n, d) after it learned from the labels (n,), 0 for
+    none; and its head, None below two classes."""
+    # Only our own head can be started from: other packages' classifiers are not asked to know the word.
+    start = {} if start_from is None else {"start_from": start_from}
+    fit_head = CLASSIFIERS.get(project.classifier).load()
+    head = fit_head(features, values, seed=SEED, held_out=held_out, **start)
+    n = len(values)
+    classes, confidence = head.predict(features) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
+    new = NewPredictions(
+        classes=classes,
+        confidence=np.rint(confidence * 255).astype(np.uint8),
+        label_revision=label_revision,
+        n_labels=int((values > 0).sum()),
+        has_predictions=head is not None,
+        quality=head.quality.to_json() if head else {},
+    )
+    return new, head

@@ -121,7 +121,7 @@ def update_project(
 
 @transaction.atomic
 def update_project_learning(*, project: Project, learning: Learning, updated_by: User) -> Project:
-    """Change how a project's map and predictions are made, from the next training on.
+    """Change how a project's map is made, from the next training on, and its predictions, from the next label on.
 
     Raises ValidationError with one line for a name that there is not or a value that it may not have.
     """

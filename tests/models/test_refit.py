@@ -9,9 +9,13 @@ import numpy.typing as npt
 import pytest
 from django.test import Client
 
+from apps.engine.plugins import Registry
+from apps.engine.predict import Quality, fit_head
+from apps.engine.registry import Classifier
 from apps.labels.models import LabelSet
 from apps.labels.selectors import shared_label_set
 from apps.labels.services import Gesture, get_or_create_label_set, import_label_values, label_objects, undo
+from apps.models import refit
 from apps.models.models import Embedding
 from apps.models.refit import Refitter
 from apps.models.selectors import current_prediction_set, current_predictions, projects_behind_their_labels
@@ -139,6 +143,31 @@ def test_a_new_map_is_behind_until_its_predictions_know_the_labels(world, embedd
     assert projects_behind_their_labels() == [world.project.pk]
     refitter.renew(world.project.pk)
     np.testing.assert_array_equal(current_predictions(world.project).classes, TRUTH)
+
+
+def other_classifier(
+    features: npt.NDArray[Any], class_values: npt.NDArray[np.uint8], *, seed: int, held_out: Any = None
+) -> Any:
+    """Of another package: it knows the words that its contract names, and no other."""
+    return fit_head(features[:, :3], class_values, seed=seed, held_out=held_out) and OtherHead()
+
+
+class OtherHead:
+    quality = Quality(None, None, None, 2, 0, [1, 2], [[0, 0], [0, 0]], [])
+
+    def predict(self, features: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        return np.full(len(features), 2, np.uint8), np.full(len(features), 0.5, np.float32)
+
+
+def test_the_project_s_classifier_renews_also_where_another_package_brought_it(world, embedding, monkeypatch):
+    entry = Classifier("other", "Other", "Says two.", f"{__name__}:other_classifier")
+    monkeypatch.setattr(refit, "CLASSIFIERS", Registry("classifier", Classifier, group="none", built_in=[entry]))
+    type(world.project).objects.filter(pk=world.project.pk).update(classifier="other")
+    refitter = Refitter()
+    for ordinal in range(3):
+        label(world, int(TRUTH[ordinal]), [ordinal])
+        refitter.renew(world.project.pk)
+    assert (current_predictions(world.project).classes == 2).all()
 
 
 def test_a_project_without_a_map_or_that_is_gone_is_passed_over(world):
