@@ -1,8 +1,8 @@
 """The objects most similar to a given one (content-based retrieval), exactly and without an index.
 
 Every search reads all vectors, where they lie in their memory-mapped file. On two cores the best 200 take 4 ms of
-100,000 x 512 and 21 ms of 1,000,000 x 128, little more than an approximate index in the database takes, which would have to
-be filled and built anew for every map (tests/benchmarks/similar.py measures pgvector's beside it); and filters come for
+100,000 x 512 and 21 ms of 1,000,000 x 128: about twice what an approximate index in the database takes, which would have to
+be filled and built anew for every map (tests/benchmarks/similar.py measures pgvector's beside it). Filters come for
 nothing: what is filtered out is not read.
 """
 
