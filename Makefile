@@ -62,7 +62,7 @@ frontend: setup-dev  ## front end: biome, tsc, vitest
 	$(PYTHON) deploy/setup.py npm test
 
 bench: setup-dev  ## one benchmark: make bench NAME=extract
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=extract|read|train|label|plot|similar|thumbnails"; exit 1; }
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=extract; their names: .venv/bin/python -m tests.benchmarks"; exit 1; }
 	$(IN)/python -m tests.benchmarks $(NAME) --json
 
 freeze: setup-dev  ## after changing a requirement: pin what is installed

@@ -45,6 +45,7 @@ BENCHMARKS = {
         Benchmark("refit", "from a label to the renewed predictions of 100,000 objects", needs_site=True),
         Benchmark("plot", "1,000,000 points of a map to the browser", needs_site=True),
         Benchmark("similar", "the 200 most similar of 100,000 objects", needs_site=True),
+        Benchmark("maps", "what features and maps are worth after equal seconds of training", needs_site=False),
         Benchmark("labeling", "a simulated person labels whole projects", needs_site=False),
         Benchmark("thumbnails", "1,000 patches to the browser", needs_site=True),
     )
@@ -58,7 +59,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="only the JSON line, which is always the last")
     parser.add_argument("--full", action="store_true", help="more repeats and larger inputs: minutes")
     parser.add_argument("--device", default="auto", help="for train: auto, cpu, cuda")
-    parser.add_argument("--out", type=Path, help="for labeling: a folder for its curves, CSV and SVG")
+    parser.add_argument("--out", type=Path, help="for labeling and maps: a folder for their curves and pictures")
     arguments = parser.parse_args()
     if arguments.name is None:
         for benchmark in BENCHMARKS.values():
