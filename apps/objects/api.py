@@ -7,6 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.common.api import buffer_response, read_ordinals
@@ -80,6 +81,15 @@ class Patch(APIView):
             outline=asked["outline"],
         )
         return HttpResponse(content, content_type="image/jpeg", headers=headers)
+
+
+class ImageNames(APIView):
+    """The project's images in the order in which they were imported: what the ids of `objects/images` are called."""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id)
+        return Response({"images": selectors.image_names(project)})
 
 
 class ObjectImages(APIView):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from django.shortcuts import get_object_or_404
@@ -39,6 +40,12 @@ def image_id_by_ordinal(project: Project) -> NDArray[np.uint32]:
     images = Image.objects.filter(project=project).order_by("first_ordinal").values_list("pk", "n_objects")
     ids, counts = zip(*images, strict=True) if images else ((), ())
     return np.repeat(np.array(ids, np.uint32), np.array(counts, np.int64))
+
+
+def image_names(project: Project) -> list[dict[str, Any]]:
+    """id and name of every image, in the order in which they were imported."""
+    images = Image.objects.filter(project=project).order_by("first_ordinal").values_list("pk", "name")
+    return [{"id": image_id, "name": name} for image_id, name in images]
 
 
 def get_object(project: Project, ordinal: int) -> HistoObject:

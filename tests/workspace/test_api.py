@@ -316,6 +316,8 @@ def test_which_image_each_object_is_on(world, rater, objects):
     ids = np.frombuffer(buffer[8:], "<u4").tolist()
     first, second = world.project.images.order_by("first_ordinal").values_list("pk", flat=True)
     assert ids == [first] * 20 + [second] * 20
+    named = rater.get(f"/api/v1/projects/{world.project.pk}/images").json()["images"]
+    assert named == [{"id": first, "name": "a.png"}, {"id": second, "name": "b.png"}]
 
 
 def test_a_lead_starts_an_iteration_and_only_one_at_a_time(world, signed_in, objects):

@@ -82,6 +82,19 @@ export async function fetchImages(api: string, projectId: string, options: Reque
   return decodeImages(await getBuffer(`${api}/projects/${projectId}/objects/images`, options));
 }
 
+/** Names of the project's images by their id. */
+export async function fetchImageNames(
+  api: string,
+  projectId: string,
+  options: RequestOptions = {},
+): Promise<ReadonlyMap<number, string>> {
+  const { images } = await getJson<{ images: { id: number; name: string }[] }>(
+    `${api}/projects/${projectId}/images`,
+    options,
+  );
+  return new Map(images.map(({ id, name }) => [id, name]));
+}
+
 export const fetchObject = (
   api: string,
   projectId: string,

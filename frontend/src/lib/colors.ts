@@ -2,22 +2,20 @@
 
 export type Rgb = readonly [number, number, number];
 
-/** Okabe and Ito (2008), continued with Tol's muted set: told apart with any of the usual color deficiencies. */
-export const CLASS_PALETTE: readonly string[] = [
-  "#E69F00",
-  "#56B4E9",
-  "#009E73",
-  "#D55E00",
-  "#0072B2",
-  "#F0E442",
-  "#CC79A7",
-  "#882255",
-  "#44AA99",
-  "#999933",
-  "#AA4499",
-  "#6699CC",
-  "#DDCC77",
-  "#7A5C3E",
+/** For images, which are no classes: none of the colors that new classes get. */
+export const IMAGE_PALETTE: readonly string[] = [
+  "#EE3377",
+  "#7A6FE0",
+  "#2AA9B8",
+  "#B8B530",
+  "#A8674A",
+  "#8FCB6B",
+  "#C77DDB",
+  "#4477AA",
+  "#F2A7A0",
+  "#5E7F3C",
+  "#7FD6D0",
+  "#B01E4A",
 ];
 
 /** viridis (van der Walt and Smith, 2015) at nine places: even to the eye, also without color vision. */

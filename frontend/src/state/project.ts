@@ -60,6 +60,7 @@ export class ProjectStore extends Emitter<
   predictionsInfo: PredictionsInfo | null = null;
   /** (n_objects) image id, once something asked for it. */
   images: Uint32Array | null = null;
+  imageNames: ReadonlyMap<number, string> = new Map();
   /** (n_objects) 1 = hidden by the filters. */
   hidden: Uint8Array = new Uint8Array(0);
 
@@ -140,8 +141,9 @@ export class ProjectStore extends Emitter<
     this.emit("predictions");
   }
 
-  setImages(images: Uint32Array): void {
+  setImages(images: Uint32Array, names: ReadonlyMap<number, string>): void {
     this.images = images;
+    this.imageNames = names;
     this.emit("images");
   }
 

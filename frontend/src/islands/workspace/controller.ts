@@ -1,7 +1,7 @@
 import { HttpError } from "../../api/http";
 import { cancelJob, fetchJob, startIteration } from "../../api/jobs";
 import { fetchChanges, fetchLabels, type LabelAction, postAction, postRedo, postUndo } from "../../api/labels";
-import { fetchImages, fetchOrder, fetchSimilar, postPicture } from "../../api/objects";
+import { fetchImageNames, fetchImages, fetchOrder, fetchSimilar, postPicture } from "../../api/objects";
 import { fetchPlot, fetchPredictions, fetchState } from "../../api/projects";
 import { fetchSuggestedPage, fetchSuggestions } from "../../api/suggestions";
 import {
@@ -278,9 +278,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private async loadImages(): Promise<void> {
     if (this.project.images !== null || this.project.nObjects === 0) return;
     try {
-      this.project.setImages(
-        await fetchImages(this.config.api, this.config.projectId, { signal: this.lifetime.signal }),
-      );
+      const { api, projectId } = this.config;
+      const options = { signal: this.lifetime.signal };
+      const [images, names] = await Promise.all([
+        fetchImages(api, projectId, options),
+        fetchImageNames(api, projectId, options),
+      ]);
+      this.project.setImages(images, names);
     } catch (error) {
       if (!this.lifetime.signal.aborted) this.notify({ text: messageOf(error), tone: "danger", topic: "map" });
     }

@@ -13,6 +13,11 @@ const input = {
   predictions: Uint8Array.of(1, 7, 7, 0),
   confidences: Uint8Array.of(0, 128, 255, 0),
   images: Uint32Array.of(11, 11, 12, 13),
+  imageNames: new Map([
+    [11, "a.png"],
+    [12, "b.png"],
+    [13, "c.png"],
+  ]),
 };
 const color = (mode: ColorMode) => colorize(mode, input, classes, { unknown: [9, 9, 9] }, new Uint8Array(4));
 
@@ -31,10 +36,21 @@ it("a prediction without any confidence is still a prediction", () => {
   expect(Array.from(color("confidence").colors)).toEqual([1, 128, 255, 0]);
 });
 
-it("objects of one image share a color", () => {
-  const { colors } = color("image");
+it("objects of one image share a color, and the legend names it", () => {
+  const { colors, legend } = color("image");
   expect(colors[0]).toBe(colors[1]);
   expect(new Set(colors).size).toBe(3);
+  expect(legend.map(({ index, name }) => [index, name])).toEqual([
+    [colors[0], "a.png"],
+    [colors[2], "b.png"],
+    [colors[3], "c.png"],
+  ]);
+});
+
+it("with more images than colors, none is named", () => {
+  const many = { ...input, n: 20, images: Uint32Array.from({ length: 20 }, (_, i) => i) };
+  const { legend, note } = colorize("image", many, classes, { unknown: [9, 9, 9] }, new Uint8Array(20));
+  expect([legend.length, note]).toEqual([0, "20 images; colors repeat"]);
 });
 
 it("the legend counts what the filters show, and what of it is in the region", () => {

@@ -1,5 +1,5 @@
 import type { LabelClass } from "../../../api/types";
-import { CLASS_PALETTE, Lut, parseColor, type Rgb, viridis } from "../../../lib/colors";
+import { IMAGE_PALETTE, Lut, parseColor, type Rgb, viridis } from "../../../lib/colors";
 import type { ColorMode } from "../../../state/filters";
 
 export interface ColoringInput {
@@ -8,6 +8,7 @@ export interface ColoringInput {
   readonly predictions: Uint8Array;
   readonly confidences: Uint8Array;
   readonly images: Uint32Array | null;
+  readonly imageNames: ReadonlyMap<number, string>;
 }
 
 export interface LegendEntry {
@@ -98,27 +99,30 @@ export function colorize(
     }
     case "image": {
       palette.set(0, theme.unknown, UNKNOWN_ALPHA);
-      CLASS_PALETTE.forEach((color, k) => {
+      IMAGE_PALETTE.forEach((color, k) => {
         palette.set(k + 1, parseColor(color));
       });
-      let images = 0;
+      const places = new Map<number, number>();
       if (input.images === null) {
         into.fill(0, 0, n);
       } else {
-        const places = new Map<number, number>();
         for (let i = 0; i < n; i++) {
           const id = input.images[i]!;
           let place = places.get(id);
           if (place === undefined) {
-            place = (places.size % CLASS_PALETTE.length) + 1;
+            place = (places.size % IMAGE_PALETTE.length) + 1;
             places.set(id, place);
           }
           into[i] = place;
         }
-        images = places.size;
       }
-      const repeated = images > CLASS_PALETTE.length ? "; colors repeat" : "";
-      return { colors: into, palette, legend: [], note: `${images} ${images === 1 ? "image" : "images"}${repeated}` };
+      // A color that stands for several images has no name.
+      const repeats = places.size > IMAGE_PALETTE.length;
+      const legend = Array.from(repeats ? [] : places, ([id, index]): LegendEntry => {
+        const name = input.imageNames.get(id) ?? `Image ${id}`;
+        return { index, name, color: palette.get(index), classValue: null };
+      });
+      return { colors: into, palette, legend, note: repeats ? `${places.size} images; colors repeat` : "" };
     }
     default:
       return mode satisfies never;

@@ -300,6 +300,7 @@ export class EmbeddingPlot {
         predictions: project.predictions,
         confidences: project.confidences,
         images: project.images,
+        imageNames: project.imageNames,
       },
       project.classes,
       { unknown: this.unknownColor },
