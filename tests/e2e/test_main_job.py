@@ -244,3 +244,48 @@ def test_labels_made_offline_are_kept_and_saved_when_the_network_is_back(site: S
     wait_until(page, "page.ready && page.labelOf(21) === 2")
     page.keyboard.press("z")
     window.close()
+
+
+def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, browser: Browser, faults: Faults) -> None:
+    window = new_window(browser)
+    page = window.new_page()
+    faults.watch(page)
+    sign_in(page, site, "rater@demo.example")
+    page.get_by_role("link", name="Colon nuclei").click()
+    page.get_by_role("link", name="Open workspace").first.click()
+    wait_until(page, "page.ready && page.embeddingNumber() >= 1", timeout_ms=MAP_PATIENCE_MS)
+
+    # one typical object of each group: a key each
+    suggested = page.get_by_test_id("next")
+    expect(suggested).to_contain_text("typical objects, one per group", timeout=30_000)
+    page.keyboard.press("g")
+    wait_until(page, "page.selection().source === 'suggested'")
+    typical = handle(page, "selection().ordinals")
+    x = np.array([handle(page, "dataPoint(argument)", ordinal)[0] for ordinal in typical])
+    for key in np.where(x < np.median(x), "1", "2"):
+        page.keyboard.press(key)
+    wait_until(page, "page.unsaved() === 0 && argument.every(ordinal => page.labelOf(ordinal) > 0)", typical)
+
+    # a page to confirm: what is wrong is left out by a click, Enter labels the rest that was on the screen
+    expect(suggested).to_contain_text("Review", timeout=30_000)
+    page.get_by_test_id("other-suggestions").click()
+    page.get_by_role("menuitem").filter(has_text="surest first").first.click()
+    wait_until(page, "page.selection().picked.length > 0")
+    shown = handle(page, "selection()")
+    assert shown["picked"] == shown["ordinals"] and not set(shown["ordinals"]) & set(typical)
+    wrong = shown["ordinals"][1]
+    tile = handle(page, "tileToClient(argument)", wrong)
+    page.wait_for_timeout(1000)  # until its patch has come: what is clicked has been seen
+    page.mouse.click(tile["x"] + tile["size"] / 2, tile["y"] + tile["size"] / 2)
+    wait_until(page, "!page.selection().picked.includes(argument)", wrong)
+    page.keyboard.press("Enter")
+    wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", shown["ordinals"][0])
+    assert handle(page, "labelOf(argument)", wrong) == 0
+
+    # more of the kind that was left out
+    page.mouse.click(tile["x"] + tile["size"] / 2, tile["y"] + tile["size"] / 2)
+    page.keyboard.press("s")
+    wait_until(page, "page.selection().source === 'similar'")
+    assert wrong not in handle(page, "selection().ordinals")
+    expect(page.get_by_test_id("region-banner")).to_contain_text(f"like object {wrong}")
+    window.close()
