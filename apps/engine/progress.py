@@ -53,10 +53,9 @@ class Progress:
         """Seconds since the stage began."""
         return time.monotonic() - self._started
 
-    @property
-    def rate(self) -> float:
-        """Steps per second since the stage began."""
-        return (self.done - self._done_before) / max(1e-9, self.seconds)
+    def rate(self, more: int = 0) -> float:
+        """Steps per second since the stage began, `more` that are not counted yet with them."""
+        return (self.done - self._done_before + more) / max(1e-9, self.seconds)
 
     def raise_if_stopped(self) -> None:
         """Raise `Stopped` when the caller wants to stop."""
@@ -71,7 +70,7 @@ class Progress:
         if self.done < self.total and now - self._reported < REPORT_EVERY_SECONDS:
             return
         self._reported = now
-        left = (self.total - self.done) / max(1e-9, self.rate)
+        left = (self.total - self.done) / max(1e-9, self.rate())
         parts = [message] if message else []
         if self.done < self.total:
             parts.append(f"{format_duration(left)} left")

@@ -41,6 +41,7 @@ BENCHMARKS = {
         Benchmark("extract", "image and mask files to rows and pixel store, one core", needs_site=True, one_core=True),
         Benchmark("read", "random batches of 256 patches from the pixel store", needs_site=False),
         Benchmark("train", "patches through training with augmentation", needs_site=False),
+        Benchmark("embed", "patches to features", needs_site=False),
         Benchmark("label", "10,000 of 1,000,000 objects labeled by one request", needs_site=True),
         Benchmark("refit", "from a label to the renewed predictions of 100,000 objects", needs_site=True),
         Benchmark("plot", "1,000,000 points of a map to the browser", needs_site=True),
@@ -58,7 +59,7 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="only the JSON line, which is always the last")
     parser.add_argument("--full", action="store_true", help="more repeats and larger inputs: minutes")
-    parser.add_argument("--device", default="auto", help="for train: auto, cpu, cuda")
+    parser.add_argument("--device", default="auto", help="for train and embed: auto, cpu, cuda")
     parser.add_argument("--out", type=Path, help="for labeling and maps: a folder for their curves and pictures")
     arguments = parser.parse_args()
     if arguments.name is None:

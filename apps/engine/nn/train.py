@@ -400,7 +400,8 @@ class _Training:
             self._scaler.step(self._optimizer)
             self._scaler.update()
             loss_sum += loss.detach()
-            progress.advance(len(batch), f"epoch {epoch + 1} of {config.epochs}, {progress.rate:,.0f} patches/s")
+            rate = progress.rate(len(batch))
+            progress.advance(len(batch), f"epoch {epoch + 1} of {config.epochs}, {rate:,.0f} patches/s")
         return float(loss_sum) / len(batches)
 
     def _render(self, pixels: Patches, draws: ViewDraws) -> torch.Tensor:
