@@ -15,7 +15,7 @@ from apps.labels.models import Label, LabelAction, LabelingSession, LabelSet, St
 from apps.labels.statements import read_sources, read_values
 from apps.projects.models import Project
 
-# The kinds of sets whose labels models learn from: see `stated_labels`.
+# The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
 STATING_KINDS = (LabelSet.Kind.SHARED, LabelSet.Kind.IMPORTED)
 UNDOABLE = (LabelAction.Kind.LABEL, LabelAction.Kind.REMOVE, LabelAction.Kind.REDO)
 

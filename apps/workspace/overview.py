@@ -10,7 +10,7 @@ from django.db.models import Sum
 from apps.accounts.models import User
 from apps.images.models import Image
 from apps.labels.models import LabelSet
-from apps.labels.selectors import counts_by_class, label_sets_visible_to
+from apps.labels.selectors import counts_by_class, label_sets_visible_to, sampled_counts
 from apps.models.models import Embedding, PredictionSet
 from apps.models.selectors import current_prediction_set, latest_embedding
 from apps.projects.models import Job, Project
@@ -27,6 +27,8 @@ class ClassProgress:
     n: int
     share: float
     """Of all objects, 0 to 1."""
+    n_sampled: int
+    """Of `n`, those accepted by sample, their patches unseen."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Overview:
     steps: list[Step]
 
     @property
+    def n_sampled(self) -> int:
+        return sum(entry.n_sampled for entry in self.classes)
+
+    @property
     def n_unlabeled(self) -> int:
         return self.n_objects - self.n_labeled
 
@@ -72,6 +78,7 @@ class Overview:
 
 def project_overview(project: Project, user: User) -> Overview:
     label_set = label_sets_visible_to(user, project).filter(kind=LabelSet.Kind.SHARED).get()
+    sampled = sampled_counts(label_set)
     counts = {int(value): n for value, n in counts_by_class(label_set, project.n_objects).items() if value != "0"}
     n_labeled = sum(counts.values())
     label_classes = list(label_classes_of(project))
@@ -82,6 +89,7 @@ def project_overview(project: Project, user: User) -> Overview:
             key=label_class.key,
             n=counts.get(label_class.value, 0),
             share=counts.get(label_class.value, 0) / project.n_objects if project.n_objects else 0.0,
+            n_sampled=sampled.get(str(label_class.value), 0),
         )
         for label_class in label_classes
     ]

@@ -58,5 +58,10 @@ def train(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
 @require_POST
 def export(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id, needs=Permission.EXPORT)
-    job = start_export(project=project, label_set=None, requested_by=request.user)
+    job = start_export(
+        project=project,
+        label_set=None,
+        without_sampled="without_sampled" in request.POST,
+        requested_by=request.user,
+    )
     return redirect("job_detail", project.pk, job.pk)

@@ -12,6 +12,7 @@ from django.test import Client
 from apps.engine.plugins import Registry
 from apps.engine.predict import Quality, fit_head
 from apps.engine.registry import Classifier
+from apps.labels import acceptance
 from apps.labels.models import LabelSet
 from apps.labels.selectors import shared_label_set
 from apps.labels.services import Gesture, get_or_create_label_set, import_label_values, label_objects, undo
@@ -19,6 +20,7 @@ from apps.models import refit
 from apps.models.models import Embedding
 from apps.models.refit import Refitter
 from apps.models.selectors import current_prediction_set, current_predictions, projects_behind_their_labels
+from apps.projects.services import allow_sampled_acceptance
 from tests.conftest import World
 from tests.factories import make_embedding, make_image
 
@@ -52,6 +54,25 @@ def label(world: World, value: int, ordinals: Any, label_set: LabelSet | None = 
         actor=world.rater,
         gesture=Gesture(provenance="bulk", selection={}),
     )
+
+
+def test_what_was_accepted_by_sample_is_neither_learned_from_nor_measured_on(world, embedding):
+    label(world, 1, [0, 2, 4])
+    label(world, 2, [1, 3, 5])
+    allow_sampled_acceptance(project=world.project, allowed=True, max_error=0.1, changed_by=world.manager)
+    sample = acceptance.draw_sample(
+        label_set=shared_label_set(world.project),
+        label_class=world.project.label_classes.get(value=2),
+        ordinals=np.arange(6, N, dtype=np.uint32),
+        drawn_by=world.rater,
+        embedding=embedding.number,
+        selection={},
+    )
+    accepted = acceptance.accept_sample(sample=sample, size=N - 6, seen=sample.n, embedding=embedding.number)
+    assert accepted.state == "accepted" and sample.n < N - 6
+    Refitter().renew(world.project.pk)
+    predicted = current_prediction_set(world.project)
+    assert predicted is not None and predicted.n_labels == 6 + sample.n
 
 
 def test_a_few_labels_of_two_classes_predict_everything(world, embedding):

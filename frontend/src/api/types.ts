@@ -93,6 +93,32 @@ export interface UndoEntry {
   readonly text: string;
 }
 
+/** Labels by sample: whether this project allows them, and what is under way. */
+export interface SampledState {
+  readonly allowed: boolean;
+  /** Share of wrong labels that a clean sample must exclude, 0..1. */
+  readonly max_error: number;
+  /** The user's open sample, if there is one. */
+  readonly open_sample: number | null;
+}
+
+export interface Sample {
+  readonly id: number;
+  readonly state: "open" | "accepted" | "refused" | "abandoned" | "expired";
+  readonly class_value: number;
+  /** In the order in which they are to be shown. */
+  readonly ordinals: readonly number[];
+  readonly marked: readonly number[];
+  /** Why it can not be accepted whatever is in it, or an empty string. */
+  readonly stale: string;
+  readonly n: number;
+  /** Objects of the whole selection. */
+  readonly size: number;
+  readonly max_error: number;
+  readonly confidence: number;
+  readonly attempt: number;
+}
+
 export interface ProjectState {
   readonly project: {
     readonly id: number;
@@ -107,6 +133,7 @@ export interface ProjectState {
   readonly predictions: PredictionsInfo | null;
   readonly jobs: readonly Job[];
   readonly counts: Readonly<Record<string, number>>;
+  readonly sampled: SampledState;
   readonly session: SessionRate | null;
   readonly permissions?: readonly string[];
   readonly undo: UndoEntry | null;
@@ -159,6 +186,13 @@ export interface ObjectDetail {
     readonly by: string;
     readonly at: string;
     readonly provenance: string;
+    /** Where nobody saw the patch: n of size objects were looked at, and the share of wrong labels is at most bound. */
+    readonly sample: {
+      readonly n: number;
+      readonly size: number;
+      readonly bound: number;
+      readonly confidence: number;
+    } | null;
   } | null;
 }
 

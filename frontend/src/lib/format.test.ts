@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ago, bytes, count, percentDone, plural } from "./format";
+import { ago, bytes, count, percentDone, plural, share } from "./format";
 
 it("groups thousands and forms plurals", () => {
   expect(count(1204567)).toBe("1,204,567");
@@ -12,6 +12,10 @@ it("never says all before all is done, nor none after a first one", () => {
   expect(percentDone(1, 1_000_000)).toBe("<1%");
   expect(percentDone(999_999, 1_000_000)).toBe("99%");
   expect(percentDone(5, 5)).toBe("100%");
+});
+
+it("writes small shares as exactly as they matter", () => {
+  expect([share(0.02), share(0.005), share(0.98751), share(0.07)]).toEqual(["2%", "0.5%", "98.75%", "7%"]);
 });
 
 it("writes sizes and ages for people", () => {

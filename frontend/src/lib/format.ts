@@ -10,6 +10,9 @@ export const plural = (n: number, one: string, many = `${one}s`): string => `${c
 
 export const percent = (fraction: number): string => `${Math.round(fraction * 100)}%`;
 
+/** 0.02 -> "2%", 0.005 -> "0.5%", 0.975 -> "97.5%" */
+export const share = (fraction: number): string => `${Number((100 * fraction).toFixed(2))}%`;
+
 /** Never "100%" before all is done, never "0%" after a first one is. */
 export function percentDone(done: number, total: number): string {
   if (total === 0 || done === 0) return "0%";

@@ -3,6 +3,7 @@ import { type FilterMode, hiddenByFilters } from "./filters";
 
 const input = {
   labels: Uint8Array.of(0, 1, 2, 0, 1),
+  unseen: Uint8Array.of(0, 0, 1, 0, 0),
   predictions: Uint8Array.of(1, 1, 1, 0, 0),
   confidences: Uint8Array.of(250, 100, 200, 0, 0),
 };
@@ -16,6 +17,11 @@ it("filters by what is labeled", () => {
   expect(visible("all")).toEqual([0, 1, 2, 3, 4]);
   expect(visible("unlabeled")).toEqual([0, 3]);
   expect(visible("labeled")).toEqual([1, 2, 4]);
+});
+
+it("leaves out what was accepted by sample, or shows nothing else", () => {
+  expect(visible("seen")).toEqual([0, 1, 3, 4]);
+  expect(visible("sampled")).toEqual([2]);
 });
 
 it("discordant needs both a label and a prediction", () => {

@@ -1,7 +1,9 @@
 import { Emitter } from "./emitter";
 
-export type FilterMode = "all" | "unlabeled" | "labeled" | "discordant";
-export const FILTER_MODES: readonly FilterMode[] = ["all", "unlabeled", "labeled", "discordant"];
+export type FilterMode = "all" | "unlabeled" | "labeled" | "discordant" | "seen" | "sampled";
+export const FILTER_MODES: readonly FilterMode[] = ["all", "unlabeled", "labeled", "discordant", "seen", "sampled"];
+/** About labels that were accepted by sample: offered where there are any. */
+export const SAMPLED_MODES: readonly FilterMode[] = ["seen", "sampled"];
 
 export type ColorMode = "prediction" | "label" | "discordance" | "confidence" | "image";
 export const COLOR_MODES: readonly ColorMode[] = ["prediction", "label", "discordance", "confidence", "image"];
@@ -51,6 +53,8 @@ export class FilterStore extends Emitter<"filters" | "colors"> {
 
 export interface FilterInput {
   readonly labels: Uint8Array;
+  /** 1 = accepted by sample. */
+  readonly unseen: Uint8Array;
   readonly predictions: Uint8Array;
   readonly confidences: Uint8Array;
 }
@@ -58,7 +62,7 @@ export interface FilterInput {
 /** (labels.length) 1 = hidden by the filters. Objects without a place on the map count as without prediction. */
 export function hiddenByFilters(
   filters: Pick<FilterStore, "mode" | "classes" | "minConfidence">,
-  { labels, predictions, confidences }: FilterInput,
+  { labels, unseen, predictions, confidences }: FilterInput,
   into: Uint8Array,
 ): Uint8Array {
   const allowed = new Uint8Array(256);
@@ -71,6 +75,8 @@ export function hiddenByFilters(
     if (filters.mode === "unlabeled") visible &&= label === 0;
     else if (filters.mode === "labeled") visible &&= label !== 0;
     else if (filters.mode === "discordant") visible &&= label !== 0 && prediction !== 0 && label !== prediction;
+    else if (filters.mode === "seen") visible &&= unseen[i] === 0;
+    else if (filters.mode === "sampled") visible &&= unseen[i] === 1;
     if (filters.minConfidence > 0) visible &&= prediction !== 0 && confidences[i]! >= filters.minConfidence;
     into[i] = visible ? 0 : 1;
   }

@@ -17,6 +17,8 @@ export class LabelsStore extends Emitter<"labels"> {
   shown: Uint8Array = new Uint8Array(0);
   /** (n_objects) 1 = the label shown was accepted by sample, its patch unseen. */
   unseen: Uint8Array = new Uint8Array(0);
+  /** Whether there may be any such label. */
+  hasUnseen = false;
   revision = -1;
   private confirmed: Uint8Array = new Uint8Array(0);
   private confirmedUnseen: Uint8Array = new Uint8Array(0);
@@ -32,6 +34,7 @@ export class LabelsStore extends Emitter<"labels"> {
     this.confirmed.set(classes);
     this.confirmedUnseen = new Uint8Array(this.confirmed.length);
     this.confirmedUnseen.set(unseen);
+    this.hasUnseen = unseen.includes(1);
     this.shown = this.confirmed.slice();
     this.unseen = this.confirmedUnseen.slice();
     for (const change of this.pending) this.paint(this.shown, this.unseen, change);
@@ -77,6 +80,7 @@ export class LabelsStore extends Emitter<"labels"> {
 
   /** Changes that came from the server, latest per object. */
   apply({ ordinals, classes, unseen }: Omit<ChangesBuffer, "revision">, revision: number): void {
+    this.hasUnseen ||= unseen.includes(1);
     for (let i = 0; i < ordinals.length; i++) {
       if (ordinals[i]! >= this.confirmed.length) continue;
       this.confirmed[ordinals[i]!] = classes[i]!;

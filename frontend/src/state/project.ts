@@ -5,6 +5,7 @@ import type {
   LabelSet,
   PredictionsInfo,
   ProjectState,
+  SampledState,
   SessionRate,
   UndoEntry,
 } from "../api/types";
@@ -41,6 +42,7 @@ export class ProjectStore extends Emitter<
   labelSet: LabelSet | null = null;
   jobs: readonly Job[] = [];
   session: SessionRate | null = null;
+  sampled: SampledState = { allowed: false, max_error: 0.02, open_sample: null };
   undo: UndoEntry | null = null;
   redo: UndoEntry | null = null;
   connection: SocketStatus = "connecting";
@@ -101,6 +103,7 @@ export class ProjectStore extends Emitter<
     this.patchSizePx = state.project.patch_size_px;
     this.classes = state.classes;
     this.labelSet = state.label_set;
+    this.sampled = state.sampled;
     this.permissions = state.permissions === undefined ? null : new Set(state.permissions);
     this.jobs = state.jobs;
     this.embedding = state.embedding;

@@ -2,7 +2,16 @@ import type { Proposal } from "../api/types";
 import type { Polygon } from "../lib/geometry";
 import { Emitter } from "./emitter";
 
-export type SelectionSource = "all" | "lasso" | "filter" | "review" | "suggested" | "similar" | "unplaced" | "script";
+export type SelectionSource =
+  | "all"
+  | "lasso"
+  | "filter"
+  | "review"
+  | "suggested"
+  | "similar"
+  | "unplaced"
+  | "sample"
+  | "script";
 export type LassoOp = "new" | "add" | "subtract";
 
 export interface LassoStep {
@@ -80,7 +89,8 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   /** Whether a click leaves one out, or takes it in again, rather than selecting it alone. */
   get isByException(): boolean {
-    return this.source === "review" || (this.source === "suggested" && this.reviewClass !== null);
+    const isPageOfClass = this.source === "suggested" && this.reviewClass !== null;
+    return this.source === "review" || this.source === "sample" || isPageOfClass;
   }
 
   /** A new region. Picks that are still in it stay picked when `keepPicks` is set. */

@@ -1,7 +1,7 @@
 import { fetchObject, patchUrl } from "../../api/objects";
 import type { ObjectDetail } from "../../api/types";
 import { el, ICONS, icon, placeInWindow } from "../../lib/dom";
-import { ago, count, percent } from "../../lib/format";
+import { ago, count, percent, share } from "../../lib/format";
 import { messageOf, type WorkspaceController } from "./controller";
 
 const SIZE_PX = 360;
@@ -162,11 +162,16 @@ export class ContextPopup {
     const { label } = detail;
     return [
       ...(label === null ? [] : fact("Labeled by", `${label.by}, ${ago(label.at, Date.now())} (${label.provenance})`)),
+      ...(label?.sample == null ? [] : fact("Not seen", claimText(label.sample))),
       ...fact("Image", detail.image.name),
       ...fact("Place", `row ${Math.round(detail.row)}, column ${Math.round(detail.column)}`),
       ...fact("Area", `${count(detail.area)} px`),
     ];
   }
+}
+
+function claimText({ n, size, bound, confidence }: NonNullable<NonNullable<ObjectDetail["label"]>["sample"]>): string {
+  return `one of ${count(size)}, accepted after ${count(n)} were seen; at most ${share(bound)} of them wrong (${share(confidence)} confidence)`;
 }
 
 function fact(name: string, value: string, color?: string, rest = ""): HTMLElement[] {

@@ -19,7 +19,15 @@ import type { ProjectEvent } from "../../live/events";
 import { ProjectSocket } from "../../live/socket";
 import { ActionQueue } from "../../state/action-queue";
 import { Emitter } from "../../state/emitter";
-import { COLOR_MODES, type ColorMode, FILTER_MODES, FilterStore, hiddenByFilters } from "../../state/filters";
+import {
+  COLOR_MODES,
+  type ColorMode,
+  FILTER_MODES,
+  type FilterMode,
+  FilterStore,
+  hiddenByFilters,
+  SAMPLED_MODES,
+} from "../../state/filters";
 import { LabelsStore } from "../../state/labels";
 import { type Notice, NoticeStore } from "../../state/notices";
 import {
@@ -42,9 +50,10 @@ import {
 import { SuggestionStore } from "../../state/suggestions";
 import { ViewportStore } from "../../state/viewport";
 import { loadPreferences, type Preferences, savePreferences } from "./preferences";
+import { Sampling } from "./sampling";
 
 /** Regions that are made for a purpose: a filter of the map must not take something out of them. */
-const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "similar"]);
+const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "similar", "sample"]);
 
 export interface WorkspaceConfig {
   readonly api: string;
@@ -81,6 +90,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   readonly queue = new ActionQueue();
   readonly notices = new NoticeStore();
   readonly preferences: Preferences = loadPreferences();
+  readonly sampling: Sampling;
   order: GridOrder = "similarity";
   tool: "lasso" | "pan" = "lasso";
   /** Whether the predictions are newer than the order of the patches that have been on the screen. */
@@ -118,11 +128,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.colorChosen = true;
     }
     this.labels.on("labels", () => this.updateHidden());
+    this.sampling = new Sampling(this);
     this.selection.on(["picks", "cursor"], () => {
       if (this.selection.pickedCount > 0 || this.selection.cursorByKeyboard) this.notices.dismissTopic("hint");
     });
     this.filters.on("filters", () => {
       this.updateHidden();
+      if (this.selection.source === "sample") return;
       void this.showRegion(this.base, this.selection.source, {
         steps: this.selection.steps,
         reviewClass: this.selection.reviewClass,
@@ -146,6 +158,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   destroy(): void {
     this.lifetime.abort();
     window.clearTimeout(this.suggestionTimer);
+    this.sampling.destroy();
     this.socket?.close();
     window.clearInterval(this.pollTimer);
     document.removeEventListener("visibilitychange", this.cameBack);
@@ -406,12 +419,19 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   }
 
   nextOrder(): void {
+    if (this.selection.source === "sample") return;
     if (this.isOrderGiven) this.setOrder(this.order);
     else this.setOrder(GRID_ORDERS[(GRID_ORDERS.indexOf(this.order) + 1) % GRID_ORDERS.length]!);
   }
 
+  /** The filters that make sense here. */
+  get filterModes(): readonly FilterMode[] {
+    return this.labels.hasUnseen ? FILTER_MODES : FILTER_MODES.filter((mode) => !SAMPLED_MODES.includes(mode));
+  }
+
   nextFilter(): void {
-    this.filters.setMode(FILTER_MODES[(FILTER_MODES.indexOf(this.filters.mode) + 1) % FILTER_MODES.length]!);
+    const modes = this.filterModes;
+    this.filters.setMode(modes[(modes.indexOf(this.filters.mode) + 1) % modes.length]!);
   }
 
   setColor(color: ColorMode): void {
@@ -475,12 +495,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
    * region, from the first, that have been in view */
   markSeen(ordinals: readonly number[], upTo: number): void {
     this.shownTo = Math.max(this.shownTo, upTo);
+    const before = this.seenCount;
     for (const ordinal of ordinals) {
       if (this.seen[ordinal] === 0) {
         this.seen[ordinal] = 1;
         this.seenCount++;
       }
     }
+    if (this.seenCount > before) this.emit("seen");
   }
 
   private inPolygon(polygon: Polygon): Uint32Array {
@@ -492,6 +514,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       fractions[2 * i + 1] = ((y - plot.bounds.y0) / plot.bounds.height) * 65535;
     });
     return index.inPolygon(fractions, this.project.hidden);
+  }
+
+  /** A sample: its patches in the order in which they were drawn, whatever the filters say. */
+  showSample(ordinals: Uint32Array): void {
+    void this.showRegion(ordinals, "sample", { isOrderGiven: true });
   }
 
   private async showRegion(
@@ -563,6 +590,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.filters,
       {
         labels: this.labels.shown,
+        unseen: this.labels.unseen,
         predictions: this.project.predictions,
         confidences: this.project.confidences,
       },
@@ -735,6 +763,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
   }
 
+  /** The answer to a gesture whose labels are not on the screen yet. */
+  takeResult(result: ActionResult, text: string): void {
+    this.project.setSession(result.session, result.undo, result.redo);
+    void this.syncLabels();
+    this.notify({ text, tone: "success", topic: "labels", action: { text: "Undo", run: () => this.undo() } });
+  }
+
   private applyResult(result: ActionResult): void {
     this.project.setSession(result.session, result.undo, result.redo);
     if (result.revision === this.labels.revision + 1) this.labels.revision = result.revision;
@@ -774,7 +809,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     }
   }
 
-  private selectionContext(): LabelAction["selection"] {
+  selectionContext(): LabelAction["selection"] {
     const { selection, filters } = this;
     const last = selection.steps.at(-1);
     return {
@@ -1016,7 +1051,7 @@ const aboutQuery = ({ to }: SimilarQuery) =>
   "ordinals" in to ? { ordinals: [...to.ordinals.subarray(0, QUERY_RECORDED)] } : { picture_job: to.pictureJob };
 
 /** crypto.randomUUID exists in secure contexts only; a department's server may be plain http. */
-function newKey(): string {
+export function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6]! & 0x0f) | 0x40;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;

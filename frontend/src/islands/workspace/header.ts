@@ -341,6 +341,7 @@ export class WorkspaceHeader {
   private showCounts(): void {
     const { project, labels } = this.controller;
     const counts = labels.counts();
+    const unseenCounts = labels.hasUnseen ? labels.unseenCounts() : null;
     select(this.classes)
       .selectAll<HTMLButtonElement, LabelClass>("button")
       .each(function (d) {
@@ -348,8 +349,11 @@ export class WorkspaceHeader {
       });
     const total = labels.n;
     const labeled = total - counts[0]!;
+    const unseen = unseenCounts === null ? 0 : sum(unseenCounts);
     this.progress.textContent =
-      total === 0 ? "" : `${count(labeled)} / ${count(total)} labeled, ${percentDone(labeled, total)}`;
+      total === 0
+        ? ""
+        : `${count(labeled)} / ${count(total)} labeled, ${percentDone(labeled, total)}${unseen > 0 ? `; ${count(unseen)} by sample` : ""}`;
     const known = sum(project.classes, (c) => counts[c.value]!);
     select(this.segments)
       .attr("aria-label", `${count(known)} of ${count(total)} objects labeled`)
@@ -359,7 +363,10 @@ export class WorkspaceHeader {
       .order()
       .style("--swatch", (d) => d.color)
       .style("width", (d) => `${total === 0 ? 0 : (100 * counts[d.value]!) / total}%`)
-      .attr("title", (d) => `${d.name}: ${count(counts[d.value]!)}`);
+      .attr("title", (d) => {
+        const bySample = unseenCounts?.[d.value] ?? 0;
+        return `${d.name}: ${count(counts[d.value]!)}${bySample > 0 ? `, of them ${count(bySample)} by sample` : ""}`;
+      });
   }
 }
 

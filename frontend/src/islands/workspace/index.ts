@@ -9,6 +9,8 @@ import { WorkspaceHeader } from "./header";
 import { HelpDialog } from "./help-dialog";
 import { EmbeddingPlot } from "./plot";
 import { QualityDialog } from "./quality-dialog";
+import { SampleDialog } from "./sample-dialog";
+import { SamplePanel } from "./sample-panel";
 import { splitter } from "./splitter";
 import { Toasts } from "./toasts";
 
@@ -39,11 +41,15 @@ export class WorkspaceIsland implements Island {
   private readonly toasts: Toasts;
   private readonly help = new HelpDialog();
   private readonly quality: QualityDialog;
+  private readonly sampleDialog: SampleDialog;
+  private readonly samplePanel: SamplePanel;
   private byPointer = false;
 
   constructor(private readonly element: HTMLElement) {
     this.controller = new WorkspaceController(readConfig(element));
     this.toasts = new Toasts(this.controller.notices);
+    this.sampleDialog = new SampleDialog(this.controller);
+    this.samplePanel = new SamplePanel(this.controller);
     this.context = new ContextPopup(this.controller);
     this.quality = new QualityDialog(this.controller);
     this.header = new WorkspaceHeader(this.controller, {
@@ -63,8 +69,15 @@ export class WorkspaceIsland implements Island {
       this.grid.element,
     );
     this.header.element.append(this.toasts.element);
+    this.grid.addBanner(this.samplePanel.element);
     element.classList.add("workspace");
-    element.replaceChildren(this.header.element, body, this.help.element, this.quality.element);
+    element.replaceChildren(
+      this.header.element,
+      body,
+      this.help.element,
+      this.quality.element,
+      this.sampleDialog.element,
+    );
     document.addEventListener("keydown", this.keyDown);
     document.addEventListener("pointerdown", this.pointerUsed, { capture: true });
     element.addEventListener("click", this.giveKeysBack);
@@ -85,6 +98,8 @@ export class WorkspaceIsland implements Island {
     this.grid.destroy();
     this.context.destroy();
     this.toasts.destroy();
+    this.sampleDialog.destroy();
+    this.samplePanel.destroy();
     this.controller.destroy();
     this.element.replaceChildren();
   }

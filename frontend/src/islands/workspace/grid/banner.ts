@@ -24,7 +24,7 @@ export class RegionBanner {
 
   private show(): void {
     const { selection } = this.controller;
-    this.element.hidden = selection.source === "lasso" || selection.source === "all";
+    this.element.hidden = ["lasso", "all", "sample"].includes(selection.source);
     if (this.element.hidden) return;
     this.showDone();
     this.element.replaceChildren(

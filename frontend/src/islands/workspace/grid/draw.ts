@@ -11,6 +11,10 @@ export interface TileLook {
   readonly prediction: { readonly color: Rgb; readonly letter: string } | null;
   /** Frame inside, or null without a label: thin and black. */
   readonly label: { readonly color: Rgb; readonly letter: string } | null;
+  /** The label was accepted by sample, its patch unseen. */
+  readonly unseen: boolean;
+  /** Marked in a sample that is being looked through. */
+  readonly wrong: boolean;
   readonly picked: boolean;
   readonly cursor: boolean;
   readonly focused: boolean;
@@ -21,6 +25,7 @@ export interface GridTheme {
   readonly ground: Rgb;
   readonly accent: string;
   readonly onAccent: string;
+  readonly danger: string;
   readonly background: string;
   readonly tileBackground: string;
   readonly noPrediction: string;
@@ -39,8 +44,9 @@ export function drawTile(context: CanvasRenderingContext2D, look: TileLook, them
   const outside = tilePx + 4 * frame;
   const inner = x + 2 * frame;
   const innerY = y + 2 * frame;
-  if (look.picked) {
-    context.fillStyle = theme.accent;
+  const mark = look.wrong ? theme.danger : look.picked ? theme.accent : null;
+  if (mark !== null) {
+    context.fillStyle = mark;
     roundedRect(context, x - 3, y - 3, outside + 6, outside + 6, 5);
     context.fill();
   }
@@ -63,8 +69,8 @@ export function drawTile(context: CanvasRenderingContext2D, look: TileLook, them
     context.drawImage(bitmap, sx, sy, size, size, inner, innerY, tilePx, tilePx);
   }
   if (theme.letters && tilePx >= SMALLEST_WITH_LETTERS) drawLetters(context, look, theme, inner, innerY);
-  else if (look.label !== null) drawCorner(context, look.label.color, inner, innerY + tilePx);
-  if (look.picked) drawCheck(context, theme, x + outside - 1, y + 1);
+  else if (look.label !== null) drawCorner(context, look.label.color, look.unseen, inner, innerY + tilePx);
+  if (mark !== null) drawMark(context, theme, mark, look.wrong, x + outside - 1, y + 1);
   if (look.cursor || look.focused) {
     context.lineWidth = 2;
     context.strokeStyle = look.cursor ? theme.ink : theme.accent;
@@ -94,7 +100,7 @@ function drawFrame(
   square(outline === null ? 0 : HAIRLINE_PX, color === null ? none : toCss(color));
 }
 
-/** The key of the label on a filled tag below left; the key of a prediction that differs, outlined, below right. */
+/** The key of the label on a filled tag below left, ≈ beside it where nobody saw the patch; the key of a prediction that differs, outlined, below right. */
 function drawLetters(context: CanvasRenderingContext2D, look: TileLook, theme: GridTheme, x: number, y: number): void {
   const size = look.tilePx >= 80 ? 17 : 14;
   context.font = `600 ${size - 4}px ${theme.font}`;
@@ -106,6 +112,12 @@ function drawLetters(context: CanvasRenderingContext2D, look: TileLook, theme: G
     context.fillRect(x, bottom, size, size);
     context.fillStyle = textOn(look.label.color);
     context.fillText(look.label.letter, x + size / 2, bottom + size / 2 + 0.5);
+    if (look.unseen) {
+      context.fillStyle = "rgb(0 0 0 / 62%)";
+      context.fillRect(x + size, bottom, size - 2, size);
+      context.fillStyle = "#ffffff";
+      context.fillText("≈", x + size + (size - 2) / 2, bottom + size / 2 + 0.5);
+    }
   }
   const { prediction } = look;
   if (prediction !== null && prediction.letter !== look.label?.letter) {
@@ -119,32 +131,51 @@ function drawLetters(context: CanvasRenderingContext2D, look: TileLook, theme: G
   }
 }
 
-/** For tiles too small for a letter: a labeled one is told by its shape, not by a color alone. */
-function drawCorner(context: CanvasRenderingContext2D, color: Rgb, x: number, bottom: number): void {
+/** For tiles too small for a letter: a labeled one is told by its shape, not by a color alone. Hollow: accepted unseen. */
+function drawCorner(context: CanvasRenderingContext2D, color: Rgb, unseen: boolean, x: number, bottom: number): void {
   context.beginPath();
   context.moveTo(x, bottom);
   context.lineTo(x, bottom - 10);
   context.lineTo(x + 10, bottom);
   context.closePath();
-  context.fillStyle = toCss(color);
+  context.fillStyle = unseen ? "rgb(0 0 0 / 62%)" : toCss(color);
   context.fill();
+  if (!unseen) return;
+  context.lineWidth = 2;
+  context.strokeStyle = toCss(color);
+  context.stroke();
 }
 
-function drawCheck(context: CanvasRenderingContext2D, theme: GridTheme, right: number, top: number): void {
+/** A check mark for what is selected, a cross for what is wrong. */
+function drawMark(
+  context: CanvasRenderingContext2D,
+  theme: GridTheme,
+  color: string,
+  isCross: boolean,
+  right: number,
+  top: number,
+): void {
   const radius = 7.5;
   const x = right - radius + 3;
   const y = top + radius - 3;
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.fillStyle = theme.accent;
+  context.fillStyle = color;
   context.fill();
   context.lineWidth = 1.25;
   context.strokeStyle = theme.background;
   context.stroke();
   context.beginPath();
-  context.moveTo(x - 3.2, y + 0.2);
-  context.lineTo(x - 0.9, y + 2.5);
-  context.lineTo(x + 3.4, y - 2.4);
+  if (isCross) {
+    context.moveTo(x - 2.8, y - 2.8);
+    context.lineTo(x + 2.8, y + 2.8);
+    context.moveTo(x + 2.8, y - 2.8);
+    context.lineTo(x - 2.8, y + 2.8);
+  } else {
+    context.moveTo(x - 3.2, y + 0.2);
+    context.lineTo(x - 0.9, y + 2.5);
+    context.lineTo(x + 3.4, y - 2.4);
+  }
   context.lineWidth = 1.75;
   context.strokeStyle = theme.onAccent;
   context.stroke();

@@ -48,6 +48,7 @@ interface Band {
 export class PatchGrid {
   readonly element: HTMLElement;
   view: PatchView = "patch";
+  private readonly stage: HTMLElement;
   private readonly scroller: HTMLElement;
   private readonly spacer: HTMLElement;
   private readonly canvas: HTMLCanvasElement;
@@ -89,6 +90,7 @@ export class PatchGrid {
     );
     this.empty = el("div", { class: "grid__empty", hidden: true });
     const next = new NextBar(controller);
+    this.stage = el("div", { class: "grid__stage" }, this.scroller, this.empty);
     const toolbar = new GridToolbar(controller, this);
     this.element = el(
       "section",
@@ -96,7 +98,7 @@ export class PatchGrid {
       next.element,
       toolbar.element,
       toolbar.banner,
-      el("div", { class: "grid__stage" }, this.scroller, this.empty),
+      this.stage,
     );
     this.cache = AtlasCache.forProject(controller.config.api, controller.config.projectId, () => this.redraw());
     this.readTheme();
@@ -107,6 +109,11 @@ export class PatchGrid {
     this.listen();
     this.resizer = new ResizeObserver(() => this.relayout());
     this.resizer.observe(this.scroller);
+  }
+
+  /** Puts something between the toolbar and the patches. */
+  addBanner(element: HTMLElement): void {
+    this.stage.before(element);
   }
 
   destroy(): void {
@@ -267,6 +274,7 @@ export class PatchGrid {
       accent: token("--accent"),
       onAccent: token("--on-accent"),
       background: token("--surface"),
+      danger: token("--danger-strong"),
       tileBackground: token("--tile-background"),
       noPrediction: token("--border-strong"),
       ink: token("--text"),
@@ -365,7 +373,7 @@ export class PatchGrid {
     this.frame = 0;
     const context = this.canvas.getContext("2d");
     if (context === null) return;
-    const { selection, labels, project } = this.controller;
+    const { selection, labels, project, sampling } = this.controller;
     const { layout, theme } = this;
     const ratio = window.devicePixelRatio;
     this.configureCache();
@@ -388,6 +396,8 @@ export class PatchGrid {
           tile,
           prediction: this.classes.get(project.predictions[ordinal] ?? 0) ?? null,
           label: this.classes.get(labels.shown[ordinal] ?? 0) ?? null,
+          unseen: labels.unseen[ordinal] === 1,
+          wrong: sampling.isShown && sampling.isWrong(ordinal),
           picked: selection.isPicked(ordinal),
           cursor: index === selection.cursor,
           focused: ordinal === selection.focus,
@@ -533,7 +543,7 @@ export class PatchGrid {
       predicted === undefined
         ? "no prediction"
         : `predicted ${predicted.name}, ${percent(project.confidences[ordinal]! / 255)}`;
-    this.active.textContent = `Object ${ordinal}: ${guess}; ${labeled === undefined ? "unlabeled" : `labeled ${labeled.name}`}`;
+    this.active.textContent = `Object ${ordinal}: ${guess}; ${labeled === undefined ? "unlabeled" : `labeled ${labeled.name}${labels.unseen[ordinal] === 1 ? " by sample" : ""}`}`;
     this.active.setAttribute("aria-selected", String(selection.isPicked(ordinal)));
     this.scroller.setAttribute("aria-activedescendant", this.active.id);
   }

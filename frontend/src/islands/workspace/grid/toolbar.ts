@@ -2,6 +2,7 @@ import type { PatchView } from "../../../api/objects";
 import { el, ICONS, icon } from "../../../lib/dom";
 import { count } from "../../../lib/format";
 import { GRID_ORDERS, type GridOrder } from "../../../state/order";
+import type { SelectionSource } from "../../../state/selection";
 import { ClassPicker } from "../class-picker";
 import type { WorkspaceController } from "../controller";
 import { RegionBanner } from "./banner";
@@ -34,7 +35,7 @@ export class GridToolbar {
   private readonly subscriptions: (() => void)[];
 
   constructor(controller: WorkspaceController, grid: GridControls) {
-    const { selection, project, queue } = controller;
+    const { selection, project, queue, sampling } = controller;
     const command = (text: string, title: string, testId: string, run: () => void) =>
       el(
         "button",
@@ -52,6 +53,12 @@ export class GridToolbar {
     const picker = new ClassPicker(controller);
     const remove = command("Remove label", "Remove the labels of the selection (0)", "remove-label", () =>
       controller.label(null),
+    );
+    const bySample = command(
+      "By sample…",
+      "Accept the selection as a whole after a look at a random sample of it",
+      "by-sample",
+      () => document.dispatchEvent(new CustomEvent("accept-by-sample")),
     );
     const step = (name: "undo" | "redo", title: string) =>
       el(
@@ -185,6 +192,7 @@ export class GridToolbar {
         el("div", { class: "toolbar__commands" }, similar, byPicture, file),
         el("span", { class: "toolbar__space" }),
         picker.element,
+        bySample,
         remove,
         el("div", { class: "toolbar__commands" }, undo, redo),
       ),
@@ -214,6 +222,8 @@ export class GridToolbar {
       const nothingToCompare = project.embedding === null;
       similar.toggleAttribute("disabled", nothingToCompare || (pickedCount === 0 && selection.cursor < 0));
       byPicture.toggleAttribute("disabled", nothingToCompare || !project.canLabel);
+      bySample.hidden = !sampling.isAllowed;
+      bySample.toggleAttribute("disabled", total === 0 || sampling.sample !== null || sampling.busy);
       picker.setEnabled(project.canLabel && (pickedCount > 0 || selection.cursorByKeyboard));
       remove.toggleAttribute("disabled", !project.canLabel || (pickedCount === 0 && !selection.cursorByKeyboard));
     };
@@ -225,9 +235,11 @@ export class GridToolbar {
     };
     const showOrder = () => {
       again.hidden = !controller.orderIsOld;
+      order.disabled = selection.source === "sample";
       const used = controller.orderFor(selection.size);
       given.hidden = used !== "given";
-      given.text = selection.source === "similar" ? "Nearest first" : "As suggested";
+      const givenNames: Partial<Record<SelectionSource, string>> = { similar: "Nearest first", sample: "At random" };
+      given.text = givenNames[selection.source] ?? "As suggested";
       order.value = used === "given" ? used : controller.order;
       order.title =
         used === controller.order || used === "given"
@@ -252,6 +264,7 @@ export class GridToolbar {
         showCounts();
       }),
       queue.on("status", showSteps),
+      sampling.on("sample", showCounts),
       controller.on("order", showOrder),
       controller.on("outline", showOutline),
       () => picker.destroy(),

@@ -66,7 +66,12 @@ export class HoverCard {
       predicted,
       predicted === 0 ? "no class yet" : ` ${percent(project.confidences[ordinal]! / 255)}`,
     );
-    this.describe(this.label, "Label", labeled, labeled === 0 ? "none" : "");
+    this.describe(
+      this.label,
+      "Label",
+      labeled,
+      labeled === 0 ? "none" : labels.unseen[ordinal] === 1 ? " by sample" : "",
+    );
     this.picture.replaceChildren(this.image(ordinal));
     this.root.hidden = false;
     placeInWindow(this.root, x + 18, y + 14);

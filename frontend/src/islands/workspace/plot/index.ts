@@ -658,7 +658,10 @@ export class EmbeddingPlot {
     const chip = (text: string, title: string, run: () => void) =>
       chips.push(el("button", { type: "button", class: "filter-chip", title, onclick: run }, text, icon(ICONS.close)));
     if (project.plot !== null) {
-      if (filters.mode !== "all") chip(`Only ${filters.mode}`, "Show all", () => filters.setMode("all"));
+      if (filters.mode !== "all")
+        chip(filters.mode === "seen" ? "Without sampled labels" : `Only ${filters.mode}`, "Show all", () =>
+          filters.setMode("all"),
+        );
       for (const value of filters.classes) {
         const name = project.classOf(value)?.name ?? String(value);
         chip(name, `No longer only ${name}`, () => filters.toggleClass(value));

@@ -1,6 +1,6 @@
 import { el, ICONS, icon } from "../../../lib/dom";
 import { percent } from "../../../lib/format";
-import { COLOR_MODES, type ColorMode, FILTER_MODES, type FilterMode } from "../../../state/filters";
+import { COLOR_MODES, type ColorMode, type FilterMode } from "../../../state/filters";
 import type { WorkspaceController } from "../controller";
 
 /* What a list is for stands in its options: it is there at every width. */
@@ -17,6 +17,8 @@ const FILTER_NAMES: Record<FilterMode, string> = {
   unlabeled: "Show: unlabeled",
   labeled: "Show: labeled",
   discordant: "Show: discordant",
+  seen: "Show: not sampled",
+  sampled: "Show: sampled",
 };
 
 /** Tools, coloring and filters of the map. */
@@ -25,7 +27,7 @@ export class PlotToolbar {
   private readonly subscriptions: (() => void)[];
 
   constructor(controller: WorkspaceController) {
-    const { filters, viewport } = controller;
+    const { filters, labels, viewport } = controller;
     const tool = (name: "lasso" | "pan", title: string) =>
       el(
         "button",
@@ -58,7 +60,6 @@ export class PlotToolbar {
       "data-testid": "filter",
       onchange: () => filters.setMode(show.value as FilterMode),
     });
-    show.append(...FILTER_MODES.map((mode) => el("option", { value: mode }, FILTER_NAMES[mode])));
     const confidence = el("input", {
       type: "range",
       class: "slider plot__slider",
@@ -110,6 +111,10 @@ export class PlotToolbar {
       pan.setAttribute("aria-pressed", String(controller.tool === "pan"));
     };
     const showFilters = () => {
+      const modes = controller.filterModes;
+      if (show.options.length !== modes.length) {
+        show.replaceChildren(...modes.map((mode) => el("option", { value: mode }, FILTER_NAMES[mode])));
+      }
       show.value = filters.mode;
       confidence.value = String(filters.minConfidence);
       showConfidence(filters.minConfidence);
@@ -123,6 +128,7 @@ export class PlotToolbar {
     this.subscriptions = [
       controller.on("tool", showTool),
       filters.on("filters", showFilters),
+      labels.on("labels", showFilters),
       filters.on("colors", showColor),
     ];
   }

@@ -1,0 +1,29 @@
+import { getJson, ordinalsPart, postForm, postJson, type RequestOptions } from "./http";
+import type { SelectionContext } from "./labels";
+import type { ActionResult, Sample } from "./types";
+
+/** Draws a random sample of the unlabeled ones of these objects, to accept all of them for one class. */
+export function drawSample(
+  api: string,
+  labelSet: number,
+  sample: { readonly class_value: number; readonly selection: SelectionContext; readonly client_key: string },
+  ordinals: Uint32Array,
+): Promise<Sample> {
+  const form = new FormData();
+  form.set("sample", JSON.stringify(sample));
+  form.set("ordinals", ordinalsPart(ordinals), "ordinals");
+  return postForm(`${api}/label-sets/${labelSet}/samples`, form);
+}
+
+export const fetchSample = (api: string, id: number, options: RequestOptions = {}): Promise<Sample> =>
+  getJson(`${api}/samples/${id}`, options);
+
+/** @param wrong all the sampled objects that are marked, each time */
+export const postMarks = (api: string, id: number, wrong: readonly number[]): Promise<Sample> =>
+  postJson(`${api}/samples/${id}/wrong`, { wrong });
+
+/** @param size the objects that the user was told will be labeled; seen: sampled patches that were on their screen */
+export const acceptSample = (api: string, id: number, size: number, seen: number): Promise<ActionResult> =>
+  postJson(`${api}/samples/${id}/accept`, { size, seen });
+
+export const endSample = (api: string, id: number): Promise<Sample> => postJson(`${api}/samples/${id}/end`, {});

@@ -1,0 +1,123 @@
+import { el, ICONS, icon } from "../../lib/dom";
+import { count, plural, share } from "../../lib/format";
+import type { WorkspaceController } from "./controller";
+
+/** Asks for which class a selection is to be accepted, and says what that will take and mean. */
+export class SampleDialog {
+  readonly element: HTMLDialogElement;
+  private readonly classes: HTMLSelectElement;
+  private readonly text: HTMLElement;
+  private readonly confirm: HTMLButtonElement;
+  private ordinals: Uint32Array = new Uint32Array(0);
+
+  constructor(private readonly controller: WorkspaceController) {
+    this.classes = el("select", {
+      class: "input select",
+      id: "sample-class",
+      "data-testid": "sample-class",
+      onchange: () => this.describe(),
+    });
+    this.text = el("div", { class: "sample-dialog__text" });
+    this.confirm = el(
+      "button",
+      { type: "button", class: "button button--primary", "data-testid": "sample-draw", onclick: () => this.draw() },
+      "Draw the sample",
+    );
+    const close = () => this.element.close();
+    this.element = el(
+      "dialog",
+      { class: "dialog", "aria-labelledby": "sample-title", "data-testid": "sample-dialog" },
+      el(
+        "header",
+        { class: "dialog__header" },
+        el("h2", { class: "dialog__title", id: "sample-title" }, "Accept by sample"),
+        el(
+          "button",
+          {
+            type: "button",
+            class: "button button--quiet button--icon button--small",
+            "aria-label": "Close",
+            onclick: close,
+          },
+          icon(ICONS.close),
+        ),
+      ),
+      el(
+        "div",
+        { class: "dialog__body" },
+        el(
+          "div",
+          { class: "form-field" },
+          el("label", { class: "form-field__label", for: "sample-class" }, "Accept the selection as"),
+          this.classes,
+        ),
+        this.text,
+      ),
+      el(
+        "footer",
+        { class: "dialog__footer" },
+        el("button", { type: "button", class: "button", onclick: close }, "Cancel"),
+        this.confirm,
+      ),
+    );
+    this.element.addEventListener("click", (event) => {
+      if (event.target === this.element) this.element.close();
+    });
+    document.addEventListener("accept-by-sample", this.open);
+  }
+
+  destroy(): void {
+    document.removeEventListener("accept-by-sample", this.open);
+  }
+
+  private readonly open = (): void => {
+    const { project, sampling } = this.controller;
+    if (!sampling.isAllowed || this.element.open) return;
+    this.ordinals = sampling.candidates();
+    const likely = sampling.likelyClass(this.ordinals);
+    this.classes.replaceChildren(
+      el("option", { value: "" }, "Choose a class"),
+      ...project.classes.map((c) => el("option", { value: String(c.value), selected: c.value === likely }, c.name)),
+    );
+    this.describe();
+    this.element.showModal();
+  };
+
+  private describe(): void {
+    const { project } = this.controller;
+    const n = this.ordinals.length;
+    const { max_error: error } = project.sampled;
+    const name = project.classOf(Number(this.classes.value))?.name;
+    this.confirm.disabled = n === 0 || name === undefined;
+    if (n === 0) {
+      this.text.replaceChildren(el("p", {}, "Nothing in the selection is unlabeled."));
+      return;
+    }
+    const all = n === 1 ? "it" : `all ${count(n)}`;
+    this.text.replaceChildren(
+      el(
+        "p",
+        {},
+        "You look at a random sample of these ",
+        el("strong", { class: "num" }, plural(n, "unlabeled object")),
+        `: ${count(Math.min(n, Math.ceil(3 / error)))} patches at most, or more where much the same objects were tried before.`,
+      ),
+      el(
+        "p",
+        {},
+        `If none of them is wrong, you may label ${all} ${name ?? "with the class"}: then, with 95% confidence, fewer than ${share(error)} of the labels are wrong. `,
+        "One wrong patch, and the selection is not accepted.",
+      ),
+      el(
+        "p",
+        { class: "muted" },
+        "Labels whose patch nobody saw are marked ≈. They can be hidden and left out of exports, and the model does not learn from them.",
+      ),
+    );
+  }
+
+  private draw(): void {
+    this.element.close();
+    void this.controller.sampling.draw(this.ordinals, Number(this.classes.value));
+  }
+}

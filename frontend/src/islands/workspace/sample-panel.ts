@@ -1,0 +1,142 @@
+import type { Sample } from "../../api/types";
+import { el } from "../../lib/dom";
+import { count, share } from "../../lib/format";
+import type { WorkspaceController } from "./controller";
+
+/** The open sample above the patches: what is asked, how far one is, and the gesture that accepts or leaves it. */
+export class SamplePanel {
+  readonly element: HTMLElement = el("section", {
+    class: "sample-panel",
+    "aria-label": "Sample",
+    hidden: true,
+    "data-testid": "sample-panel",
+  });
+  private readonly subscription: () => void;
+  private queued = false;
+
+  constructor(private readonly controller: WorkspaceController) {
+    this.subscription = controller.sampling.on("sample", () => this.queue());
+  }
+
+  destroy(): void {
+    this.subscription();
+  }
+
+  private queue(): void {
+    if (this.queued) return;
+    this.queued = true;
+    requestAnimationFrame(() => {
+      this.queued = false;
+      this.update();
+    });
+  }
+
+  private update(): void {
+    const { sample, isShown } = this.controller.sampling;
+    this.element.hidden = sample === null;
+    if (sample === null) return;
+    const focused = this.element.contains(document.activeElement) ? document.activeElement?.id : undefined;
+    this.element.replaceChildren(...(isShown ? this.inSample(sample) : this.elsewhere(sample)));
+    if (focused !== undefined && focused !== "") document.getElementById(focused)?.focus();
+  }
+
+  private elsewhere(sample: Sample): HTMLElement[] {
+    const { sampling } = this.controller;
+    return [
+      row(
+        el("p", { class: "sample-panel__text" }, "Your open sample: ", ...this.what(sample)),
+        button("sample-resume", "Go on", () => sampling.show(), sampling.busy),
+        button("sample-end", "End it", () => sampling.end(), sampling.busy),
+      ),
+    ];
+  }
+
+  private inSample(sample: Sample): HTMLElement[] {
+    const { sampling } = this.controller;
+    const nWrong = sampling.wrong().length;
+    const nSeen = Math.min(sampling.nSeen, sample.n);
+    const done = nSeen === sample.n;
+    const state = el(
+      "p",
+      { class: "sample-panel__state num", "aria-live": "polite", "data-testid": "sample-state" },
+      `${count(nSeen)} of ${count(sample.n)} seen`,
+      el("span", { class: nWrong > 0 ? "sample-panel__wrong" : "" }, `${count(nWrong)} wrong`),
+    );
+    const head = el(
+      "p",
+      { class: "sample-panel__text" },
+      ...this.what(sample),
+      ". Look at every patch; click what is wrong, or label it otherwise.",
+    );
+    const progress = el("progress", {
+      class: "progress sample-panel__progress",
+      max: String(sample.n),
+      value: String(nSeen),
+      "aria-label": "Patches seen",
+    });
+    return [row(head, state), progress, this.verdict(sample, nWrong, done)];
+  }
+
+  private verdict(sample: Sample, nWrong: number, done: boolean): HTMLElement {
+    const { sampling } = this.controller;
+    const name = this.nameOf(sample);
+    if (sample.stale !== "" || nWrong > 0) {
+      const why =
+        nWrong > 0
+          ? `Not as a whole: ${nWrong === 1 ? "one is" : `${count(nWrong)} are`} wrong. Split the selection with a smaller lasso, or review by exception.`
+          : `Not any more: ${sample.stale}. End this sample and draw a new one.`;
+      const right = sample.n - nWrong;
+      const seen = sampling.nSeen >= sample.n;
+      return row(
+        el("p", { class: "sample-panel__text sample-panel__text--refused" }, why),
+        right > 0 &&
+          seen &&
+          button("sample-keep", `Label the ${count(right)} right ones, end`, () => sampling.end(true), sampling.busy),
+        button("sample-end", "End", () => sampling.end(), sampling.busy),
+      );
+    }
+    const accept = button(
+      "sample-accept",
+      `Accept all ${count(sample.size)} as ${name}`,
+      () => sampling.accept(),
+      sampling.busy || !done,
+      "button--primary",
+    );
+    accept.title = done ? "" : "Scroll until every patch of the sample was on the screen";
+    return row(
+      accept,
+      el(
+        "p",
+        { class: "sample-panel__text muted" },
+        `error below ${share(sample.max_error)} with ${share(sample.confidence)} confidence`,
+      ),
+      button("sample-end", "End", () => sampling.end(), sampling.busy),
+    );
+  }
+
+  private what(sample: Sample): (HTMLElement | string)[] {
+    const labelClass = this.controller.project.classOf(sample.class_value);
+    return [
+      el("strong", { class: "num" }, `${count(sample.n)} of ${count(sample.size)}`),
+      " as ",
+      el("span", { class: "class-chip__swatch", style: { "--swatch": labelClass?.color ?? "transparent" } }),
+      el("strong", {}, this.nameOf(sample)),
+      sample.attempt > 1 ? `, attempt ${sample.attempt}` : "",
+    ];
+  }
+
+  private nameOf(sample: Sample): string {
+    return this.controller.project.classOf(sample.class_value)?.name ?? String(sample.class_value);
+  }
+}
+
+const row = (...children: (HTMLElement | false)[]): HTMLElement =>
+  el("div", { class: "sample-panel__row" }, ...children);
+
+function button(id: string, text: string, run: () => void, disabled: boolean, kind = ""): HTMLButtonElement {
+  return el(
+    "button",
+    { type: "button", id, class: `button button--small ${kind}`.trim(), "data-testid": id, disabled, onclick: run },
+    text,
+  );
+}

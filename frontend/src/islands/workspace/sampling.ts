@@ -1,0 +1,223 @@
+import { acceptSample, drawSample, endSample, fetchSample, postMarks } from "../../api/samples";
+import type { ActionResult, Sample } from "../../api/types";
+import { plural } from "../../lib/format";
+import { Emitter } from "../../state/emitter";
+import { messageOf, newKey, type WorkspaceController } from "./controller";
+
+/** Accepting a selection by a random sample of it: what the person is asked, has seen and has marked.
+ *
+ * In the sample, to select a patch is to mark it as wrong. The server keeps the sample and the marks, so that one can leave
+ * the page and come back; it has the last word on whether the selection is accepted.
+ */
+export class Sampling extends Emitter<"sample"> {
+  /** The open sample, whether it is on the screen or not. */
+  sample: Sample | null = null;
+  /** Whether a request that changes the sample is on its way. */
+  busy = false;
+  private marksQueued = false;
+  private readonly subscriptions: (() => void)[];
+
+  constructor(private readonly controller: WorkspaceController) {
+    super();
+    const { project, selection, labels } = controller;
+    this.subscriptions = [
+      project.on("state", () => void this.takeUp(project.sampled.open_sample)),
+      project.on("embedding", () => {
+        if (this.sample !== null) void this.takeUp(this.sample.id, true);
+      }),
+      selection.on("picks", () => {
+        this.saveMarks();
+        if (this.isShown) this.emit("sample");
+      }),
+      selection.on("region", () => this.emit("sample")),
+      labels.on("labels", () => {
+        if (this.isShown) this.emit("sample");
+      }),
+      controller.on("seen", () => {
+        if (this.isShown) this.emit("sample");
+      }),
+    ];
+  }
+
+  destroy(): void {
+    for (const end of this.subscriptions) end();
+  }
+
+  /** Whether the person may begin one. */
+  get isAllowed(): boolean {
+    const { project } = this.controller;
+    return project.sampled.allowed && project.canLabel;
+  }
+
+  /** Whether the open sample is what the grid shows. */
+  get isShown(): boolean {
+    return this.sample !== null && this.controller.selection.source === "sample";
+  }
+
+  get nSeen(): number {
+    return this.controller.seenCount;
+  }
+
+  /** The unlabeled ones of what is selected, or of the whole region where nothing is. */
+  candidates(): Uint32Array {
+    const { selection, labels } = this.controller;
+    const asked = selection.pickedCount > 0 ? selection.picks() : selection.order;
+    return asked.filter((ordinal) => labels.shown[ordinal] === 0);
+  }
+
+  /** The class that most of these objects are predicted as: what one probably means. */
+  likelyClass(ordinals: Uint32Array): number | null {
+    const { project, selection } = this.controller;
+    if (selection.reviewClass !== null) return selection.reviewClass;
+    const counts = new Uint32Array(256);
+    for (const ordinal of ordinals) counts[project.predictions[ordinal] ?? 0]!++;
+    const values = project.classes.map((c) => c.value);
+    const best = values.reduce((a, b) => (counts[b]! > counts[a]! ? b : a), values[0] ?? 0);
+    return counts[best]! > 0 ? best : null;
+  }
+
+  /** Marked, or labeled as another class since the sample was drawn. */
+  isWrong(ordinal: number): boolean {
+    const { labels, selection } = this.controller;
+    const label = labels.shown[ordinal]!;
+    return label === 0 ? selection.isPicked(ordinal) : label !== this.sample?.class_value;
+  }
+
+  wrong(): number[] {
+    return this.sample?.ordinals.filter((ordinal) => this.isWrong(ordinal)) ?? [];
+  }
+
+  async draw(ordinals: Uint32Array, classValue: number): Promise<void> {
+    const { project, config } = this.controller;
+    if (project.labelSet === null || this.busy) return;
+    const stated = { class_value: classValue, selection: this.controller.selectionContext(), client_key: newKey() };
+    await this.ask("No sample was drawn", async () => {
+      this.sample = await drawSample(config.api, project.labelSet!.id, stated, ordinals);
+      this.show();
+    });
+  }
+
+  /** Puts the sample into the grid, its patches in the order in which they were drawn. */
+  show(): void {
+    if (this.sample === null) return;
+    const { marked, ordinals } = this.sample;
+    this.controller.showSample(Uint32Array.from(ordinals));
+    this.controller.selection.pickOrdinals(marked);
+    this.emit("sample");
+  }
+
+  /** The explicit gesture. It waits for labels and marks that are still on their way. */
+  accept(): void {
+    const { sample } = this;
+    if (sample === null || this.busy) return;
+    const { nSeen } = this;
+    this.send<ActionResult>(
+      () => acceptSample(this.controller.config.api, sample.id, sample.size, nSeen),
+      (result) => {
+        const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
+        this.controller.takeResult(result, `${plural(result.n, "object")} labeled ${name} by sample`);
+      },
+    );
+  }
+
+  /** Leaves the sample; labels that were given stay. With `keepRight`, those in it that are right are labeled first. */
+  end(keepRight = false): void {
+    const { sample } = this;
+    if (sample === null || this.busy) return;
+    if (keepRight) {
+      const { labels } = this.controller;
+      const right = sample.ordinals.filter((ordinal) => labels.shown[ordinal] === 0 && !this.isWrong(ordinal));
+      if (right.length > 0) this.controller.labelOrdinals(Uint32Array.from(right), sample.class_value);
+    }
+    this.send<Sample>(
+      () => endSample(this.controller.config.api, sample.id),
+      () => undefined,
+    );
+  }
+
+  /** What closes the sample, after the gestures that are on their way. */
+  private send<Result>(request: () => Promise<Result>, onSaved: (result: Result) => void): void {
+    const { id } = this.sample!;
+    this.busy = true;
+    this.emit("sample");
+    this.controller.queue.add<Result>({
+      clientKey: newKey(),
+      send: request,
+      onSaved: (result) => {
+        this.close();
+        onSaved(result);
+      },
+      onRefused: (error) => {
+        this.busy = false;
+        this.tell(messageOf(error));
+        void this.takeUp(id, true);
+      },
+    });
+  }
+
+  /** What the server knows about the open sample, if it is not known here already. */
+  private async takeUp(id: number | null, again = false): Promise<void> {
+    if (id === null || (id === this.sample?.id && !again)) {
+      if (id === null && this.sample !== null && !this.busy) this.close();
+      return;
+    }
+    try {
+      const sample = await fetchSample(this.controller.config.api, id);
+      if (sample.state === "open") this.sample = sample;
+      else this.close();
+      this.emit("sample");
+    } catch (error) {
+      console.warn("PatchSorter could not fetch the sample:", messageOf(error));
+    }
+  }
+
+  /** Selected and unlabeled is marked; a patch that was labeled otherwise says so itself. */
+  private saveMarks(): void {
+    const { sample } = this;
+    if (sample === null || !this.isShown || this.busy) return;
+    const { labels, selection } = this.controller;
+    const marked = sample.ordinals.filter((ordinal) => labels.shown[ordinal] === 0 && selection.isPicked(ordinal));
+    if (marked.join() === sample.marked.join()) return;
+    this.sample = { ...sample, marked };
+    if (this.marksQueued) return;
+    this.marksQueued = true;
+    this.controller.queue.add<Sample>({
+      clientKey: newKey(),
+      send: () => {
+        this.marksQueued = false;
+        return postMarks(this.controller.config.api, sample.id, this.sample?.marked ?? []);
+      },
+      onSaved: () => undefined,
+      onRefused: (error) => {
+        this.tell(messageOf(error));
+        void this.takeUp(sample.id, true);
+      },
+    });
+  }
+
+  private async ask(otherwise: string, request: () => Promise<void>): Promise<void> {
+    this.busy = true;
+    this.emit("sample");
+    try {
+      await request();
+    } catch (error) {
+      this.tell(`${otherwise}: ${messageOf(error)}`);
+      void this.controller.catchUp();
+    } finally {
+      this.busy = false;
+      this.emit("sample");
+    }
+  }
+
+  private tell(text: string): void {
+    this.controller.notices.show({ text, tone: "danger", topic: "save", durationMs: 12_000 });
+  }
+
+  private close(): void {
+    const wasShown = this.isShown;
+    this.sample = null;
+    this.busy = false;
+    if (wasShown) this.controller.showAll();
+    this.emit("sample");
+  }
+}

@@ -1,0 +1,78 @@
+"""Accepting a selection by sample, as a manager allows it and a rater does it in a browser."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.conftest import Faults, Pictures, Site, new_window, sign_in
+from tests.e2e.test_main_job import ADMIN, handle, wait_for_map, wait_until
+
+pytestmark = pytest.mark.e2e
+RATER = "rater@demo.example"
+
+
+def look_at_every_patch(page: Page) -> None:
+    page.get_by_test_id("grid").hover()
+    state = page.get_by_test_id("sample-state")
+    for _ in range(60):
+        seen, n = (int(word) for word in state.inner_text().split(" seen")[0].split(" of "))
+        if seen == n:
+            return
+        page.mouse.wheel(0, 200)
+        page.wait_for_timeout(150)
+    raise AssertionError(f"not all patches came on the screen: {state.inner_text()}")
+
+
+def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
+    site: Site, browser: Browser, faults: Faults, pictures: Pictures
+) -> None:
+    manager = new_window(browser).new_page()
+    faults.watch(manager)
+    sign_in(manager, site, ADMIN)
+    manager.get_by_role("link", name="Colon nuclei").first.click()
+    manager.get_by_role("link", name="Classes and settings").click()
+    manager.get_by_label("Allow labels by sample").check()
+    manager.get_by_label("Largest error, %").fill("10")
+    manager.locator("form[action$='/settings/sampled/']").get_by_role("button", name="Save").click()
+    expect(manager.get_by_text("Labels by sample are allowed in this project.")).to_be_visible()
+
+    page = new_window(browser, dark=True).new_page()
+    faults.watch(page)
+    sign_in(page, site, RATER)
+    page.get_by_role("link", name="Colon nuclei").first.click()
+    page.get_by_role("link", name="Open workspace").first.click()
+    wait_for_map(page, 1)
+    before: list[int] = handle(page, "labels()")
+    free = [ordinal for ordinal, value in enumerate(before) if value == 0]
+    page.get_by_test_id("by-sample").click()
+    page.get_by_test_id("sample-class").select_option(label="stromal")
+    page.get_by_test_id("sample-draw").click()
+    wait_until(page, "page.selection().source === 'sample'")
+    drawn: list[int] = handle(page, "selection().ordinals")
+    assert set(drawn) <= set(free) and len(drawn) < 30
+    expect(page.get_by_test_id("sample-accept")).to_have_text(f"Accept all {len(free)} as stromal")
+    look_at_every_patch(page)
+
+    wrong = handle(page, "tileToClient(argument)", drawn[-1])
+    page.mouse.click(wrong["x"] + 20, wrong["y"] + 20)
+    expect(page.get_by_test_id("sample-state")).to_contain_text("1 wrong")
+    expect(page.get_by_test_id("sample-accept")).to_have_count(0)
+    pictures.take(page, "sample")
+    wait_until(page, "page.unsaved() === 0")
+    page.reload()
+    wait_for_map(page, 1)
+    page.get_by_test_id("sample-resume").click()
+    expect(page.get_by_test_id("sample-state")).to_contain_text("1 wrong")
+
+    look_at_every_patch(page)
+    wrong = handle(page, "tileToClient(argument)", drawn[-1])
+    page.mouse.click(wrong["x"] + 20, wrong["y"] + 20)
+    page.get_by_test_id("sample-accept").click()
+    wait_until(page, "argument.every(ordinal => page.labelOf(ordinal) === 2)", free)
+    expect(page.get_by_test_id("progress")).to_contain_text(f"{len(free) - len(drawn)} by sample")
+    page.get_by_test_id("filter").select_option("seen")
+    wait_until(page, "page.selection().ordinals.length === argument", len(before) - len(free) + len(drawn))
+
+    page.get_by_test_id("undo").click()
+    wait_until(page, "page.labels().every((value, ordinal) => value === argument[ordinal])", before)
