@@ -14,6 +14,7 @@ from apps.models import selectors
 from apps.models.models import Embedding
 from apps.models.selectors import embedding_folder
 from apps.projects.access import get_project_for_user
+from apps.projects.models import Job
 
 
 class Plot(APIView):
@@ -27,6 +28,22 @@ class Plot(APIView):
         if request.headers.get("If-None-Match") == f'"{etag}"':
             return HttpResponseNotModified()
         return buffer_response((embedding_folder(embedding) / "plot.bin.gz").read_bytes(), etag=etag, immutable=True)
+
+
+class Preview(APIView):
+    """Where the points of a layout are that still runs, as one buffer (PSE1). 404 once it has ended, and before it has
+    anything to show: the map itself is then what to ask for."""
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: ApiRequest, project_id: int, job_id: int) -> HttpResponse:
+        project = get_project_for_user(request.user, project_id)
+        job = get_object_or_404(Job, project=project, pk=job_id, state=Job.State.RUNNING)
+        try:
+            written = selectors.preview_file(job)
+            content, changed = written.read_bytes(), written.stat().st_mtime_ns
+        except FileNotFoundError as error:
+            raise Http404("this job has no layout to show") from error
+        return buffer_response(content, etag=f"preview-{job.pk}-{changed}")
 
 
 class Predictions(APIView):

@@ -9,6 +9,15 @@ class EmbeddingReady(TypedDict):
     n: int
 
 
+class EmbeddingPreview(TypedDict):
+    """A layout that still runs has new places to show (see `selectors.preview_file`)."""
+
+    type: Literal["embedding.preview"]
+    job: int
+    step: int
+    n: int
+
+
 class PredictionsReady(TypedDict):
     """The numbers of a prediction set that pages show at once (see `selectors.prediction_state`)."""
 

@@ -48,6 +48,11 @@ class Embedding(models.Model):
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="embeddings")
     n = models.PositiveIntegerField()
     dimension = models.PositiveIntegerField()
+    reducer = models.CharField(max_length=60, default="umap")
+    shows_labels = models.BooleanField(default=False)  # known classes shaped the map, not only the features
+    # How good the map is (see apps.engine.map_quality); None where there are too few objects to say, or no map before.
+    trustworthiness = models.FloatField(null=True)
+    displacement = models.FloatField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

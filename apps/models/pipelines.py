@@ -21,23 +21,32 @@ from apps.engine.approaches.instant import INSTANT
 from apps.engine.descriptors import DESCRIPTORS_VERSION, N_DESCRIPTORS, describe_objects, describe_picture
 from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, uses_descriptors
+from apps.engine.map_quality import median_displacement, trustworthiness
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
 from apps.engine.nn.launch import train_on_this_machine
 from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader, resize
 from apps.engine.predict import draw_held_out
-from apps.engine.reduce import reduce_to_plot
+from apps.engine.reduce import place_new, reduce_to_plot
 from apps.engine.registry import APPROACHES
 from apps.engine.settings import Settings
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
-from apps.models.events import EmbeddingReady
+from apps.models.events import EmbeddingPreview, EmbeddingReady
 from apps.models.models import Embedding, ModelVersion, TrainingRun
 from apps.models.refit import SEED, predict_objects
-from apps.models.selectors import coordinates, latest_embedding, latest_model_version, model_folder, model_settings
+from apps.models.selectors import (
+    coordinates,
+    latest_embedding,
+    latest_model_version,
+    model_folder,
+    model_settings,
+    preview_file,
+)
+from apps.models.selectors import vectors as vectors_of
 from apps.models.services import PICTURE_NAME, NewPredictions, lock_predictions, publish_predictions
 from apps.objects.selectors import patch_reader
-from apps.projects.events import send_event_on_commit
+from apps.projects.events import send_event, send_event_on_commit
 from apps.projects.files import folder, project_folder, write_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
@@ -85,6 +94,16 @@ class _Plan:
     start_from: ModelVersion | None = None  # whose weights the training goes on from
 
 
+@dataclass(frozen=True)
+class _Map:
+    """How a map was drawn, and how good it is: fields of `Embedding`."""
+
+    reducer: str
+    shows_labels: bool
+    trustworthiness: float | None
+    displacement: float | None
+
+
 @dataclass
 class _Outcome:
     """What an iteration made, in its work folder, before it is published."""
@@ -93,6 +112,7 @@ class _Outcome:
     trained: TrainResult | None
     n: int
     dimension: int
+    drawing: _Map
     predictions: NewPredictions
     seconds: dict[str, float]
 
@@ -230,13 +250,23 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)
+    previous = _previous_coordinates(project, n)
+    shows_labels = project.map_shows_labels and bool(values.any())
     points = reduce_to_plot(
         vectors,
         reducer=project.reducer,
-        previous=_previous_coordinates(project, n),
+        previous=previous,
+        class_values=values if shows_labels else None,
         seed=SEED,
+        on_points=_Previews(report.job),
         on_progress=report.progress,
         should_stop=report.should_stop,
+    )
+    drawing = _Map(
+        reducer=project.reducer,
+        shows_labels=shows_labels,
+        trustworthiness=trustworthiness(vectors, points),
+        displacement=median_displacement(points, previous) if previous is not None else None,
     )
     clock.lap("map")
 
@@ -246,6 +276,7 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
         trained=trained,
         n=n,
         dimension=vectors.shape[1],
+        drawing=drawing,
         predictions=predictions,
         seconds=clock.seconds,
     )
@@ -262,6 +293,21 @@ def _labels_at_the_start(project: Project, work: Path) -> tuple[NDArray[np.uint8
         write_bytes(revision, json.dumps(shown_revision(shared_label_set(project))).encode())
         write_array(labels, labels_to_learn_from(project))
     return np.load(labels), json.loads(revision.read_text())
+
+
+class _Previews:
+    """Puts the places of a layout that runs where pages can fetch them, and tells the pages."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._step = 0
+
+    def __call__(self, points: NDArray[np.float32]) -> None:
+        # Level 1: it is looked at for two seconds.
+        write_bytes(preview_file(self._job), gzipped(encode_plot(points), level=1))
+        self._step += 1
+        event = EmbeddingPreview(type="embedding.preview", job=self._job.pk, step=self._step, n=len(points))
+        send_event(self._job.project_id, event)
 
 
 def _described(project: Project, patches: PatchReader, report: Report) -> NDArray[np.float32]:
@@ -293,7 +339,8 @@ def _previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | Non
     if embedding is None:
         return None
     previous = np.full((n, 2), np.nan, np.float32)
-    previous[: embedding.n] = coordinates(embedding)
+    known = coordinates(embedding)[:n]
+    previous[: len(known)] = known
     return previous
 
 
@@ -340,12 +387,101 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
         job=job,
         n=outcome.n,
         dimension=outcome.dimension,
+        **vars(outcome.drawing),
     )
     move_folder(work / "embedding", folder(project, "embeddings") / str(embedding.number))
     publish_predictions(embedding=embedding, new=outcome.predictions)
     notify(EMBEDDING_MADE, project.pk)  # labels may have come since this began
     send_event_on_commit(project.pk, EmbeddingReady(type="embedding.ready", number=embedding.number, n=embedding.n))
     return embedding
+
+
+def place_new_objects(job: Job, report: Report) -> dict[str, Any]:
+    """Place the objects that came after the newest map on it: by that map's own model, and no other object moves."""
+    work = folder(Project.objects.get(pk=job.project_id), "work", f"job-{job.pk}-{job.attempt}")
+    try:
+        # Once more where another map came in between: that is then the one to place on.
+        while True:
+            project = Project.objects.get(pk=job.project_id)
+            before = latest_embedding(project)
+            if before is None or before.n >= project.n_objects:
+                return {"placed": 0, "objects": project.n_objects, "embedding": before.number if before else 0}
+            outcome = _place_on(project, before, report, work)
+            report.stage("publishing", start=0.99, end=1.0)
+            with transaction.atomic():
+                lock_predictions(project.pk)
+                if latest_embedding(project) == before:
+                    embedding = _publish(project, job, report, outcome, work)
+                    return {"placed": outcome.n - before.n, "objects": outcome.n, "embedding": embedding.number}
+            shutil.rmtree(work / "embedding")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _place_on(project: Project, before: Embedding, report: Report, work: Path) -> _Outcome:
+    """The map that follows `before`, in `work`."""
+    clock = _Clock()
+    label_revision = shown_revision(shared_label_set(project))
+    values = labels_to_learn_from(project)
+    patches = patch_reader(project, n_objects=len(values))
+    version = before.model_version
+    of_model = model_settings(version)
+    report.stage("embedding", start=0.0, end=0.7)
+    described = _described(project, patches, report)[before.n :] if uses_descriptors(of_model) else None
+    new = embed_objects(
+        version.approach,
+        of_model,
+        model_folder(version),
+        _LaterPatches(patches, before.n),
+        described=described,
+        weights_root=settings.WEIGHTS_ROOT,
+        on_progress=report.progress,
+        should_stop=report.should_stop,
+    )
+    vectors = np.concatenate([vectors_of(before), new])
+    clock.lap("embed")
+    report.stage("predicting", start=0.7, end=0.8)
+    held_out = draw_held_out(values, seed=SEED)
+    predictions, _ = predict_objects(project, vectors, values, label_revision=label_revision, held_out=held_out)
+    clock.lap("predict")
+    report.stage("placing", start=0.8, end=0.99)
+    previous = _previous_coordinates(project, len(vectors))
+    assert previous is not None  # `before` is there
+    points = place_new(vectors, previous, seed=SEED, on_progress=report.progress, should_stop=report.should_stop)
+    clock.lap("map")
+    _write_embedding(work / "embedding", vectors, points)
+    return _Outcome(
+        plan=_Plan(version.approach, of_model, version=version),
+        trained=None,
+        n=len(vectors),
+        dimension=vectors.shape[1],
+        drawing=_Map(before.reducer, before.shows_labels, trustworthiness(vectors, points), displacement=0.0),
+        predictions=predictions,
+        seconds=clock.seconds,
+    )
+
+
+@dataclass(frozen=True)
+class _LaterPatches:
+    """A project's patches from the ordinal `first` on, as a source of their own."""
+
+    patches: PatchReader
+    first: int
+
+    @property
+    def patch_size_px(self) -> int:
+        return self.patches.patch_size_px
+
+    def __len__(self) -> int:
+        return len(self.patches) - self.first
+
+    def read(
+        self, ordinals: NDArray[np.int64], /, *, size_px: int | None = None, patch_size_px: int | None = None
+    ) -> NDArray[np.uint8]:
+        return self.patches.read(ordinals + self.first, size_px=size_px, patch_size_px=patch_size_px)
+
+    def read_masks(self, ordinals: NDArray[np.int64], /) -> NDArray[np.bool_]:
+        return self.patches.read_masks(ordinals + self.first)
 
 
 def embed_picture(job: Job, report: Report) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from apps.labels.models import LabelSet
 from apps.labels.selectors import STATING_KINDS
 from apps.models.models import Embedding, ModelVersion, PredictionSet
 from apps.projects.files import project_folder
-from apps.projects.models import Project
+from apps.projects.models import Job, Project
 
 
 def latest_embedding(project: Project) -> Embedding | None:
@@ -51,6 +51,11 @@ def projects_behind_their_labels() -> list[int]:
         stated=Subquery(stated.order_by("-revision").values("revision")[:1]),
     ).filter(with_map=True)
     return list(known.filter(Q(known=None) | Q(known__lt=F("stated"))).values_list("pk", flat=True))
+
+
+def preview_file(job: Job) -> Path:
+    """Where a running job that draws a map puts the places of its layout; gone when the job has ended."""
+    return project_folder(job.project) / "work" / f"job-{job.pk}-{job.attempt}" / "preview.bin.gz"
 
 
 class Predictions(NamedTuple):

@@ -54,6 +54,25 @@ def start_iteration(
         raise IterationRefused("an iteration of this project is already under way") from error
 
 
+@transaction.atomic
+def start_placing(*, project: Project, requested_by: User | None) -> Job | None:
+    """Queue the job that places objects on the current map that came after it; None where there is no map, nothing to
+    place, or a job under way that does it or is followed by one that does (see `tasks`)."""
+    project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    embedding = latest_embedding(project)
+    under_way = project.jobs.filter(kind__in=["iteration", "place"], state__in=[Job.State.QUEUED, Job.State.RUNNING])
+    if embedding is None or embedding.n >= project.n_objects or under_way.exists():
+        return None
+    return start_job(
+        project=project,
+        kind="place",
+        task="apps.models.tasks.place_new_objects",
+        queue="gpu",
+        requested_by=requested_by,
+        params={},
+    )
+
+
 def check_can_iterate(project: Project, epochs: int | None) -> None:
     """Raises IterationRefused where there is nothing to train on or the number of epochs makes no sense."""
     if not project.n_objects:

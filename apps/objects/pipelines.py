@@ -35,6 +35,7 @@ from apps.engine.pixels import delete_image, write_image
 from apps.images.models import Image, Upload
 from apps.images.services import reopen_upload
 from apps.objects.services import add_image
+from apps.objects.signals import import_finished
 from apps.projects.files import folder
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
@@ -166,6 +167,8 @@ def import_sources(
                 result.errors.append({"file": source.image.name, "cause": str(error)})
             else:
                 result.images.append({"name": image.name, "n_objects": image.n_objects, "notes": image.notes})
+    if result.images:
+        import_finished.send(sender=Project, project=project, imported_by=imported_by)
     return result
 
 

@@ -105,6 +105,7 @@ class LearningForm(forms.Form):
         approach: Approach,
         settings: Settings,
         reducer: str,
+        map_shows_labels: bool,
         classifier: str,
     ) -> None:
         super().__init__(data, auto_id="learning_%s")
@@ -113,6 +114,12 @@ class LearningForm(forms.Form):
         self.fields["approach"] = _choice_field("Approach", APPROACHES, approach.name)
         self.fields["approach"].help_text = approach.description
         self.fields["reducer"] = _choice_field("Map", REDUCERS, reducer)
+        self.fields["map_shows_labels"] = forms.BooleanField(
+            label="Draw known classes apart on the map",
+            required=False,
+            initial=map_shows_labels,
+            help_text="The map then shows the labels themselves, and is marked so. Off: only what the features say.",
+        )
         self.fields["classifier"] = _choice_field("Predictions", CLASSIFIERS, classifier)
         for one in self._listed:
             self.fields[one.name] = _setting_field(one, settings.value_of(one.name))
@@ -130,6 +137,7 @@ class LearningForm(forms.Form):
             approach=self.approach.name,
             approach_settings={one.name: self.cleaned_data[one.name] for one in self._listed},
             reducer=self.cleaned_data["reducer"],
+            map_shows_labels=self.cleaned_data["map_shows_labels"],
             classifier=self.cleaned_data["classifier"],
         )
 

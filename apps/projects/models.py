@@ -26,6 +26,7 @@ class Project(models.Model):
     # The approach's own; what is missing has its default.
     approach_settings = models.JSONField(default=dict, blank=True)
     reducer = models.CharField(max_length=60, default="umap")
+    map_shows_labels = models.BooleanField(default=False)  # known classes are drawn apart, whatever the features say
     classifier = models.CharField(max_length=60, default="linear")
     # Whether a whole selection may be labeled after a look at a random sample, and the error that the sample must exclude.
     allows_sampled = models.BooleanField(default=False)

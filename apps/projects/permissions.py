@@ -70,4 +70,9 @@ def project_permissions(role: str, grants: Collection[str], denials: Collection[
 
 
 # Who may start such a job, may cancel it; everybody may cancel a job of their own.
-NEEDS_BY_JOB_KIND = {"iteration": Permission.TRAIN, "export": Permission.EXPORT, "import": Permission.UPLOAD}
+NEEDS_BY_JOB_KIND = {
+    "iteration": Permission.TRAIN,
+    "place": Permission.TRAIN,
+    "export": Permission.EXPORT,
+    "import": Permission.UPLOAD,
+}

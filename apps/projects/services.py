@@ -50,6 +50,7 @@ class Learning:
     approach: str = "simclr"
     approach_settings: Mapping[str, Any] = field(default_factory=dict)
     reducer: str = "umap"
+    map_shows_labels: bool = False
     classifier: str = "linear"
 
 

@@ -361,7 +361,12 @@ def _learning_form(project: Project, data: QueryDict | None = None, *, approach_
     asked_for = data.get("approach", "") if data is not None else approach_name
     approach, settings = settings_to_show(project, str(asked_for or project.approach))
     return LearningForm(
-        data, approach=approach, settings=settings, reducer=project.reducer, classifier=project.classifier
+        data,
+        approach=approach,
+        settings=settings,
+        reducer=project.reducer,
+        map_shows_labels=project.map_shows_labels,
+        classifier=project.classifier,
     )
 
 

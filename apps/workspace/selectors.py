@@ -111,6 +111,9 @@ def _embedding_state(embedding: Embedding) -> dict[str, Any]:
         "n": embedding.n,
         "model_version": embedding.model_version.number,
         "created_at": embedding.created_at.isoformat(),
+        "shows_labels": embedding.shows_labels,
+        "trustworthiness": embedding.trustworthiness,
+        "displacement": embedding.displacement,
     }
 
 

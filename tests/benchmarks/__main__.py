@@ -42,6 +42,7 @@ BENCHMARKS = {
         Benchmark("read", "random batches of 256 patches from the pixel store", needs_site=False),
         Benchmark("train", "patches through training with augmentation", needs_site=False),
         Benchmark("embed", "patches to features", needs_site=False),
+        Benchmark("reduce", "a map of features that drifted, started from the map before", needs_site=False),
         Benchmark("label", "10,000 of 1,000,000 objects labeled by one request", needs_site=True),
         Benchmark("refit", "from a label to the renewed predictions of 100,000 objects", needs_site=True),
         Benchmark("plot", "1,000,000 points of a map to the browser", needs_site=True),

@@ -148,7 +148,13 @@ class EveryKind(Settings):
 
 def test_every_kind_of_setting_has_a_field_that_gives_it_back() -> None:
     approach = Approach("every", "Every", "All kinds.", settings=EveryKind, trains=False, uses_network=False)
-    shown: dict[str, Any] = {"approach": approach, "settings": EveryKind(), "reducer": "umap", "classifier": "linear"}
+    shown: dict[str, Any] = {
+        "approach": approach,
+        "settings": EveryKind(),
+        "reducer": "umap",
+        "map_shows_labels": False,
+        "classifier": "linear",
+    }
     unbound = LearningForm(**shown)
     assert {name: unbound[name].initial for name in EveryKind().to_json()} == EveryKind().to_json()
     sent = {"approach": "simclr", "reducer": "umap", "classifier": "linear", "count": "5", "kind": "b", "note": "y"}

@@ -14,6 +14,16 @@ export async function fetchPlot(
   return decodePlot(await getBuffer(`${api}/projects/${projectId}/embeddings/${embedding}/plot`, options));
 }
 
+/** Where the points are while the layout of a job runs. */
+export async function fetchPreview(
+  api: string,
+  projectId: string,
+  job: number,
+  options: RequestOptions = {},
+): Promise<PlotBuffer> {
+  return decodePlot(await getBuffer(`${api}/projects/${projectId}/jobs/${job}/preview`, options));
+}
+
 export async function fetchPredictions(
   api: string,
   projectId: string,

@@ -63,6 +63,12 @@ export interface EmbeddingInfo {
   readonly n: number;
   readonly model_version: number | string | null;
   readonly created_at: string;
+  /** Whether known classes shaped the map: its clusters then show the labels, not only what the features say. */
+  readonly shows_labels: boolean;
+  /** How few neighbors on the map are strangers in the features, 1 = none; null where there are too few objects. */
+  readonly trustworthiness: number | null;
+  /** How far the middle object moved from the map before, as a share of its width; null for a first map. */
+  readonly displacement: number | null;
 }
 
 export type JobState = "queued" | "running" | "finished" | "failed" | "cancelled";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { describeQuality } from "./quality";
+import { describeMap, describeQuality } from "./quality";
 
 const measured = (balanced_accuracy: number | null, n_held_out: number) =>
   describeQuality({ revision: 1, embedding: 1, n_labels: 5 * n_held_out + 1, balanced_accuracy, n_held_out });
@@ -24,4 +24,12 @@ it("says nothing before anything is labeled", () => {
   expect(describeQuality(null)).toEqual({ short: "", long: "" });
   const unlabeled = { revision: 1, embedding: 1, n_labels: 0, balanced_accuracy: null, n_held_out: 0 };
   expect(describeQuality(unlabeled)).toEqual({ short: "", long: "" });
+});
+
+it("says of a map how far it can be trusted, how far it moved, and that labels shaped it", () => {
+  const words = describeMap({ shows_labels: true, trustworthiness: 0.983, displacement: 0.021 });
+  expect(words).toBe(
+    "Trustworthiness of the map 0.98, the middle object moved by 2% of its width, drawn with the labels",
+  );
+  expect(describeMap({ shows_labels: false, trustworthiness: null, displacement: null })).toBe("");
 });

@@ -1,4 +1,4 @@
-import type { PredictionsInfo } from "../api/types";
+import type { EmbeddingInfo, PredictionsInfo } from "../api/types";
 import { percent, plural } from "./format";
 
 /** From fewer held-out labels a percentage says nothing. */
@@ -18,4 +18,18 @@ export function describeQuality(predictions: PredictionsInfo | null): {
     short: percent(accuracy),
     long: `Balanced accuracy ${percent(accuracy)}, on ${plural(n, "held-out label")}`,
   };
+}
+
+/** What a map's own figures say in words. */
+export function describeMap(
+  embedding: Pick<EmbeddingInfo, "shows_labels" | "trustworthiness" | "displacement">,
+): string {
+  const { trustworthiness, displacement } = embedding;
+  return [
+    trustworthiness === null ? "" : `Trustworthiness of the map ${trustworthiness.toFixed(2)}`,
+    displacement === null ? "" : `the middle object moved by ${percent(displacement)} of its width`,
+    embedding.shows_labels ? "drawn with the labels" : "",
+  ]
+    .filter((text) => text !== "")
+    .join(", ");
 }

@@ -5,6 +5,7 @@ export type ProjectEvent =
   | { readonly type: "job.progress"; readonly job: Job }
   | { readonly type: "job.finished"; readonly job: Job }
   | { readonly type: "embedding.ready"; readonly number: number; readonly n: number }
+  | { readonly type: "embedding.preview"; readonly job: number; readonly step: number; readonly n: number }
   | ({ readonly type: "predictions.ready" } & PredictionsInfo)
   | { readonly type: "labels.changed"; readonly label_set: number; readonly revision: number; readonly n: number }
   | { readonly type: "presence"; readonly users: readonly { readonly id: number; readonly name: string }[] }
@@ -14,6 +15,7 @@ const TYPES: ReadonlySet<string> = new Set([
   "job.progress",
   "job.finished",
   "embedding.ready",
+  "embedding.preview",
   "predictions.ready",
   "labels.changed",
   "presence",

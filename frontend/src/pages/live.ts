@@ -21,6 +21,7 @@ const TOPICS: Record<ProjectEvent["type"], string> = {
   "job.progress": "jobs",
   "job.finished": "jobs",
   "embedding.ready": "embedding",
+  "embedding.preview": "preview",
   "predictions.ready": "predictions",
   "labels.changed": "labels",
   presence: "presence",

@@ -53,6 +53,8 @@ export class ProjectStore extends Emitter<
   plotNumber: number | null = null;
   plot: PlotBuffer | null = null;
   index: SpatialIndex | null = null;
+  /** The job whose layout the points show while it runs; they are no map yet. */
+  previewJob: number | null = null;
   /** (n_objects) class value, 0 where nothing is predicted; its confidence, 0..255. */
   predictions: Uint8Array = new Uint8Array(0);
   confidences: Uint8Array = new Uint8Array(0);
@@ -66,6 +68,11 @@ export class ProjectStore extends Emitter<
   /** (n_objects) 1 = hidden by the filters. */
   hidden: Uint8Array = new Uint8Array(0);
 
+  /** The map that a preview stands in front of. */
+  private settled: { readonly plot: PlotBuffer | null; readonly index: SpatialIndex | null } = {
+    plot: null,
+    index: null,
+  };
   private permissions: ReadonlySet<string> | null = null;
 
   get canLabel(): boolean {
@@ -128,6 +135,25 @@ export class ProjectStore extends Emitter<
     this.plotNumber = number;
     this.plot = plot;
     this.index = index;
+    this.previewJob = null;
+    this.settled = { plot, index };
+    this.emit("embedding");
+  }
+
+  /** Places of a layout that still runs, in front of the newest map. */
+  setPreview(job: number, plot: PlotBuffer, index: SpatialIndex): void {
+    this.previewJob = job;
+    this.plot = plot;
+    this.index = index;
+    this.emit("embedding");
+  }
+
+  /** The layout came to nothing: back to the newest map. */
+  dropPreview(): void {
+    if (this.previewJob === null) return;
+    this.previewJob = null;
+    this.plot = this.settled.plot;
+    this.index = this.settled.index;
     this.emit("embedding");
   }
 

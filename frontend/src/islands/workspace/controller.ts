@@ -2,7 +2,7 @@ import { HttpError } from "../../api/http";
 import { cancelJob, fetchJob, startIteration } from "../../api/jobs";
 import { fetchChanges, fetchLabels, type LabelAction, postAction, postRedo, postUndo } from "../../api/labels";
 import { fetchImageNames, fetchImages, fetchOrder, fetchSimilar, postPicture } from "../../api/objects";
-import { fetchPlot, fetchPredictions, fetchState } from "../../api/projects";
+import { fetchPlot, fetchPredictions, fetchPreview, fetchState } from "../../api/projects";
 import { fetchSuggestedPage, fetchSuggestions } from "../../api/suggestions";
 import {
   type ActionResult,
@@ -93,6 +93,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   readonly sampling: Sampling;
   order: GridOrder = "similarity";
   tool: "lasso" | "pan" = "lasso";
+  /** While a lasso is drawn, the points under it stay where they are. */
+  drawing = false;
   /** Whether the predictions are newer than the order of the patches that have been on the screen. */
   orderIsOld = false;
   /** (n_objects) 1 = its patch was on the screen since the region was made. */
@@ -115,6 +117,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private syncing: Promise<void> | null = null;
   private syncAgain = false;
   private loadingEmbedding = -1;
+  private loadingPreview = false;
   private loadingPredictions: Promise<void> | null = null;
   private colorChosen = false;
   private readonly pollTimer: number;
@@ -217,6 +220,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (state.embedding !== null && state.embedding.number > (this.project.plotNumber ?? -1)) {
       await this.loadEmbedding(state.embedding.number);
     }
+    // The end of a layout may have been missed.
+    const { previewJob } = this.project;
+    if (previewJob !== null && !state.jobs.some((job) => job.id === previewJob && isActive(job))) this.endPreview();
     await predictions;
   }
 
@@ -235,18 +241,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     try {
       const plot = await fetchPlot(this.config.api, this.config.projectId, number, { signal: this.lifetime.signal });
       if (this.loadingEmbedding !== number) return;
-      const first = this.project.plot === null;
       if (plot.n > this.project.nObjects) this.resizeTo(plot.n);
+      const first = this.project.plot === null;
       this.project.setPlot(number, plot, new SpatialIndex(plot.positions));
       this.notices.dismissTopic("map");
       this.chooseColor();
-      this.updateHidden();
-      if (first && this.selection.source === "all") {
-        this.showAll();
-      } else {
-        // The objects stay selected; the outline that was drawn around their old places means nothing now.
-        this.selection.forgetSteps();
-      }
+      this.pointsMoved(first);
     } catch (error) {
       this.loadingEmbedding = -1;
       if (this.lifetime.signal.aborted) return;
@@ -258,6 +258,46 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       });
       if (this.project.plot === null) this.showAll();
     }
+  }
+
+  private pointsMoved(first: boolean): void {
+    this.updateHidden();
+    if (first && this.selection.source === "all") {
+      this.showAll();
+    } else {
+      // The objects stay selected; the outline that was drawn around their old places means nothing now.
+      this.selection.forgetSteps();
+    }
+  }
+
+  /** Let the points glide to where a layout has brought them. What comes while one is fetched is skipped: the next is
+   * never far, and the last is the map. */
+  private async loadPreview(job: number): Promise<void> {
+    const { project } = this;
+    if (this.loadingPreview || this.drawing || document.visibilityState === "hidden") return;
+    this.loadingPreview = true;
+    const map = project.plotNumber;
+    try {
+      const plot = await fetchPreview(this.config.api, this.config.projectId, job, { signal: this.lifetime.signal });
+      const isOld = project.plotNumber !== map || !project.jobs.some((known) => known.id === job && isActive(known));
+      // A layout that knows fewer objects than the map would take places away.
+      if (isOld || this.drawing || plot.n < (project.plot?.n ?? 0) || plot.n > project.nObjects) return;
+      const first = project.plot === null;
+      project.setPreview(job, plot, new SpatialIndex(plot.positions));
+      this.chooseColor();
+      this.pointsMoved(first);
+    } catch (error) {
+      // Without previews the map comes all the same.
+      if (!this.lifetime.signal.aborted) console.warn("PatchSorter could not fetch a preview:", messageOf(error));
+    } finally {
+      this.loadingPreview = false;
+    }
+  }
+
+  /** The layout ended without a map. */
+  private endPreview(): void {
+    this.project.dropPreview();
+    this.pointsMoved(false);
   }
 
   /** Fetch the predictions that hold, until they are those that the server spoke of last. */
@@ -312,10 +352,17 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         const known = this.project.jobs.find((job) => job.id === event.job.id);
         this.project.setJob(event.job);
         if (known !== undefined && isActive(known)) this.tellOutcome(event.job);
+        if (event.job.id === this.project.previewJob) {
+          if (event.job.state === "finished") void this.catchUp();
+          else this.endPreview();
+        }
         return;
       }
       case "embedding.ready":
         if (event.number > (this.project.plotNumber ?? -1)) void this.catchUp();
+        return;
+      case "embedding.preview":
+        void this.loadPreview(event.job);
         return;
       case "predictions.ready":
         if (event.revision > (this.project.predictionsInfo?.revision ?? -1)) {
@@ -821,7 +868,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       shown: this.seenCount,
       seen: this.seenCount,
       size: selection.size,
-      embedding: this.project.plotNumber,
+      // A polygon on a layout that still runs belongs to no map.
+      embedding: this.project.previewJob === null ? this.project.plotNumber : null,
       ...(selection.reviewClass === null ? {} : { review_class: selection.reviewClass }),
       ...(selection.proposal === null ? {} : { suggestion: aboutProposal(selection.proposal) }),
       ...(selection.query === null ? {} : { similar_to: aboutQuery(selection.query) }),
@@ -1030,6 +1078,7 @@ export function jobName(job: Job): string {
     iteration: "Training",
     train: "Training",
     embed: "Mapping",
+    place: "Placing new objects",
     import: "Import",
     export: "Export",
     picture: "Picture search",

@@ -3,7 +3,7 @@ import { select } from "d3-selection";
 import { isActive, type Job, type LabelClass } from "../../api/types";
 import { el, ICONS, icon } from "../../lib/dom";
 import { ago, count, percent, percentDone } from "../../lib/format";
-import { describeQuality } from "../../lib/quality";
+import { describeMap, describeQuality } from "../../lib/quality";
 import type { SocketStatus } from "../../live/socket";
 import { jobName, type WorkspaceController } from "./controller";
 
@@ -184,7 +184,8 @@ export class WorkspaceHeader {
     if (short !== "") this.model.append(el("span", { class: "num" }, ` ${short}`));
     this.model.title =
       `Model version ${embedding.model_version ?? embedding.number}, map ${embedding.number}, ${ago(embedding.created_at, Date.now())}` +
-      (long === "" ? "" : `. ${long}. Click for more`);
+      [long, describeMap(embedding)].map((text) => (text === "" ? "" : `. ${text}`)).join("") +
+      ". Click for more";
   }
 
   private showJob(): void {

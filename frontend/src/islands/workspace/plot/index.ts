@@ -165,7 +165,7 @@ export class EmbeddingPlot {
       project.on("embedding", () => this.takePlot()),
       project.on(["state", "images"], () => this.queueRecolor()),
       project.on(["status", "jobs", "objects", "embedding"], () => this.showEmpty()),
-      project.on(["hidden", "objects", "embedding"], () => this.showChips()),
+      project.on(["hidden", "objects", "embedding", "state"], () => this.showChips()),
       project.on("hidden", () => this.queueRecolor()),
       labels.on("labels", () => this.queueRecolor()),
       filters.on("colors", () => this.queueRecolor()),
@@ -245,7 +245,12 @@ export class EmbeddingPlot {
 
   private takePlot(): void {
     const { plot } = this.controller.project;
-    if (plot === null) return;
+    if (plot === null) {
+      // A first layout was cancelled: nothing has a place again.
+      this.layer?.setPoints(new Uint16Array(0), { x0: 0, y0: 0, width: 1, height: 1 }, false);
+      this.redraw();
+      return;
+    }
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     const move = !calm && this.layer !== null && this.layer.n > 0;
     this.layer?.setPoints(plot.positions, plot.bounds, move);
@@ -447,6 +452,7 @@ export class EmbeddingPlot {
     } else {
       const op: LassoOp = event.shiftKey ? "add" : event.altKey ? "subtract" : "new";
       this.gesture = { kind: "lasso", op, path: [[x, y]] };
+      this.controller.drawing = true;
     }
     if (event.button === 1) event.preventDefault();
     this.showCursor();
@@ -477,6 +483,7 @@ export class EmbeddingPlot {
     const { gesture } = this;
     if (gesture === null) return;
     this.gesture = null;
+    this.controller.drawing = false;
     this.showCursor();
     const [x, y] = this.at(event);
     const ordinal = this.pick(x, y);
@@ -504,6 +511,7 @@ export class EmbeddingPlot {
   cancelGesture(): boolean {
     if (this.gesture === null) return false;
     this.gesture = null;
+    this.controller.drawing = false;
     this.showCursor();
     this.redrawOverlay();
     return true;
@@ -686,6 +694,30 @@ export class EmbeddingPlot {
         const shown = Math.round((100 * filters.minConfidence) / 255);
         chip(`Confidence from ${shown}%`, "Any confidence", () => filters.setMinConfidence(0));
       }
+    }
+    if (project.previewJob !== null) {
+      chips.push(
+        el(
+          "span",
+          { class: "filter-chip filter-chip--note", "data-testid": "preview-note" },
+          "The map is being drawn: points still move",
+        ),
+      );
+    }
+    if (project.embedding?.shows_labels === true && project.previewJob === null) {
+      chips.push(
+        el(
+          "span",
+          {
+            class: "filter-chip filter-chip--note",
+            title:
+              "Known classes were drawn apart on this map, as the project's settings ask for. That its clusters agree " +
+              "with the labels therefore says nothing about the features.",
+            "data-testid": "shows-labels",
+          },
+          "Supervised map: it shows the labels themselves",
+        ),
+      );
     }
     if (project.nUnplaced > 0) {
       chips.push(

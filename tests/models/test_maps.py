@@ -1,0 +1,164 @@
+"""The project's map: what is said of it, how it streams while it is drawn, and new objects that come onto it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+
+from apps.common.wire import encode_plot, gzipped
+from apps.engine.masks import LabelValues, MaskKind
+from apps.labels.selectors import shared_label_set
+from apps.labels.services import Gesture, label_objects
+from apps.models import tasks
+from apps.models.models import Embedding
+from apps.models.pipelines import _Previews
+from apps.models.selectors import coordinates, current_predictions, latest_embedding, preview_file, vectors
+from apps.models.services import start_iteration, start_placing
+from apps.objects.pipelines import ImageSource, SourceFile, import_sources
+from apps.objects.signals import import_finished
+from apps.projects.events import group_of
+from apps.projects.models import Job, Project
+from tests.conftest import World
+from tests.factories import blobs, make_embedding, make_image, picture, png
+
+# The lease of a running job is renewed on a connection of its own, which sees what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def project(world: World) -> Project:
+    """Forty objects, and an approach that trains nothing."""
+    world.project.approach = "frozen"
+    world.project.save(update_fields=["approach"])
+    make_image(world.project)
+    make_image(world.project)
+    return world.project
+
+
+def iterate(project: Project) -> Embedding:
+    job = start_iteration(project=project, requested_by=None)
+    tasks.run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED, job.error
+    return newest(project)
+
+
+def newest(project: Project) -> Embedding:
+    embedding = latest_embedding(project)
+    assert embedding is not None
+    return embedding
+
+
+def label(world: World, value: int, ordinals: Any) -> None:
+    label_objects(
+        label_set=shared_label_set(world.project),
+        label_class=world.project.label_classes.get(value=value),
+        ordinals=np.asarray(ordinals, np.uint32),
+        actor=world.rater,
+        gesture=Gesture(provenance="bulk", selection={}),
+    )
+
+
+def test_a_map_says_how_far_it_can_be_trusted_and_how_far_it_moved(world, project, signed_in):
+    second = iterate(project)  # the first map came before the model's own
+    first = project.embeddings.get(number=1)
+    assert first.reducer == "umap" and not first.shows_labels
+    assert first.trustworthiness is not None and 0.5 < first.trustworthiness <= 1
+    assert first.displacement is None, "there was no map to move from"
+    assert second.displacement is not None and second.displacement < 0.5
+    state = signed_in(world.rater).get(f"/api/v1/projects/{project.pk}/state").json()
+    assert state["embedding"]["trustworthiness"] == second.trustworthiness
+    assert state["embedding"]["displacement"] == second.displacement
+    assert "trustworthiness 0." in signed_in(world.rater).get(f"/projects/{project.pk}/").content.decode()
+
+
+def test_a_supervised_map_is_marked_once_labels_shaped_it(world, project, signed_in):
+    project.map_shows_labels = True
+    project.save(update_fields=["map_shows_labels"])
+    assert not iterate(project).shows_labels, "without a label it is as any other"
+    label(world, 1, range(0, 20))
+    label(world, 2, range(20, 40))
+    assert iterate(project).shows_labels
+    assert signed_in(world.rater).get(f"/api/v1/projects/{project.pk}/state").json()["embedding"]["shows_labels"]
+
+
+def test_objects_imported_after_the_map_are_placed_on_it_and_no_other_moves(world, project, tmp_path):
+    label(world, 1, range(0, 10))
+    label(world, 2, range(10, 20))
+    before = iterate(project)
+    (tmp_path / "more.png").write_bytes(png(picture(seed=7)))
+    (tmp_path / "more_mask.png").write_bytes(png(blobs()))
+    import_sources(
+        project=project,
+        sources=[ImageSource(*(SourceFile(tmp_path / name, name) for name in ("more.png", "more_mask.png")))],
+        mask_kind=MaskKind.INDEXED,
+        label_values=LabelValues(),
+        imported_by=world.owner,
+        on_progress=lambda *report: None,
+    )
+    job = Job.objects.get(project=project, kind="place")
+    assert job.requested_by == world.owner
+    tasks.place_new_objects(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED, job.error
+    assert job.result == {"placed": 20, "objects": 60, "embedding": before.number + 1}
+    after = newest(project)
+    assert (after.n, after.model_version) == (60, before.model_version)
+    np.testing.assert_array_equal(coordinates(after)[:40], coordinates(before))
+    np.testing.assert_array_equal(vectors(after)[:40], vectors(before))
+    assert np.isfinite(coordinates(after)).all()
+    assert after.displacement == 0
+    project.refresh_from_db()
+    assert len(current_predictions(project).classes) == 60 and (current_predictions(project).classes[40:] > 0).all()
+
+
+def test_nothing_is_queued_where_nothing_is_to_be_placed(world, project):
+    assert start_placing(project=project, requested_by=None) is None, "there is no map yet"
+    make_embedding(project, np.eye(40))
+    assert start_placing(project=project, requested_by=None) is None, "all have a place"
+    make_image(project)
+    assert start_placing(project=project, requested_by=None) is not None
+    assert start_placing(project=project, requested_by=None) is None, "it is under way"
+
+
+def test_an_import_while_an_iteration_waits_needs_no_placing_of_its_own(world, project):
+    job = start_iteration(project=project, requested_by=world.owner)
+    tasks.run_iteration(job.pk)
+    assert not project.jobs.filter(kind="place").exists()
+    job = start_iteration(project=project, requested_by=world.owner)
+    make_image(project)
+    import_finished.send(sender=Project, project=project, imported_by=world.owner)
+    assert not project.jobs.filter(kind="place").exists(), "the iteration that waits will see them"
+    Project.objects.filter(pk=project.pk).update(n_objects=60)
+    tasks.run_iteration(job.pk)
+    assert newest(project).n == 60
+
+
+def test_a_layout_shows_its_places_to_members_while_it_runs(world, project, make_job, signed_in):
+    job = make_job(kind="iteration", state=Job.State.RUNNING, project=project)
+    channel = async_to_sync(get_channel_layer().new_channel)()
+    async_to_sync(get_channel_layer().group_add)(group_of(project.pk), channel)
+    url = f"/api/v1/projects/{project.pk}/jobs/{job.pk}/preview"
+    assert signed_in(world.rater).get(url).status_code == 404, "nothing is laid out yet"
+    points = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    show = _Previews(job)
+    show(points)
+    show(points * 2)
+    told = [async_to_sync(get_channel_layer().receive)(channel)["event"] for _ in range(2)]
+    assert told[1] == {"type": "embedding.preview", "job": job.pk, "step": 2, "n": 40}
+    response = signed_in(world.rater).get(url)
+    assert response.status_code == 200
+    assert response.content == gzipped(encode_plot(points * 2), level=1)
+    assert signed_in(world.stranger).get(url).status_code == 404
+    Job.objects.filter(pk=job.pk).update(state=Job.State.FINISHED)
+    assert signed_in(world.rater).get(url).status_code == 404, "the map is what counts now"
+    preview_file(job).unlink()
+
+
+def test_a_manager_chooses_whether_labels_shape_the_map(world, signed_in):
+    page = signed_in(world.owner).get(f"/projects/{world.project.pk}/settings/").content.decode()
+    assert "Draw known classes apart on the map" in page
