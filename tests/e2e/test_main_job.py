@@ -111,7 +111,7 @@ def test_from_signing_in_to_masks_with_classes(
         page.get_by_role("button", name="Import").click()
     n_objects = len(np.unique(imread(mask))) - 1
     expect(page.get_by_text(f"The project has {n_objects} objects now")).to_be_visible(timeout=60_000)
-    page.get_by_role("link", name="Go on").click()
+    page.get_by_role("link", name="Continue").click()
     project_url = page.url
 
     # the first map
