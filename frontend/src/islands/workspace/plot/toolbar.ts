@@ -17,7 +17,7 @@ const FILTER_NAMES: Record<FilterMode, string> = {
   unlabeled: "Show: unlabeled",
   labeled: "Show: labeled",
   discordant: "Show: discordant",
-  seen: "Show: not sampled",
+  seen: "Show: unsampled",
   sampled: "Show: sampled",
 };
 
