@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apps.engine.predict import fit_head
 from tests.benchmarks import labeling
 from tests.benchmarks.simulation.annotator import NUCLEI, Annotator
 from tests.benchmarks.simulation.figure import Panel, write_curves
 from tests.benchmarks.simulation.measures import measure, windows_of
 from tests.benchmarks.simulation.session import OUR_SCREEN, Session
-from tests.benchmarks.simulation.worlds import SyntheticWorld
+from tests.benchmarks.simulation.worlds import SYNTHETIC_WORLDS, SyntheticWorld, make_objects
 
 
 def session_of(truth: list[int], *, overlooked: float = 0.0) -> Session:
@@ -91,8 +92,19 @@ def test_ours_stays_ahead_of_the_originals_loop() -> None:
 def test_the_curves_are_written_as_a_table_and_a_picture(tmp_path: Path) -> None:
     session = session_of([1, 2] * 300)
     session.one_by_one(session.unlabeled)
-    table, picture = write_curves([Panel("nuclei", {"one by one": session}, NUCLEI.quick_review_per_s)], tmp_path)
+    table, picture = write_curves([Panel("nuclei", {"one by one": session}, NUCLEI)], tmp_path)
     rows = list(csv.DictReader(table.open()))
     assert [row["minute"] for row in rows] == ["0", "5", "10", "15", "20"]
     assert float(rows[0]["labels_per_second"]) == pytest.approx(0.43, abs=0.01)
     assert picture.read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("world", SYNTHETIC_WORLDS[:2])
+def test_a_linear_head_tells_the_classes_of_a_world_apart_as_well_as_is_stated(world: SyntheticWorld) -> None:
+    features, truth = make_objects(world.class_distance, world.n, world.seed)
+    labels = np.where(np.random.default_rng(1).permutation(world.n) < 5000, truth, 0).astype(np.uint8)
+    head = fit_head(features, labels, seed=0)
+    assert head is not None
+    classes, _ = head.predict(features)
+    right = [(classes == truth)[(labels == 0) & (truth == value)].mean() for value in np.unique(truth)]
+    assert np.mean(right) == pytest.approx(world.probe, abs=0.004)

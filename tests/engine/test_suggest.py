@@ -137,10 +137,10 @@ def test_pages_are_ranked_by_the_labels_they_give_in_a_second():
     reviews = rank_reviews(model, NONE_LABELED)
     assert [review.class_value for review in reviews.by_class] == [1, 2]
     best, second = reviews.by_class
-    assert best.n == second.n == 120
-    assert best.expected_right == pytest.approx(120 * 250 / 255)
-    # 1.78 s for the page, 0.08 s a patch, 1.3 s for each of the 2.35 that are expected to be wrong
-    assert best.labels_per_second == pytest.approx(best.expected_right / (1.78 + 9.6 + 1.3 * (120 - 120 * 250 / 255)))
+    assert best.n == second.n == 300
+    assert best.expected_right == pytest.approx(300 * 250 / 255)
+    # 1.78 s for the page, 0.08 s a patch, 1.3 s for each of the 5.9 that are expected to be wrong
+    assert best.labels_per_second == pytest.approx(best.expected_right / (1.78 + 24 + 1.3 * (300 - 300 * 250 / 255)))
     assert second.labels_per_second < best.labels_per_second / 3
 
 
@@ -150,7 +150,7 @@ def test_a_large_pure_group_comes_before_a_small_and_before_a_mixed_one():
     model = predicted([1] * 300 + [2, 1] * 145 + [2] * 10, [250] * 300 + [140] * 290 + [250] * 10)
     reviews = rank_reviews(model, NONE_LABELED, groups).by_group
     assert [review.group for review in reviews] == [0, 2, 1]
-    assert [review.n for review in reviews] == [120, 10, 120]
+    assert [review.n for review in reviews] == [300, 10, 145]
 
 
 def test_nothing_is_left_to_review_when_everything_is_labeled():

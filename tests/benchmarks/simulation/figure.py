@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from tests.benchmarks.simulation.annotator import UseCase
 from tests.benchmarks.simulation.measures import bins_of
 from tests.benchmarks.simulation.session import Session
 
@@ -22,11 +23,11 @@ LEGEND_ROW = 18
 
 @dataclass(frozen=True)
 class Panel:
-    """One world: strategies by name, and the rate of quick review, which is drawn as a dashed line."""
+    """One world: strategies by name, and the use case, whose rate of quick review is a dashed line."""
 
     title: str
     sessions: dict[str, Session]
-    quick_review_per_s: float
+    use_case: UseCase
 
 
 def write_curves(panels: Sequence[Panel], folder: Path) -> tuple[Path, Path]:
@@ -69,21 +70,23 @@ def _picture(panels: Sequence[Panel]) -> str:
 def _panel(panel: Panel, colors: dict[str, str]) -> list[str]:
     longest = max(session.human_s for session in panel.sessions.values()) / 60
     curves = {name: bins_of(session) for name, session in panel.sessions.items()}
-    highest = 1.08 * max(float(rates.max()) for _, rates in curves.values())
-    x_step, y_step = _step(longest), _step(highest)
+    slow, fast = panel.use_case.quick_review_per_s, max(float(rates.max()) for _, rates in curves.values())
+    low, high = np.log10(slow / 1.5), np.log10(fast * 1.2)  # logarithmic: what is accepted by sample comes in a burst
 
     def x(minute: float) -> float:
         return round(LEFT + minute / longest * (WIDTH - LEFT - RIGHT), 1)
 
     def y(rate: float) -> float:
-        return round(HEIGHT - BOTTOM - rate / highest * (HEIGHT - TOP - BOTTOM), 1)
+        share = (np.log10(max(rate, 10**low)) - low) / (high - low)
+        return round(float(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)), 1)
 
-    bottom, right = y(0), x(longest)
+    bottom, right = HEIGHT - BOTTOM, x(longest)
     parts = [f'<text x="{LEFT}" y="{TOP - 12}" font-size="13" font-weight="bold">{escape(panel.title)}</text>']
-    for rate in np.arange(0, highest, y_step):
-        parts.append(f'<path d="M{LEFT} {y(rate)}H{right}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y(rate) + 4}" text-anchor="end">{rate:g}</text>')
-    for minute in np.arange(0, longest, x_step):
+    for rate in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500):
+        if low <= np.log10(rate) <= high:
+            parts.append(f'<path d="M{LEFT} {y(rate)}H{right}" stroke="#ddd"/>')
+            parts.append(f'<text x="{LEFT - 6}" y="{y(rate) + 4}" text-anchor="end">{rate:g}</text>')
+    for minute in np.arange(0, longest, _step(longest)):
         parts.append(f'<text x="{x(minute)}" y="{bottom + 15}" text-anchor="middle">{minute:g}</text>')
     parts.append(
         f'<text x="{(LEFT + right) / 2}" y="{bottom + 31}" text-anchor="middle">human time, minutes</text>'
@@ -95,8 +98,7 @@ def _panel(panel: Panel, colors: dict[str, str]) -> list[str]:
         parts.append(
             f'<path d="M{x(0)} {bottom} {steps} V{bottom}" fill="none" stroke="{colors[name]}" stroke-width="2"/>'
         )
-    quick = y(panel.quick_review_per_s)
-    return [*parts, f'<path d="M{LEFT} {quick}H{right}" stroke="#666" stroke-dasharray="4 3"/>']
+    return [*parts, f'<path d="M{LEFT} {y(slow)}H{right}" stroke="#666" stroke-dasharray="4 3"/>']
 
 
 def _step(highest: float) -> float:

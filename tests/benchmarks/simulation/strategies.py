@@ -15,7 +15,7 @@ from apps.engine.predict import Head, fit_head
 from apps.engine.sampling import draw, risk_of_attempt, sample_size
 from tests.benchmarks.simulation.session import ClassValues, Rows, Session
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 # The original's user draws round some 500 points: of 250, 500 and 1,000 the best for it in the synthetic worlds.
 REGION = 500

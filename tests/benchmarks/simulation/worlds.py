@@ -31,17 +31,18 @@ class SyntheticWorld:
     n: int = 20_000
     seed: int = 0
 
-    def make(self) -> tuple[Floats, ClassValues]:
-        """Features (n, 64) float32 and true class values (n,): Gaussian kinds of three classes, 60, 30 and 10 %."""
-        rng = np.random.default_rng(self.seed)
-        counts = np.round(np.array(CLASS_SHARES) * self.n).astype(int)
-        truth = rng.permutation(np.repeat(np.arange(1, len(counts) + 1, dtype=np.uint8), counts))
-        centers = _unit(rng.standard_normal((len(counts), DIMENSIONS)))
-        kinds = _unit(rng.standard_normal((len(counts), KINDS_PER_CLASS, DIMENSIONS)))
-        kind = rng.integers(0, KINDS_PER_CLASS, len(truth))
-        middle = self.class_distance * centers[truth - 1] + KIND_SPREAD * kinds[truth - 1, kind]
-        features = middle + rng.standard_normal((len(truth), DIMENSIONS))
-        return features.astype(np.float32), truth
+
+def make_objects(class_distance: float, n: int, seed: int) -> tuple[Floats, ClassValues]:
+    """Features (n, 64) float32 and true class values (n,): Gaussian kinds of three classes, 60, 30 and 10 %."""
+    rng = np.random.default_rng(seed)
+    counts = np.round(np.array(CLASS_SHARES) * n).astype(int)
+    truth = rng.permutation(np.repeat(np.arange(1, len(counts) + 1, dtype=np.uint8), counts))
+    centers = _unit(rng.standard_normal((len(counts), DIMENSIONS)))
+    kinds = _unit(rng.standard_normal((len(counts), KINDS_PER_CLASS, DIMENSIONS)))
+    kind = rng.integers(0, KINDS_PER_CLASS, len(truth))
+    middle = class_distance * centers[truth - 1] + KIND_SPREAD * kinds[truth - 1, kind]
+    features = middle + rng.standard_normal((len(truth), DIMENSIONS))
+    return features.astype(np.float32), truth
 
 
 def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

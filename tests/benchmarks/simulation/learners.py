@@ -1,0 +1,137 @@
+"""The machine's half of both loops over real objects, with real training; its seconds are processor time of one thread.
+
+Processor time is what a quiet machine would take: a benchmark beside busy neighbors must not make anybody wait for them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from apps.engine.descriptors import describe_objects
+from apps.engine.embedding import embed_objects
+from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.train import train_model
+from apps.engine.reduce import reduce_to_plot
+from apps.engine.registry import APPROACHES
+from tests.benchmarks.labeled_sets import LabeledSet
+from tests.benchmarks.original_recipe import UNLABELED_PER_LABELED, OriginalRecipe
+from tests.benchmarks.original_training import BATCH
+from tests.benchmarks.simulation.session import ClassValues, Session
+from tests.benchmarks.simulation.strategies import ITERATIONS_AT, Floats
+
+SEED = 0
+APPROACH = "simclr"
+ENCODER_SIZE_PX = 32
+# The original's schedule.
+FIRST_EPOCHS, LATER_EPOCHS = 100, 5
+
+
+@dataclass(frozen=True)
+class _Coming:
+    """Features (n, d) that are being made behind the person's back."""
+
+    features: Floats
+    ready_s: float
+
+
+class OurLearner:
+    """Features that are measured at once; trainings run beside the person, who never waits for one."""
+
+    def __init__(self, objects: LabeledSet, work: Path, seconds: float) -> None:
+        self._objects = objects
+        self._work = work
+        self._seconds = seconds
+        self.training_s: list[float] = []
+        """What each training took, embedding not counted."""
+        describe_objects(objects.patches, np.arange(2))  # compiled, as in a worker that has been at it before
+        started = time.process_time()
+        self._described = describe_objects(objects.patches)
+        self._features = self._embed("instant", work / "instant")
+        reduce_to_plot(self._features, seed=SEED)
+        self.first_map_s = time.process_time() - started
+        self._shown = False
+        self._coming: _Coming | None = None
+
+    def features(self, session: Session) -> Floats:
+        """The newest that are there at the session's present time. The first call waits for the first map."""
+        if not self._shown:
+            session.wait(self.first_map_s)
+            self._shown = True
+            self._train(session)
+        if self._coming is not None and session.total_s >= self._coming.ready_s:
+            self._features, self._coming = self._coming.features, None
+        n_trained = len(self.training_s)
+        due = n_trained <= len(ITERATIONS_AT) and (session.labels > 0).mean() >= ITERATIONS_AT[n_trained - 1]
+        if self._coming is None and due:
+            self._train(session)
+        return self._features
+
+    def _train(self, session: Session) -> None:
+        number = len(self.training_s)
+        folder = self._work / f"model-{number}"
+        config = TrainConfig(
+            approach=APPROACH, encoder_size_px=ENCODER_SIZE_PX, epochs=1, seed=SEED, device="cpu", threads=1
+        )
+        started = time.process_time()
+        train_model(
+            config,
+            self._objects.patches,
+            class_values=session.labels,
+            start_from=self._work / f"model-{number - 1}" if number else None,
+            checkpoint=folder,
+        )
+        one = time.process_time() - started
+        more = round((self._seconds - one) / one)
+        if number == 0 and more >= 1:  # one epoch says how many there is time for
+            train_model(replace(config, epochs=more), self._objects.patches, start_from=folder, checkpoint=folder)
+        self.training_s.append(time.process_time() - started)
+        features = self._embed(APPROACH, folder)
+        self._coming = _Coming(features, session.total_s + time.process_time() - started)
+
+    def _embed(self, approach: str, folder: Path) -> Floats:
+        settings = APPROACHES.get(approach).settings()
+        return embed_objects(approach, settings, folder, self._objects.patches, described=self._described)
+
+
+class OriginalLearner:
+    """Train, embed, draw the map anew; the person waits for it. In its favor, its map is drawn by our UMAP, in seconds.
+
+    `training_s`: what each training may take; the last one also stands for those that come after.
+    """
+
+    def __init__(self, objects: LabeledSet, training_s: list[float]) -> None:
+        n_classes = len(objects.class_names)
+        self._recipe = OriginalRecipe(objects.patches, n_classes=n_classes, seed=SEED, clock=time.process_time)
+        self._training_s = list(training_s)
+        self._n = len(objects)
+        self._steps = 0
+        self.trained_s = 0.0
+        self._planned_steps = 0
+
+    @property
+    def own_schedule_s(self) -> float:
+        """An estimate: what its trainings would take here by its own schedule, 100 epochs first and 5 every time after,
+        at the rate of those that were run."""
+        return self._planned_steps * self.trained_s / self._steps
+
+    def draw_map(self, session: Session) -> Floats:
+        """The map (n, 2) after one more training with the labels so far."""
+        labels = session.labels if session.labels.any() else None
+        started = time.process_time()
+        self._train(labels)
+        points = reduce_to_plot(self._recipe.embed(), class_values=labels, seed=SEED)
+        session.wait(time.process_time() - started)
+        return points
+
+    def _train(self, labels: ClassValues | None) -> None:
+        started = time.process_time()
+        seconds = self._training_s.pop(0) if len(self._training_s) > 1 else self._training_s[0]
+        self._steps += self._recipe.train(seconds, labels)
+        self.trained_s += time.process_time() - started
+        n, n_labeled = self._n, 0 if labels is None else int((labels > 0).sum())
+        per_epoch = min(n, int((1 + UNLABELED_PER_LABELED) * n_labeled)) if n_labeled else n
+        self._planned_steps += (LATER_EPOCHS if self._planned_steps else FIRST_EPOCHS) * -(-per_epoch // BATCH)
