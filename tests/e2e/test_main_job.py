@@ -120,7 +120,8 @@ def test_from_signing_in_to_masks_with_classes(
     wait_until(page, "page.ready")
     assert handle(page, "nObjects()") == n_objects
     page.screenshot()  # the grid is there before the map
-    wait_for_map(page, 1)
+    wait_until(page, "page.embeddingNumber() >= 1", timeout_ms=MAP_PATIENCE_MS)  # from measurements, at once
+    wait_for_map(page, 2)  # from the first training, pushed into the open page
     assert not any(handle(page, "predictions()")), "nothing is predicted before anything is labeled"
 
     # lasso, label with a key, undo, label again
@@ -159,7 +160,7 @@ def test_from_signing_in_to_masks_with_classes(
     handle(page, "pick([argument])", one)
     page.keyboard.press("2")
     wait_until(page, "page.labelOf(argument) === 2", one)
-    wait_for_map(page, 2)
+    wait_for_map(page, 3)
     assert sorted(handle(page, "selection().ordinals")) == sorted(selected)
     assert set(handle(page, "predictions()")) == {1, 2}
     pictures.take(page, "workspace-after-training")
@@ -167,7 +168,7 @@ def test_from_signing_in_to_masks_with_classes(
 
     # somebody who was away sees the same
     page.reload()
-    wait_for_map(page, 2)
+    wait_for_map(page, 3)
     wait_until(page, "page.ready")
     assert handle(page, "labels()") == labels.tolist()
 

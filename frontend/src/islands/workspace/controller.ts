@@ -306,9 +306,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       while ((this.project.predictionsInfo?.revision ?? -1) > this.project.predictionsRevision) {
         if (!(await this.fetchPredictions())) break;
       }
-      this.loadingPredictions = null;
     };
-    this.loadingPredictions ??= rounds();
+    // Cleared by `finally`, which comes after the assignment also where there is nothing to fetch.
+    this.loadingPredictions ??= rounds().finally(() => {
+      this.loadingPredictions = null;
+    });
     return this.loadingPredictions;
   }
 
