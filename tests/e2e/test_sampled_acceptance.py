@@ -42,7 +42,7 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     sign_in(page, site, RATER)
     page.get_by_role("link", name="Colon nuclei").first.click()
     page.get_by_role("link", name="Open workspace").first.click()
-    wait_for_map(page, 1)
+    wait_for_map(page, 2)
     before: list[int] = handle(page, "labels()")
     free = [ordinal for ordinal, value in enumerate(before) if value == 0]
     page.get_by_test_id("by-sample").click()
@@ -61,7 +61,7 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     pictures.take(page, "sample")
     wait_until(page, "page.unsaved() === 0")
     page.reload()
-    wait_for_map(page, 1)
+    wait_for_map(page, 2)
     page.get_by_test_id("sample-resume").click()
     expect(page.get_by_test_id("sample-state")).to_contain_text("1 wrong")
 
