@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_S = 60.0
 N = 20
 TRUTH = np.where(np.arange(N) % 2, 2, 1).astype(np.uint8)
-OTHER_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -60,6 +60,7 @@ def follow() -> Iterator[Callable[[], subprocess.Popen[str]]]:
         "PATCHSORTER_DATA": str(Path(settings.MEDIA_ROOT).parent),
     }
     started: list[subprocess.Popen[str]] = []
+    before = sessions()
 
     def start() -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -82,10 +83,16 @@ def follow() -> Iterator[Callable[[], subprocess.Popen[str]]]:
         process.wait()
     # The server notices a moment later; until then the test's database can not be taken away.
     deadline = time.monotonic() + 10
+    while sessions() - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def sessions() -> set[int]:
+    """The process ids of all that are connected to the test's database."""
     with connection.cursor() as cursor:
-        while cursor.execute(OTHER_SESSIONS) and cursor.fetchone()[0]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        cursor.execute(SESSIONS)
+        return {pid for (pid,) in cursor.fetchall()}
 
 
 @pytest.fixture
