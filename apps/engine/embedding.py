@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.engine.descriptors import ObjectSource, describe_objects
+from apps.engine.errors import EngineError
 from apps.engine.features import FeatureSpace, Part
 from apps.engine.progress import ProgressCallback, StopCallback, ignore_progress, never_stop
 from apps.engine.registry import APPROACHES
@@ -25,6 +26,7 @@ def embed_objects(
     patches: ObjectSource,
     *,
     described: npt.NDArray[np.float32] | None = None,
+    may_fit: bool = True,
     weights_root: Path | None = None,
     shards: Path | None = None,
     on_progress: ProgressCallback = ignore_progress,
@@ -33,7 +35,8 @@ def embed_objects(
     """Features (n, d) float16 of all objects of `patches`, rows of length 1, by a model.
 
     `folder` is the model's: it holds the weights, for an approach with a network, and the scale of its features. Where
-    there is no scale yet, these objects make it; so the first call for a model is the one for the whole project.
+    there is no scale yet, these objects make it; so the first call for a model is the one for the whole project, and
+    with `may_fit` False it is an error.
     `described` (n, N_DESCRIPTORS): the objects' descriptors, where the caller keeps them; measured here otherwise.
     `weights_root`: the folder with the foundation models' weights. `shards`: a folder, the caller's to remove, by which a
     call that was killed goes on with what is done, and in which all GPUs of the machine work together.
@@ -75,6 +78,8 @@ def embed_objects(
         standardized.append(True)
         weights.append(1.0)
     space = FeatureSpace.load(folder)
+    if space is None and not may_fit:
+        raise EngineError(f"the model in {folder.name} has no scale for its features: train once more")
     if space is None:
         folder.mkdir(parents=True, exist_ok=True)
         space = FeatureSpace.fit(parts, standardized, weights)

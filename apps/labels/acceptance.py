@@ -111,7 +111,7 @@ def _earlier_attempts(label_set: LabelSet, label_class: LabelClass, stratum: NDA
     earlier = StratumSample.objects.filter(
         label_set=label_set,
         label_class=label_class,
-        state__in=[State.REFUSED, State.ABANDONED],
+        state__in=[State.REFUSED, State.ABANDONED, State.EXPIRED],
         size__gt=size / 2,
         size__lt=2 * size,
     )

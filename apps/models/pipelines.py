@@ -42,6 +42,7 @@ from apps.models.selectors import (
     model_folder,
     model_settings,
     preview_file,
+    still_compares,
 )
 from apps.models.selectors import vectors as vectors_of
 from apps.models.services import PICTURE_NAME, NewPredictions, lock_predictions, publish_predictions
@@ -171,7 +172,7 @@ def _work_folder(project: Project, job: Job) -> Path:
 def _plan(project: Project, params: dict[str, Any], *, n_objects: int) -> _Plan:
     """From the project's settings and what the job was asked for."""
     last = latest_model_version(project)
-    if last is not None and not params.get("train", True):
+    if last is not None and not params.get("train", True) and still_compares(last, project):
         return _Plan(last.approach, model_settings(last), version=last)
     if "approach_settings" in params:
         approach = APPROACHES.get(params["approach"])
@@ -186,7 +187,11 @@ def _plan(project: Project, params: dict[str, Any], *, n_objects: int) -> _Plan:
     )
     if not isinstance(settings, TrainingSettings):
         # What trains nothing is the same each time.
-        same = start_from is not None and start_from.settings["settings"] == settings.to_json()
+        same = (
+            start_from is not None
+            and start_from.settings["settings"] == settings.to_json()
+            and still_compares(start_from, project)
+        )
         return _Plan(approach.name, settings, version=start_from) if same else _Plan(approach.name, settings, config)
     budget = TRAINING_BUDGETS[choose_device("auto").type]
     epochs = params.get("epochs") or settings.epochs or budget.epochs(n_objects, first=start_from is None)
@@ -365,7 +370,11 @@ def _publish(project: Project, job: Job, report: Report, outcome: _Outcome, work
             number=(before.number + 1) if before else 1,
             parent=plan.start_from,
             approach=plan.approach,
-            settings=plan.config.to_json() if plan.config else {"settings": plan.settings.to_json()},
+            settings={
+                **(plan.config.to_json() if plan.config else {"settings": plan.settings.to_json()}),
+                "patch_size_px": project.patch_size_px,
+                "n_objects": outcome.n,
+            },
             quality=outcome.predictions.quality,
         )
         move_folder(work / "model", model_folder(version))
@@ -434,6 +443,7 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
         model_folder(version),
         _LaterPatches(patches, before.n),
         described=described,
+        may_fit=False,
         weights_root=settings.WEIGHTS_ROOT,
         on_progress=report.progress,
         should_stop=report.should_stop,
@@ -500,6 +510,7 @@ def embed_picture(job: Job, report: Report) -> dict[str, Any]:
         model_folder(version),
         _OnePatch(picture),
         described=describe_picture(picture) if uses_descriptors(model_has) else None,
+        may_fit=False,
         weights_root=settings.WEIGHTS_ROOT,
         on_progress=report.progress,
         should_stop=report.should_stop,

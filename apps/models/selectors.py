@@ -8,6 +8,7 @@ import numpy as np
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 from numpy.typing import NDArray
 
+from apps.engine.features import FEWEST_FOR_COMPONENTS
 from apps.engine.registry import APPROACHES
 from apps.engine.settings import Settings
 from apps.engine.similar import SimilarObjects
@@ -35,6 +36,14 @@ def model_folder(version: ModelVersion) -> Path:
 def model_settings(version: ModelVersion) -> Settings:
     """The approach's settings that a model was made with; EngineError for an approach that is no longer installed."""
     return APPROACHES.get(version.approach).settings.from_json(version.settings["settings"])
+
+
+def still_compares(version: ModelVersion, project: Project) -> bool:
+    """Whether objects that came later get features by this model that compare with those of the objects it was made with:
+    the same size of patches, and enough objects then to know the scale from."""
+    made_with = version.settings.get("n_objects", project.n_objects)
+    enough = made_with >= FEWEST_FOR_COMPONENTS or (made_with >= 10 and project.n_objects <= 20 * made_with)
+    return enough and version.settings.get("patch_size_px", project.patch_size_px) == project.patch_size_px
 
 
 def embedding_folder(embedding: Embedding) -> Path:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from apps.accounts.models import User
 from apps.models.events import PredictionsReady
 from apps.models.models import Embedding, PredictionSet
-from apps.models.selectors import latest_embedding, prediction_file
+from apps.models.selectors import latest_embedding, prediction_file, still_compares
 from apps.projects.events import send_event_on_commit
 from apps.projects.files import folder, write_array
 from apps.projects.jobs import start_job
@@ -57,12 +57,14 @@ def start_iteration(
 @transaction.atomic
 def start_placing(*, project: Project, requested_by: User | None) -> Job | None:
     """Queue the job that places objects on the current map that came after it; None where there is no map, nothing to
-    place, or a job under way that does it or is followed by one that does (see `tasks`)."""
+    place, a model that can not say where, or a job under way that does it or is followed by one that does (see `tasks`)."""
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     embedding = latest_embedding(project)
     under_way = project.jobs.filter(kind__in=["iteration", "place"], state__in=[Job.State.QUEUED, Job.State.RUNNING])
     if embedding is None or embedding.n >= project.n_objects or under_way.exists():
         return None
+    if not still_compares(embedding.model_version, project):
+        return None  # the next iteration places them
     return start_job(
         project=project,
         kind="place",
@@ -86,8 +88,11 @@ def start_picture_search(*, project: Project, picture: NDArray[np.uint8], reques
 
     The vector is the job's result; the picture itself is not kept. Raises SearchRefused where there is no map yet.
     """
-    if latest_embedding(project) is None:
+    embedding = latest_embedding(project)
+    if embedding is None:
         raise SearchRefused("there is no map yet, and so nothing to compare the picture with")
+    if not still_compares(embedding.model_version, project):
+        raise SearchRefused("the map was made with another size of patches, or of very few objects: make it anew first")
     work = f"picture-{uuid4().hex}"
     write_array(folder(project, "work", work) / PICTURE_NAME, picture)
     return start_job(

@@ -21,5 +21,6 @@ def embed_picture(job_id: int) -> None:
 def _place_what_came_meanwhile(job_id: int) -> None:
     """Objects that were imported while a map was made are not on it."""
     job = Job.objects.select_related("project", "requested_by").get(pk=job_id)
-    if job.state == Job.State.FINISHED:  # what failed once would fail again, without end
+    # What failed to place them once would fail again, without end.
+    if job.state == Job.State.FINISHED or (job.kind == "iteration" and not job.is_active):
         start_placing(project=job.project, requested_by=job.requested_by)

@@ -162,3 +162,23 @@ def test_a_layout_shows_its_places_to_members_while_it_runs(world, project, make
 def test_a_manager_chooses_whether_labels_shape_the_map(world, signed_in):
     page = signed_in(world.owner).get(f"/projects/{world.project.pk}/settings/").content.decode()
     assert "Draw known classes apart on the map" in page
+
+
+@pytest.mark.parametrize(("made_with", "is_placed"), [(1, False), (9, False), (40, True)])
+def test_nothing_is_placed_by_a_model_that_saw_too_few_objects(
+    project: Project, made_with: int, is_placed: bool
+) -> None:
+    embedding = iterate(project)
+    embedding.model_version.settings["n_objects"] = made_with
+    embedding.model_version.save()
+    make_image(project)
+    assert (start_placing(project=project, requested_by=None) is not None) == is_placed
+
+
+def test_nothing_is_placed_after_the_size_of_patches_was_changed(project: Project) -> None:
+    iterate(project)
+    make_image(project)
+    project.patch_size_px *= 2
+    project.save(update_fields=["patch_size_px"])
+    assert start_placing(project=project, requested_by=None) is None
+    assert iterate(project).n == project.n_objects, "the next iteration does it, with a model of its own"

@@ -112,7 +112,9 @@ export class ProjectStore extends Emitter<
     this.labelSet = state.label_set;
     this.sampled = state.sampled;
     this.permissions = state.permissions === undefined ? null : new Set(state.permissions);
-    this.jobs = state.jobs;
+    // What was heard to have ended has ended, also where the answer was on its way meanwhile.
+    const ended = new Map(this.jobs.filter((job) => !isActive(job)).map((job) => [job.id, job]));
+    this.jobs = state.jobs.map((job) => ended.get(job.id) ?? job);
     this.embedding = state.embedding;
     this.predictionsInfo = state.predictions;
     this.setNObjects(state.project.n_objects);

@@ -231,7 +231,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     this.project.setNObjects(nObjects);
     this.labels.resize(nObjects);
     this.selection.resize(nObjects);
-    if (this.seen.length !== nObjects) this.seen = new Uint8Array(nObjects);
+    if (this.seen.length !== nObjects) {
+      const seen = new Uint8Array(nObjects);
+      seen.set(this.seen.subarray(0, nObjects));
+      this.seen = seen;
+    }
     if (grew && this.selection.source === "all") this.showAll();
   }
 
