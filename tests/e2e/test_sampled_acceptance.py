@@ -71,6 +71,7 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     page.get_by_test_id("sample-accept").click()
     wait_until(page, "argument.every(ordinal => page.labelOf(ordinal) === 2)", free)
     expect(page.get_by_test_id("progress")).to_contain_text(f"{len(free) - len(drawn)} by sample")
+    wait_until(page, "page.selection().source === 'all'")  # the sample is closed when its answer is there
     page.get_by_test_id("filter").select_option("seen")
     wait_until(page, "page.selection().ordinals.length === argument", len(before) - len(free) + len(drawn))
 
