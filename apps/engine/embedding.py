@@ -44,8 +44,6 @@ def embed_objects(
     """
     chosen = APPROACHES.get(approach)
     parts: list[Part] = []
-    standardized: list[bool] = []
-    weights: list[float] = []
     if chosen.uses_network:
         # Only here torch is needed.
         from apps.engine.nn.embed import embed_patches
@@ -64,25 +62,19 @@ def embed_objects(
                 on_progress=on_progress,
                 should_stop=should_stop,
             )
-        parts.append(vectors)
-        standardized.append(False)
-        weights.append(NETWORK_WEIGHT)
+        parts.append(Part(vectors, weight=NETWORK_WEIGHT))
     elif chosen.implementation:
-        parts.append(chosen.load()(patches, settings, on_progress=on_progress, should_stop=should_stop))
-        standardized.append(False)
-        weights.append(1.0)
+        parts.append(Part(chosen.load()(patches, settings, on_progress=on_progress, should_stop=should_stop)))
     if uses_descriptors(settings):
         if described is None:
             described = describe_objects(patches, on_progress=on_progress, should_stop=should_stop)
-        parts.append(described)
-        standardized.append(True)
-        weights.append(1.0)
+        parts.append(Part(described, by_column=True))
     space = FeatureSpace.load(folder)
     if space is None and not may_fit:
         raise EngineError(f"the model in {folder.name} has no scale for its features: train once more")
     if space is None:
         folder.mkdir(parents=True, exist_ok=True)
-        space = FeatureSpace.fit(parts, standardized, weights)
+        space = FeatureSpace.fit(parts)
         space.save(folder)
     return space.join(parts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -15,7 +15,7 @@ from apps.engine.durable import replacing
 from apps.engine.errors import EngineError
 
 Floats = npt.NDArray[np.float32]
-Part = npt.NDArray[np.floating[Any]]
+Rows = npt.NDArray[np.floating[Any]]
 
 SPACE_NAME = "space.npz"
 # Rows that the space is made from: more change nothing that can be seen.
@@ -28,6 +28,19 @@ FARTHEST = 4.0
 N_COMPONENTS = 128
 # Fewer objects say too little of the directions in which those that come later will differ.
 FEWEST_FOR_COMPONENTS = 1_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One source's numbers about all objects, beside those of others.
+
+    `weight`: how much they say against the other parts. `by_column`: whether each column gets the same variance, as
+    columns of different units need; a network's keep theirs.
+    """
+
+    rows: Rows  # (n, its own width)
+    weight: float = 1.0
+    by_column: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,25 +59,24 @@ class FeatureSpace:
     directions: Floats  # (w, d) principal components; (w, 0) where there were too few objects: then d = w
 
     @classmethod
-    def fit(cls, parts: Sequence[Part], standardized: Sequence[bool], weights: Sequence[float]) -> FeatureSpace:
-        """From the features of all objects. `standardized[i]`: whether each column of part i gets the same variance, as
-        columns of different units need; a network's keep theirs."""
-        step = max(1, len(parts[0]) // FITTED_ROWS)
-        sample = [part[::step] for part in parts]
+    def fit(cls, parts: Sequence[Part]) -> FeatureSpace:
+        """From the features of all objects."""
+        step = max(1, len(parts[0].rows) // FITTED_ROWS)
+        sample = [replace(part, rows=part.rows[::step]) for part in parts]
         centers, scales, limits = [], [], []
-        for part, by_column, weight in zip(sample, standardized, weights, strict=True):
-            rows = np.nan_to_num(part.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        for part in sample:
+            rows = np.nan_to_num(part.rows.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
             center = rows.mean(axis=0)
             rows -= center
             scale = np.ones(rows.shape[1], np.float32)
-            if by_column:
+            if part.by_column:
                 spread = rows.std(axis=0)
                 # A column that is the same everywhere says nothing, and its rounding errors must not.
                 varies = spread > 1e-6 * np.maximum(1.0, np.abs(center))
                 scale = np.where(varies, 1 / np.where(varies, spread, 1), 0).astype(np.float32)
-            limit = np.full(rows.shape[1], FARTHEST if by_column else np.inf, np.float32)
+            limit = np.full(rows.shape[1], FARTHEST if part.by_column else np.inf, np.float32)
             length = float(np.linalg.norm(np.clip(rows * scale, -limit, limit), axis=1).mean())
-            factor = weight / length if length > 0 else 1.0
+            factor = part.weight / length if length > 0 else 1.0
             centers.append(center)
             scales.append(scale * factor)
             limits.append(limit * factor)
@@ -74,7 +86,7 @@ class FeatureSpace:
             center,
             scale,
             limit,
-            widths=np.array([part.shape[1] for part in parts]),
+            widths=np.array([part.rows.shape[1] for part in parts]),
             mean=np.zeros(width, np.float32),
             directions=np.empty((width, 0), np.float32),
         )
@@ -92,11 +104,11 @@ class FeatureSpace:
     def join(self, parts: Sequence[Part]) -> npt.NDArray[np.float16]:
         """Features (n, d) float16, rows of length 1 (0 for an object that is the mean of all in everything). What is not
         finite is not known, and taken to be as in the mean of all."""
-        widths = [part.shape[1] for part in parts]
+        widths = [part.rows.shape[1] for part in parts]
         if widths != self.widths.tolist():
             raise EngineError(f"features of {widths} numbers do not fit a model of {self.widths.tolist()}")
         n_components = self.directions.shape[1]
-        features = np.empty((len(parts[0]), n_components or len(self.center)), np.float16)
+        features = np.empty((len(parts[0].rows), n_components or len(self.center)), np.float16)
         first = 0
         for rows in self._scaled(parts):
             if n_components:
@@ -107,8 +119,8 @@ class FeatureSpace:
 
     def _scaled(self, parts: Sequence[Part]) -> Iterator[Floats]:
         """Rows (block, w) of length 1, before they are turned."""
-        for first in range(0, len(parts[0]), BLOCK_ROWS):
-            rows = np.concatenate([part[first : first + BLOCK_ROWS].astype(np.float32) for part in parts], axis=1)
+        for first in range(0, len(parts[0].rows), BLOCK_ROWS):
+            rows = np.concatenate([part.rows[first : first + BLOCK_ROWS].astype(np.float32) for part in parts], axis=1)
             rows = np.where(np.isfinite(rows), rows, self.center)
             yield _unit(np.clip((rows - self.center) * self.scale, -self.limit, self.limit))
 

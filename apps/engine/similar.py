@@ -6,7 +6,6 @@ be filled and built anew for every map (tests/benchmarks/similar.py measures pgv
 nothing: what is filtered out is not read.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from apps.engine.cores import usable_cores
 from apps.engine.errors import EngineError
 from apps.engine.jit import half_to_float, sum_kernel
 
@@ -22,9 +22,7 @@ Ordinals = npt.NDArray[np.int64]
 
 # Small enough that a core which is busy otherwise holds up only one of many; below one block, no thread is worth it.
 BLOCK_ROWS = 16_384
-_POOL = ThreadPoolExecutor(
-    len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), thread_name_prefix="similar"
-)
+_POOL = ThreadPoolExecutor(usable_cores(), thread_name_prefix="similar")
 
 
 @dataclass(frozen=True)

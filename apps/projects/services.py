@@ -109,15 +109,7 @@ def update_project(
         "patch_size_px": _checked_size("patch_size_px", patch_size_px),
         "encoder_size_px": _checked_size("encoder_size_px", encoder_size_px),
     }
-    changes = {key: [getattr(project, key), value] for key, value in values.items() if getattr(project, key) != value}
-    if not changes:
-        return project
-    for key in changes:
-        setattr(project, key, values[key])
-    project.full_clean()
-    project.save(update_fields=list(changes))
-    _record(project, updated_by, "project.update", f"project {project.name}", changes=changes)
-    return project
+    return _save_changes(project, values, updated_by, "project.update")
 
 
 @transaction.atomic
@@ -144,16 +136,8 @@ def update_project_learning(*, project: Project, learning: Learning, updated_by:
 def allow_sampled_acceptance(*, project: Project, allowed: bool, max_error: float, changed_by: User) -> Project:
     """Switch sampled acceptance on or off, and say which share of wrong labels a sample must exclude (0.005 to 0.1)."""
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    values: dict[str, object] = {"allows_sampled": allowed, "max_sampled_error": round(max_error, 4)}
-    changes = {key: [getattr(project, key), value] for key, value in values.items() if getattr(project, key) != value}
-    if not changes:
-        return project
-    for key in changes:
-        setattr(project, key, values[key])
-    project.full_clean()
-    project.save(update_fields=list(changes))
-    _record(project, changed_by, "project.sampled", f"project {project.name}", changes=changes)
-    return project
+    values = {"allows_sampled": allowed, "max_sampled_error": round(max_error, 4)}
+    return _save_changes(project, values, changed_by, "project.sampled")
 
 
 @transaction.atomic
@@ -364,6 +348,18 @@ def _checked_permissions(field: str, names: Collection[str]) -> list[str]:
     if unknown:
         raise ValidationError({field: f"There is no permission {', '.join(sorted(unknown))}."})
     return sorted(names)
+
+
+def _save_changes(project: Project, values: dict[str, Any], actor: User, action: str) -> Project:
+    """Store what differs from `values`, with an event that says what it was and is; nothing where nothing differs."""
+    changes = {key: [getattr(project, key), value] for key, value in values.items() if getattr(project, key) != value}
+    if changes:
+        for key in changes:
+            setattr(project, key, values[key])
+        project.full_clean()
+        project.save(update_fields=list(changes))
+        _record(project, actor, action, f"project {project.name}", changes=changes)
+    return project
 
 
 def _record(project: Project, actor: User | None, action: str, subject: str, **detail: Any) -> None:

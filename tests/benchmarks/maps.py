@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def _compare(objects: LabeledSet, work: Path, seconds: float) -> dict[str, Any]:
         "instant", lambda: embed_objects("instant", APPROACHES.get("instant").settings(), work / "i", objects.patches)
     )
     for approach in TRAINED:
-        timed(approach, lambda approach=approach: _train(objects, approach, work / approach, seconds))  # type: ignore[misc]
+        timed(approach, partial(_train, objects, approach, work / approach, seconds))
     timed("random_weights", lambda: _random_weights(objects, work / "random"))
     training = taken[OURS]
     # Processor time, so that it is equal beside busy neighbors too; ours is with embedding and measuring, theirs is without.

@@ -10,7 +10,7 @@ from apps.engine.approaches.instant import INSTANT
 from apps.engine.descriptors import GROUPS, LARGEST_SIZE_PX, N_DESCRIPTORS, describe_objects
 from apps.engine.embedding import embed_objects
 from apps.engine.errors import EngineError, Stopped
-from apps.engine.features import N_COMPONENTS, SPACE_NAME, FeatureSpace
+from apps.engine.features import N_COMPONENTS, SPACE_NAME, FeatureSpace, Part
 
 
 class Drawn:
@@ -161,8 +161,8 @@ def test_one_object_and_two_have_features(tmp_path: Path, n: int) -> None:
 def test_each_part_has_the_say_it_is_given_whatever_its_size_and_units() -> None:
     rng = np.random.default_rng(0)
     network, described = rng.normal(size=(500, 40)), rng.normal(size=(500, 3)) * [1000, 1, 0.001] + 77
-    space = FeatureSpace.fit([network, described], [False, True], [0.5, 1.0])
-    features = space.join([network, described]).astype(np.float32)
+    space = FeatureSpace.fit([Part(network, weight=0.5), Part(described, by_column=True)])
+    features = space.join([Part(network), Part(described)]).astype(np.float32)
     lengths = np.linalg.norm(features[:, :40], axis=1).mean(), np.linalg.norm(features[:, 40:], axis=1).mean()
     assert lengths[0] / lengths[1] == pytest.approx(0.5, rel=0.2)
     assert features[:, 40:].std(axis=0) == pytest.approx(features[:, 40:].std(axis=0).mean(), rel=0.1)
@@ -172,33 +172,33 @@ def test_many_objects_keep_the_directions_in_which_they_differ() -> None:
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(1500, 20))
     wide = hidden @ rng.normal(size=(20, 400)) + 0.01 * rng.normal(size=(1500, 400))
-    space = FeatureSpace.fit([wide], [False], [1.0])
-    features = space.join([wide]).astype(np.float32)
+    space = FeatureSpace.fit([Part(wide)])
+    features = space.join([Part(wide)]).astype(np.float32)
     assert features.shape == (1500, N_COMPONENTS)
     unit = wide - wide.mean(axis=0)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     np.testing.assert_allclose(features[:50] @ features[50:100].T, unit[:50] @ unit[50:100].T, atol=0.05)
-    assert (FeatureSpace.fit([wide], [False], [1.0]).directions == space.directions).all()
+    assert (FeatureSpace.fit([Part(wide)]).directions == space.directions).all()
 
 
 def test_one_odd_object_does_not_set_the_scale_and_no_number_is_nan() -> None:
     described = np.random.default_rng(0).normal(size=(200, 4))
     described[:, 3] = 5.0  # the same everywhere
     described[0] = [1e6, np.nan, np.inf, 5.0]
-    features = FeatureSpace.fit([described], [True], [1.0]).join([described])
+    features = FeatureSpace.fit([Part(described, by_column=True)]).join([Part(described)])
     assert np.isfinite(features).all()
     assert (features[:, 3] == 0).all()
 
 
 def test_a_space_that_belongs_to_other_features_is_refused(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(1200, 200))
-    space = FeatureSpace.fit([rows], [False], [1.0])
+    space = FeatureSpace.fit([Part(rows)])
     space.save(tmp_path)
     loaded = FeatureSpace.load(tmp_path)
     assert loaded is not None
-    np.testing.assert_array_equal(loaded.join([rows]), space.join([rows]))
+    np.testing.assert_array_equal(loaded.join([Part(rows)]), space.join([Part(rows)]))
     with pytest.raises(EngineError, match="do not fit"):
-        loaded.join([rows[:, :3]])
+        loaded.join([Part(rows[:, :3])])
     (tmp_path / SPACE_NAME).write_bytes(b"no arrays")
     with pytest.raises(EngineError, match="cannot be read"):
         FeatureSpace.load(tmp_path)

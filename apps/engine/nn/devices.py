@@ -1,11 +1,11 @@
 """Which device to compute on, and in which number format."""
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
+from apps.engine.cores import usable_cores
 from apps.engine.errors import EngineError
 
 # torch.float32 stands for "no autocast".
@@ -80,8 +80,7 @@ def compute_threads(threads: int, *, processes: int = 1) -> Iterator[None]:
     about a third.
     """
     before = torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    torch.set_num_threads(threads or max(1, (cores - 1) // processes))
+    torch.set_num_threads(threads or max(1, (usable_cores() - 1) // processes))
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ Done to the pixels as they are read, before they are resized and turned: neighbo
 the mask takes every turn with its patch.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ BACKGROUND = 255
 DIMMED = 0.3
 
 
+@runtime_checkable
 class MaskSource(PatchSource, Protocol):
     """Patches with masks that hold only the one object; `apps.engine.pixels.PatchReader` is one."""
 
@@ -45,9 +46,9 @@ def with_object_mask(patches: PatchSource, object_mask: str) -> PatchSource:
     """`patches` as the network is to see them; `EngineError` where their objects' masks are needed and not there."""
     if object_mask == "none":
         return patches
-    if not hasattr(patches, "read_masks"):
+    if not isinstance(patches, MaskSource):
         raise EngineError(f"object_mask is {object_mask}, but there are no masks of these objects")
-    return MaskedPatches(patches, object_mask)  # type: ignore[arg-type]
+    return MaskedPatches(patches, object_mask)
 
 
 def show_objects(patches: Patches, masks: npt.NDArray[np.bool_], object_mask: str) -> Patches:

@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from apps.common.supervisor import Program, Supervisor
+from apps.engine.cores import usable_cores
 
 # What numpy's, torch's, numba's and numexpr's thread pools read when they are loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -58,7 +59,7 @@ class Command(BaseCommand):
 
 def _programs() -> list[Program]:
     python, manage = sys.executable, str(Path(settings.BASE_DIR) / "manage.py")
-    cores = _cores()
+    cores = usable_cores()
     web = [python, "-m", "uvicorn", "patchsorter_site.asgi:application", "--app-dir", str(settings.BASE_DIR)]
     web += ["--host", settings.HOST, "--port", str(settings.PORT), "--no-access-log", "--no-server-header"]
     # An open page keeps its socket open: without a limit, the server would wait for it at Ctrl-C.
@@ -81,13 +82,6 @@ def _programs() -> list[Program]:
         ),
         Program(name="watch-jobs", command=[python, manage, "watch_jobs"], environment=_threads(1)),
     ]
-
-
-def _cores() -> int:
-    """The cores this process may use, which in a container are fewer than the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def _threads(count: int) -> dict[str, str]:

@@ -1,4 +1,5 @@
-import { el, ICONS, icon } from "../../lib/dom";
+import { createDialog } from "../../lib/dialog";
+import { el } from "../../lib/dom";
 import { HELP } from "../../lib/keymap";
 
 /** All keys, from the table that also works them. */
@@ -6,24 +7,8 @@ export class HelpDialog {
   readonly element: HTMLDialogElement;
 
   constructor() {
-    this.element = el(
-      "dialog",
-      { class: "dialog dialog--wide", "aria-labelledby": "help-title", "data-testid": "help-dialog" },
-      el(
-        "header",
-        { class: "dialog__header" },
-        el("h2", { class: "dialog__title", id: "help-title" }, "Keys and gestures"),
-        el(
-          "button",
-          {
-            type: "button",
-            class: "button button--quiet button--icon button--small",
-            "aria-label": "Close",
-            onclick: () => this.element.close(),
-          },
-          icon(ICONS.close),
-        ),
-      ),
+    this.element = createDialog(
+      { name: "help", title: "Keys and gestures", wide: true },
       el(
         "div",
         { class: "dialog__body help" },
@@ -82,9 +67,6 @@ export class HelpDialog {
         ),
       ),
     );
-    this.element.addEventListener("click", (event) => {
-      if (event.target === this.element) this.element.close();
-    });
   }
 
   toggle(): void {

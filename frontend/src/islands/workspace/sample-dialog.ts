@@ -1,4 +1,5 @@
-import { el, ICONS, icon } from "../../lib/dom";
+import { createDialog } from "../../lib/dialog";
+import { el } from "../../lib/dom";
 import { count, plural, share } from "../../lib/format";
 import type { WorkspaceController } from "./controller";
 
@@ -24,24 +25,8 @@ export class SampleDialog {
       "Draw the sample",
     );
     const close = () => this.element.close();
-    this.element = el(
-      "dialog",
-      { class: "dialog", "aria-labelledby": "sample-title", "data-testid": "sample-dialog" },
-      el(
-        "header",
-        { class: "dialog__header" },
-        el("h2", { class: "dialog__title", id: "sample-title" }, "Accept by sample"),
-        el(
-          "button",
-          {
-            type: "button",
-            class: "button button--quiet button--icon button--small",
-            "aria-label": "Close",
-            onclick: close,
-          },
-          icon(ICONS.close),
-        ),
-      ),
+    this.element = createDialog(
+      { name: "sample", title: "Accept by sample" },
       el(
         "div",
         { class: "dialog__body" },
@@ -60,9 +45,6 @@ export class SampleDialog {
         this.confirm,
       ),
     );
-    this.element.addEventListener("click", (event) => {
-      if (event.target === this.element) this.element.close();
-    });
     document.addEventListener("accept-by-sample", this.open);
   }
 
