@@ -55,8 +55,8 @@ from apps.projects.selectors import chosen_approach
 
 # Of the first iteration's progress: what its map from measurements takes.
 FIRST_MAP_SHARE = 0.15
-# In a work folder: the labels as they were when the job began.
-LABELS_NAME = "labels.npy"
+# In a work folder: what the job set out to do, and the labels as they were then.
+PLAN_NAME, LABELS_NAME = "plan.json", "labels.npy"
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,15 @@ class _Plan:
     version: ModelVersion | None = None  # whose weights and scale are used again; None makes a new one
     start_from: ModelVersion | None = None  # whose weights the training goes on from
 
+    def to_json(self) -> dict[str, Any]:
+        """What has to be the same for half of the work to be of use to another attempt."""
+        return {
+            "approach": self.approach,
+            **(self.config.to_json() if self.config else {"settings": self.settings.to_json()}),
+            "version": self.version.number if self.version else None,
+            "start_from": self.start_from.number if self.start_from else None,
+        }
+
 
 @dataclass(frozen=True)
 class _Map:
@@ -125,8 +134,7 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     """
     project = Project.objects.get(pk=job.project_id)
     work = _work_folder(project, job)
-    kept = work / "new" / LABELS_NAME
-    plan = _plan(project, job.params, n_objects=len(np.load(kept)) if kept.exists() else project.n_objects)
+    plan = _plan_of_attempt(project, job, work / "new", report)
     start = 0.0
     first_map: dict[str, float] = {}
     try:
@@ -167,6 +175,26 @@ def _work_folder(project: Project, job: Job) -> Path:
         left.rename(work)
     work.mkdir(exist_ok=True)
     return work
+
+
+def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> _Plan:
+    """What is to be made in `work`, from the project's settings as they are now.
+
+    What an attempt before this one did there is kept if it was on its way to the same, and removed otherwise: half of a
+    training by other settings belongs to neither.
+    """
+    kept = work / PLAN_NAME
+    before = kept.read_bytes() if kept.exists() else None
+    n_objects = json.loads(before)["n_objects"] if before else project.n_objects
+    plan = _plan(project, job.params, n_objects=n_objects)
+    now = json.dumps({"n_objects": n_objects, "patch_size_px": project.patch_size_px, **plan.to_json()}).encode()
+    if before not in (None, now):
+        report.log("begins anew: the project's settings were changed after the worker stopped answering")
+        shutil.rmtree(work)
+        return _plan_of_attempt(project, job, work, report)
+    work.mkdir(exist_ok=True)
+    write_bytes(kept, now)
+    return plan
 
 
 def _plan(project: Project, params: dict[str, Any], *, n_objects: int) -> _Plan:

@@ -7,13 +7,22 @@ from typing import Any
 from apps.accounts.models import User
 from apps.models.services import start_placing
 from apps.objects.signals import import_finished
-from apps.projects.models import Project
+from apps.projects.models import Job, Project
+from apps.projects.signals import job_ended
 
 
 def connect() -> None:
     import_finished.connect(_place_new_objects, dispatch_uid="place_new_objects")
+    job_ended.connect(_place_what_came_meanwhile, dispatch_uid="place_what_came_meanwhile")
 
 
 def _place_new_objects(*, project: Project, imported_by: User | None, **_: Any) -> None:
     """New objects come onto the map that is there, without waiting for the next training."""
     start_placing(project=project, requested_by=imported_by)
+
+
+def _place_what_came_meanwhile(*, job: Job, **_: Any) -> None:
+    """Objects that were imported while a map was made, or waited for one that did not come, are not on it."""
+    # What failed to place them once would fail again, without end.
+    if job.kind == "iteration" or (job.kind == "place" and job.state == Job.State.FINISHED):
+        start_placing(project=job.project, requested_by=job.requested_by)

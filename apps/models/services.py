@@ -57,7 +57,7 @@ def start_iteration(
 @transaction.atomic
 def start_placing(*, project: Project, requested_by: User | None) -> Job | None:
     """Queue the job that places objects on the current map that came after it; None where there is no map, nothing to
-    place, a model that can not say where, or a job under way that does it or is followed by one that does (see `tasks`)."""
+    place, a model that can not say where, or a job under way that does it or is followed by one that does (see `receivers`)."""
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     embedding = latest_embedding(project)
     under_way = project.jobs.filter(kind__in=["iteration", "place"], state__in=[Job.State.QUEUED, Job.State.RUNNING])

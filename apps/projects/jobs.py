@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 from django.conf import settings
@@ -28,6 +29,7 @@ from apps.audit.services import record
 from apps.engine.errors import EngineError, Stopped
 from apps.projects.events import JobEvent, send_event, send_event_on_commit
 from apps.projects.models import Job, Project
+from apps.projects.signals import job_ended
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def start_job(
     """
     with transaction.atomic():
         job = create_job(project=project, kind=kind, task=task, queue=queue, requested_by=requested_by, params=params)
-        transaction.on_commit(lambda: _enqueue(job))
+        transaction.on_commit(partial(_enqueue, job))
     return job
 
 
@@ -92,6 +94,7 @@ def cancel_job(*, job: Job, cancelled_by: User) -> None:
         job.cancel_requested = True
         if job.state == Job.State.QUEUED:
             job.state, job.finished_at = Job.State.CANCELLED, timezone.now()
+            transaction.on_commit(partial(_say_ended, job))
         job.save(update_fields=["cancel_requested", "state", "finished_at"])
         record(
             actor=cancelled_by,
@@ -221,6 +224,12 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
     )
     if ended:
         send_event(job.project_id, JobEvent(type="job.finished", job=job_state(job)))
+        _say_ended(job)
+
+
+def _say_ended(job: Job) -> None:
+    """Robust: the job has ended, whatever comes of it."""
+    job_ended.send_robust(sender=Job, job=job)
 
 
 def requeue_lost_jobs() -> int:
@@ -242,12 +251,13 @@ def requeue_lost_jobs() -> int:
                 job.state = Job.State.CANCELLED if job.cancel_requested else Job.State.FAILED
                 job.error, job.finished_at, job.lease_expires_at = died, now, None
                 send_event_on_commit(job.project_id, JobEvent(type="job.finished", job=job_state(job)))
+                transaction.on_commit(partial(_say_ended, job))
             else:
                 if job.state == Job.State.RUNNING:
                     job.message = f"taken up again: {job.worker} stopped answering"
                 job.state = Job.State.QUEUED
                 job.lease_expires_at = now + max(QUEUED_GRACE, now - job.created_at)
-                transaction.on_commit(lambda job=job: _enqueue(job))  # type: ignore[misc]
+                transaction.on_commit(partial(_enqueue, job))
                 send_event_on_commit(job.project_id, JobEvent(type="job.progress", job=job_state(job)))
             job.save(update_fields=["state", "error", "message", "finished_at", "lease_expires_at"])
     return taken

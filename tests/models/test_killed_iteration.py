@@ -21,6 +21,7 @@ from apps.models.tasks import run_iteration
 from apps.projects.files import folder, project_folder
 from apps.projects.jobs import Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
+from apps.projects.services import Learning, update_project_learning
 from apps.workspace.housekeeping import keep_house
 from tests.conftest import World
 from tests.factories import make_image
@@ -113,3 +114,26 @@ def test_what_a_job_left_that_was_cancelled_after_its_worker_died_is_cleared(wor
     cancel_job(job=job, cancelled_by=world.manager)
     keep_house()
     assert not left.exists()
+
+
+def test_an_iteration_begins_anew_where_its_settings_were_changed_after_its_worker_died(world: World) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=4)
+    die_in_training(job)
+    update_project_learning(
+        project=world.project,
+        learning=Learning("simclr", {"temperature": 0.2}),
+        updated_by=world.manager,
+    )
+    assert requeue_lost_jobs() == 1
+
+    run_iteration(job.pk)
+
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED, job.error
+    assert "went on after epoch" not in job.log
+    assert "settings were changed" in job.log
+    run = TrainingRun.objects.get(job=job)
+    assert run.settings["settings"]["temperature"] == 0.2
+    assert len(run.losses) == 4
+    assert work_folders(world.project) == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.utils import timezone
 
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.masks import LabelValues, MaskKind
@@ -21,6 +23,7 @@ from apps.models.services import start_iteration, start_placing
 from apps.objects.pipelines import ImageSource, SourceFile, import_sources
 from apps.objects.signals import import_finished
 from apps.projects.events import group_of
+from apps.projects.jobs import MAX_ATTEMPTS, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from tests.conftest import World
 from tests.factories import blobs, make_embedding, make_image, picture, png
@@ -182,3 +185,24 @@ def test_nothing_is_placed_after_the_size_of_patches_was_changed(project: Projec
     project.save(update_fields=["patch_size_px"])
     assert start_placing(project=project, requested_by=None) is None
     assert iterate(project).n == project.n_objects, "the next iteration does it, with a model of its own"
+
+
+def test_objects_are_placed_after_an_iteration_was_given_up_that_would_have_seen_them(project: Project) -> None:
+    iterate(project)
+    job = start_iteration(project=project, requested_by=None)
+    make_image(project)
+    Job.objects.filter(pk=job.pk).update(
+        state=Job.State.RUNNING, attempt=MAX_ATTEMPTS, lease_expires_at=timezone.now() - timedelta(seconds=1)
+    )
+    requeue_lost_jobs()
+    assert project.jobs.filter(kind="place", state=Job.State.QUEUED).exists()
+
+
+def test_objects_are_placed_after_an_iteration_was_cancelled_that_would_have_seen_them(
+    world: World, project: Project
+) -> None:
+    iterate(project)
+    job = start_iteration(project=project, requested_by=None)
+    make_image(project)
+    cancel_job(job=job, cancelled_by=world.manager)
+    assert project.jobs.filter(kind="place", state=Job.State.QUEUED).exists()
