@@ -1,10 +1,10 @@
-"""Predictions from cached features: a linear head that is fitted in under a second and knows how sure it is.
+"""Predictions from cached features: a head that is fitted in under a second and knows how sure it is.
 
 This is the fast loop's half of learning: it needs no network, no GPU and no torch, so that predictions follow the
 labels while the network still trains.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
+from apps.engine.correction import Correction, fit_correction
 from apps.engine.errors import EngineError
 from apps.engine.halves import to_float32
 
@@ -30,6 +31,10 @@ N_FOLDS = 5
 MANY_LABELS = 1000
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
+# With fewer labels a hidden layer learns them by heart.
+FEWEST_TO_CORRECT = 300
+# How much less held-out labels have to surprise with a correction: by less, it may be chance.
+WORTH_CORRECTING = 0.01
 # A class with fewer labels has none left to learn from when one is held out.
 FEWEST_TO_HOLD_OUT = 2
 SCALE_ROWS = 4096
@@ -73,17 +78,19 @@ class _Fit:
 
     weights: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True)
 class Head:
-    """A linear classifier over features; the standardization is in its weights."""
+    """A linear classifier over features, perhaps with a correction; the standardization is in their weights."""
 
     weights: Floats  # (d, classes)
     bias: Floats  # (classes,)
     class_values: ClassValues  # (classes,)
     temperature: float  # logits are divided by it
     quality: Quality
+    correction: Correction | None = None
     fits: dict[int, _Fit] = field(default_factory=dict, repr=False)  # by the fold left out, -1: none; to start from
 
     def predict(self, features: npt.NDArray[np.floating[Any]]) -> tuple[ClassValues, Floats]:
@@ -93,7 +100,10 @@ class Head:
         confidence = np.empty(n, np.float32)
         for first in range(0, n, PREDICT_ROWS):  # in blocks, which stay in the processor's cache
             rows = slice(first, first + PREDICT_ROWS)
-            logits = to_float32(features[rows]) @ self.weights + self.bias
+            x = to_float32(features[rows])
+            logits = x @ self.weights + self.bias
+            if self.correction is not None:
+                logits += self.correction.logits(x)
             best = logits.argmax(axis=1)
             # The largest probability only, not the whole softmax: 1 / sum of exp(logit - largest logit).
             below = (logits - logits[np.arange(len(best)), best][:, None]) / np.float32(self.temperature)
@@ -123,6 +133,7 @@ def fit_head(
     seed: int,
     held_out: npt.NDArray[np.bool_] | None = None,
     start_from: Head | None = None,
+    may_correct: bool = False,
 ) -> Head | None:
     """A head fitted to the labeled rows of `features` (n, d); None when fewer than two classes have labels.
 
@@ -130,7 +141,9 @@ def fit_head(
     Quality is measured on `held_out` (see `draw_held_out`, which is the default) by a head fitted without it; the head
     returned is fitted to all labels.
     `start_from` is a head fitted earlier to features of the same kind: the fit then takes a few steps instead of many.
-    Its temperature (Guo et al. 2017) comes from predictions of labels that were held out, and never from the fifth
+    `may_correct`: a hidden layer may correct the linear head, from `FEWEST_TO_CORRECT` labels on, and if labels that were
+    held out are more likely with it than without; see `fit_layered_head`.
+    The head's temperature (Guo et al. 2017) comes from predictions of labels that were held out, and never from the fifth
     that the calibration error is measured on.
     """
     if len(features) != len(class_values):
@@ -151,6 +164,8 @@ def fit_head(
     n_fitted_folds = N_FOLDS if len(targets) < MANY_LABELS else 2
     earlier = _earlier_fits(start_from, values, x.shape[1])
     held_out_logits = np.full((len(targets), len(values)), np.nan)
+    corrections = np.zeros((len(targets), len(values)))
+    may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
     fits: dict[int, _Fit] = {}
     with threadpool_limits(limits=1):  # so small a fit is slower, not faster, with threads that wait for each other
         for fold in [*range(n_fitted_folds), -1]:
@@ -159,17 +174,23 @@ def fit_head(
                 continue
             # Never from a fit that knew what this one is measured on; the fit to everything may start from any.
             start = earlier.get(fold) or (fits.get(0) if fold == -1 else None)
-            weights, bias = _fit(
+            fit = _fit(
                 x[~left_out] if left_out.any() else x,
                 targets[~left_out],
                 len(values),
                 start=None if start is None else _standardized(start, center, scale),
+                may_correct=may_correct,
+                seed=seed,
             )
-            held_out_logits[left_out] = x[left_out] @ weights + bias
-            weights = weights / scale[:, None]
-            fits[fold] = _Fit(weights, bias - center @ weights)
+            held_out_logits[left_out] = x[left_out] @ fit.weights + fit.bias
+            if fit.correction is not None:
+                corrections[left_out] = fit.correction.logits(x[left_out])
+            fits[fold] = _of_raw(fit, center, scale)
     predicted = np.isfinite(held_out_logits).all(axis=1)
     first_fold = folds == 0
+    corrects = may_correct and _makes_likelier(corrections, held_out_logits, targets, predicted & ~first_fold)
+    if corrects:
+        held_out_logits += corrections
     quality = measure_quality(
         held_out_logits[first_fold] / _fit_temperature(held_out_logits, targets, predicted & ~first_fold),
         targets[first_fold],
@@ -182,8 +203,36 @@ def fit_head(
         class_values=values.astype(np.uint8),
         temperature=_fit_temperature(held_out_logits, targets, predicted),
         quality=quality,
+        correction=fits[-1].correction if corrects else None,
         fits=fits,
     )
+
+
+def fit_layered_head(
+    features: npt.NDArray[np.floating[Any]],
+    class_values: ClassValues,
+    *,
+    seed: int,
+    held_out: npt.NDArray[np.bool_] | None = None,
+    start_from: Head | None = None,
+) -> Head | None:
+    """As `fit_head`, with a hidden layer that corrects the linear head wherever that proves right on held-out labels."""
+    return fit_head(features, class_values, seed=seed, held_out=held_out, start_from=start_from, may_correct=True)
+
+
+def _makes_likelier(
+    corrections: npt.NDArray[np.float64],
+    logits: npt.NDArray[np.float64],
+    targets: Rows,
+    rows: npt.NDArray[np.bool_],
+) -> bool:
+    """Whether the labels of `rows` (n,) are clearly more likely with the corrections (n, classes) than without."""
+
+    def surprise(of: npt.NDArray[np.float64]) -> float:
+        log_probability = log_softmax(of[rows] / _fit_temperature(of, targets, rows), axis=1)
+        return -float(log_probability[np.arange(len(log_probability)), targets[rows]].mean())
+
+    return bool(rows.any()) and surprise(logits + corrections) < (1 - WORTH_CORRECTING) * surprise(logits)
 
 
 def _center_and_scale(features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
@@ -208,13 +257,25 @@ def _earlier_fits(head: Head | None, values: ClassValues, dimension: int) -> dic
     for fold, fit in head.fits.items():
         weights, bias = np.zeros((dimension, len(values))), np.zeros(len(values))
         weights[:, known], bias[known] = fit.weights[:, columns], fit.bias[columns]
-        fits[fold] = _Fit(weights, bias)
+        correction = fit.correction
+        if correction is not None:
+            outward = np.zeros((len(correction.outward), len(values)), np.float32)
+            outward[:, known] = correction.outward[:, columns]
+            correction = replace(correction, outward=outward)
+        fits[fold] = _Fit(weights, bias, correction)
     return fits
 
 
 def _standardized(fit: _Fit, center: Floats, scale: Floats) -> _Fit:
     """The same over features that `center` (d,) was taken from and that were divided by `scale` (d,)."""
-    return _Fit(scale[:, None] * fit.weights, fit.bias + center @ fit.weights)
+    correction = fit.correction and fit.correction.of_standardized(center, scale)
+    return _Fit(scale[:, None] * fit.weights, fit.bias + center @ fit.weights, correction)
+
+
+def _of_raw(fit: _Fit, center: Floats, scale: Floats) -> _Fit:
+    """The same over features as they are, for one that was made for features standardized so."""
+    weights = fit.weights / scale[:, None]
+    return _Fit(weights, fit.bias - center @ weights, fit.correction and fit.correction.of_raw(center, scale))
 
 
 def _stratified_sample(targets: Rows, most: int, rng: np.random.Generator) -> Rows:
@@ -265,10 +326,8 @@ def _scrambled(numbers: Rows, seed: int) -> npt.NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _fit(
-    x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Weights (d, classes) and bias (classes,) of a multinomial logistic regression in which every class counts alike.
+def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None, may_correct: bool, seed: int) -> _Fit:
+    """A multinomial logistic regression in which every class counts alike, and with `may_correct` its correction.
 
     The objective is scikit-learn's with class_weight="balanced", by the same L-BFGS; a fit of its own because this one
     starts from given weights also where a class is new, and none of a class's labels may be there.
@@ -297,7 +356,12 @@ def _fit(
     found = minimize(
         cost, begin, method="L-BFGS-B", jac=True, options={"maxiter": MOST_STEPS, "gtol": SMALLEST_GRADIENT}
     )
-    return found.x[:-n_classes].reshape(dimension, n_classes), found.x[-n_classes:]
+    weights, bias = found.x[:-n_classes].reshape(dimension, n_classes), found.x[-n_classes:]
+    if not may_correct:
+        return _Fit(weights, bias)
+    logits = (x @ weights + bias).astype(np.float32)
+    begin_at = start.correction if start is not None else None
+    return _Fit(weights, bias, fit_correction(x, targets, logits, share, start=begin_at, seed=seed))
 
 
 def _fit_temperature(logits: npt.NDArray[np.float64], targets: Rows, rows: npt.NDArray[np.bool_]) -> float:

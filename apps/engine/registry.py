@@ -60,10 +60,16 @@ CLASSIFIERS = Registry(
     group="patchsorter.classifiers",
     built_in=[
         Classifier(
+            "layered",
+            "Layered head",
+            "The linear head, and from 300 labels on a hidden layer that corrects it where held-out labels say so.",
+            "apps.engine.predict:fit_layered_head",
+        ),
+        Classifier(
             "linear",
             "Linear head",
             "Logistic regression on the features, balanced over the classes, with calibrated confidence.",
             "apps.engine.predict:fit_head",
-        )
+        ),
     ],
 )

@@ -134,7 +134,7 @@ class RealSessions:
 
 
 def simulate_real(world: RealWorld, work: Path, *, seed: int = 0) -> RealSessions | None:
-    """Ours, then the original with as many seconds for each training; None where the shared data is absent.
+    """Ours, both ways, then the original with as many seconds for each training; None where the shared data is absent.
 
     A look at a nucleus or at a red blood cell is taken to be as quick as the paper's at nuclei.
     """
@@ -145,9 +145,11 @@ def simulate_real(world: RealWorld, work: Path, *, seed: int = 0) -> RealSession
     def session(screen: Screen) -> Session:
         return Session(objects.class_values, NUCLEI, screen, np.random.default_rng(seed))
 
-    sessions = {ORIGINAL: session(ORIGINAL_SCREEN), OURS: session(OUR_SCREEN)}
+    sessions = {ORIGINAL: session(ORIGINAL_SCREEN), OURS: session(OUR_SCREEN), OURS_SAMPLED: session(OUR_SCREEN)}
     ours = OurLearner(objects, work / f"{world.set_name}-models", world.training_s)
     OurLoop(sessions[OURS], ours, page_size=PAGE_SIZE).run()
+    sampled = OurLearner(objects, work / f"{world.set_name}-sampled-models", world.training_s)
+    SampledLoop(sessions[OURS_SAMPLED], sampled, page_size=DOUBTFUL_PAGE_SIZE, max_error=MAX_SAMPLED_ERROR).run()
     original = OriginalLearner(objects, ours.training_s)
     original_loop(sessions[ORIGINAL], original.draw_map, page_size=50)
     waited = sessions[ORIGINAL].waited_s
@@ -189,6 +191,7 @@ def run(options: Options) -> Result:
     if "consep_train" not in real:
         raise SystemExit("this benchmark needs the shared data: objects whose classes are known")
     ours, original = real["consep_train"][OURS], real["consep_train"][ORIGINAL]
+    sampled = real["consep_train"][OURS_SAMPLED]
     own_schedule = real["consep_train"]["machine"]["theta_total_of_the_original_by_its_own_schedule_estimated"]
     return Result(
         name="labeling",
@@ -211,6 +214,7 @@ def run(options: Options) -> Result:
             "concordance_over_the_originals": significant(ours["concordance"] - original["concordance"]),
             "total_theta_over_human_theta": significant(ours["theta_total"] / ours["theta_human"]),
             "ratio_of_total_theta": significant(ours["theta_total"] / original["theta_total"]),
+            "ratio_of_total_theta_sampled": significant(sampled["theta_total"] / original["theta_total"]),
             "ratio_of_total_theta_by_its_own_schedule_estimated": significant(ours["theta_total"] / own_schedule),
             **{f"seen_{name}": of[OURS]["theta_human"] for name, of in synthetic.items()},
             **{f"sampled_{name}": of[OURS_SAMPLED]["theta_human"] for name, of in synthetic.items()},

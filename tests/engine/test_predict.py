@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from apps.engine.errors import EngineError
-from apps.engine.predict import REGULARIZATION_C, draw_held_out, fit_head
+from apps.engine.predict import FEWEST_TO_CORRECT, REGULARIZATION_C, draw_held_out, fit_head, fit_layered_head
 
 
 def make_labeled(
@@ -227,3 +227,60 @@ def test_no_objects_to_predict_and_a_wrong_length() -> None:
     assert [len(part) for part in head.predict(features[:0])] == [0, 0]
     with pytest.raises(EngineError, match="10 objects"):
         fit_head(features, values[:-1], seed=0)
+
+
+def make_rings(n: int, *, seed: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Objects of class 1 inside of a sphere and of class 2 around it: no plane tells them apart."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 4)).astype(np.float32)
+    return features, np.where(np.linalg.norm(features, axis=1) < 1.8, 1, 2).astype(np.uint8)
+
+
+def test_a_layered_head_learns_what_no_plane_tells_apart() -> None:
+    features, values = make_rings(2000)
+    unseen, truth = make_rings(2000, seed=1)
+    linear, layered = fit_head(features, values, seed=0), fit_layered_head(features, values, seed=0)
+    assert linear is not None and layered is not None
+    assert (linear.predict(unseen)[0] == truth).mean() < 0.65
+    predicted, confidence = layered.predict(unseen)
+    accuracy = (predicted == truth).mean()
+    assert accuracy > 0.9
+    assert layered.quality.accuracy == pytest.approx(accuracy, abs=0.04)
+    assert confidence.mean() == pytest.approx(accuracy, abs=0.03)
+
+
+def test_a_layered_head_is_the_linear_one_where_that_is_right_or_labels_are_few() -> None:
+    features, values = make_rings(FEWEST_TO_CORRECT - 1)
+    noise = np.random.default_rng(0).integers(1, 3, 600).astype(np.uint8)
+    for some, labels in ((features, values), (make_rings(600)[0], noise), make_labeled({1: 400, 2: 400}, distance=2)):
+        linear, layered = fit_head(some, labels, seed=0), fit_layered_head(some, labels, seed=0)
+        assert linear is not None and layered is not None
+        assert layered.correction is None
+        np.testing.assert_array_equal(linear.predict(some)[1], layered.predict(some)[1])
+
+
+def test_a_layered_head_goes_on_from_the_one_before_with_a_class_more_and_one_less() -> None:
+    features, values = make_rings(1500)
+    values[features[:, 0] > 1.5] = 3
+    before = fit_layered_head(features, np.where(values == 3, 0, values).astype(np.uint8), seed=0)
+    after = fit_layered_head(features, values, seed=0, start_from=before)
+    assert before is not None and after is not None
+    assert set(after.predict(features)[0]) == {1, 2, 3}
+    assert (after.predict(features)[0] == values).mean() > 0.9
+    values[values == 1] = 0
+    two = fit_layered_head(features, values, seed=0, start_from=after)
+    assert two is not None
+    assert set(two.predict(features)[0]) == {2, 3}
+
+
+def test_a_layered_head_is_the_same_each_time_and_never_nan() -> None:
+    features, values = make_rings(900)
+    features[3] = np.nan
+    features[5, 1] = np.inf
+    features[:, 2] = 7.0
+    first, second = (fit_layered_head(features.astype(np.float16), values, seed=4) for _ in range(2))
+    assert first is not None and second is not None
+    assert first.quality == second.quality
+    confidence = first.predict(features)[1]
+    assert np.isfinite(confidence).all()
+    np.testing.assert_array_equal(confidence, second.predict(features)[1])
