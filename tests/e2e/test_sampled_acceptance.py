@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.conftest import Faults, Pictures, Site, new_window, sign_in
 from tests.e2e.test_main_job import ADMIN, handle, wait_for_map, wait_until
 
 pytestmark = pytest.mark.e2e
 RATER = "rater@demo.example"
+
+
+@contextmanager
+def held_back(page: Page, url: str) -> Iterator[list[Route]]:
+    """Requests to `url` wait until the end of the block."""
+    held: list[Route] = []
+    page.route(url, lambda route: held.append(route))  # Playwright marks the function
+    yield held
+    for route in held:
+        route.continue_()
+    page.unroute(url)
 
 
 def look_at_every_patch(page: Page) -> None:
@@ -54,8 +68,22 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     expect(page.get_by_test_id("sample-accept")).to_have_text(f"Accept all {len(free)} as stromal")
     look_at_every_patch(page)
 
-    wrong = handle(page, "tileToClient(argument)", drawn[-1])
-    page.mouse.click(wrong["x"] + 20, wrong["y"] + 20)
+    # a colleague labels while the mark is on its way
+    other = next(ordinal for ordinal in free if ordinal not in drawn)
+    with held_back(page, "**/wrong") as held:
+        wrong = handle(page, "tileToClient(argument)", drawn[-1])
+        page.mouse.click(wrong["x"] + 20, wrong["y"] + 20)
+        wait_until(page, "page.unsaved() === 1")
+        manager.get_by_role("link", name="Open workspace").first.click()
+        wait_until(manager, "page.ready")
+        handle(manager, "pick([argument])", other)
+        manager.keyboard.press("1")
+        wait_until(manager, "page.unsaved() === 0")
+        page.wait_for_timeout(500)  # the news has come
+        assert len(held) == 1
+    wait_until(page, "page.labelOf(argument) === 1", other)
+    manager.keyboard.press("z")
+    wait_until(page, "page.labelOf(argument) === 0", other)
     expect(page.get_by_test_id("sample-state")).to_contain_text("1 wrong")
     expect(page.get_by_test_id("sample-accept")).to_have_count(0)
     pictures.take(page, "sample")
@@ -68,10 +96,12 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     look_at_every_patch(page)
     wrong = handle(page, "tileToClient(argument)", drawn[-1])
     page.mouse.click(wrong["x"] + 20, wrong["y"] + 20)
-    page.get_by_test_id("sample-accept").click()
+    with held_back(page, "**/accept"):
+        page.get_by_test_id("sample-accept").click()
+        page.get_by_test_id("filter").select_option("labeled")  # in a hurry: the answer is not there yet
     wait_until(page, "argument.every(ordinal => page.labelOf(ordinal) === 2)", free)
     expect(page.get_by_test_id("progress")).to_contain_text(f"{len(free) - len(drawn)} by sample")
-    wait_until(page, "page.selection().source === 'all'")  # the sample is closed when its answer is there
+    wait_until(page, "page.selection().ordinals.length === argument", len(before))
     page.get_by_test_id("filter").select_option("seen")
     wait_until(page, "page.selection().ordinals.length === argument", len(before) - len(free) + len(drawn))
 

@@ -114,6 +114,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private suggestionTimer: number | undefined;
   private socket: ProjectSocket | null = null;
   private readonly lifetime = new AbortController();
+  /** The newest revision of the labels that the server has told of. */
+  private announcedRevision = 0;
   private syncing: Promise<void> | null = null;
   private syncAgain = false;
   private loadingEmbedding = -1;
@@ -147,6 +149,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         isOrderGiven: this.isOrderGiven,
       });
     });
+    this.queue.on("status", () => this.takeAnnounced());
     this.labels.on("labels", () => this.ageSuggestions());
     this.project.on(["predictions", "embedding", "objects"], () => this.ageSuggestions());
     this.filters.on("colors", () => {
@@ -377,9 +380,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         }
         return;
       case "labels.changed":
-        // While own actions are on their way their answers carry the revision, and catch up if somebody else's is between.
-        if (event.label_set === this.project.labelSet?.id && event.revision > this.labels.revision) {
-          if (this.queue.length === 0) void this.syncLabels();
+        if (event.label_set === this.project.labelSet?.id) {
+          this.announcedRevision = event.revision;
+          this.takeAnnounced();
         }
         return;
       case "presence":
@@ -391,6 +394,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       default:
         event satisfies never;
     }
+  }
+
+  /** Fetches labels that are known to be there. While own actions are on their way their answers may bring them. */
+  private takeAnnounced(): void {
+    if (this.queue.length === 0 && this.announcedRevision > this.labels.revision) void this.syncLabels();
   }
 
   private tellOutcome(job: Job): void {
@@ -816,11 +824,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
   }
 
-  /** The answer to a gesture whose labels are not on the screen yet. */
-  takeResult(result: ActionResult, text: string): void {
+  /** The answer to a gesture whose labels are not on the screen yet; resolves when they are. */
+  takeResult(result: ActionResult, text: string): Promise<void> {
     this.project.setSession(result.session, result.undo, result.redo);
-    void this.syncLabels();
     this.notify({ text, tone: "success", topic: "labels", action: { text: "Undo", run: () => this.undo() } });
+    return this.syncLabels();
   }
 
   private applyResult(result: ActionResult): void {

@@ -115,7 +115,7 @@ export class Sampling extends Emitter<"sample"> {
       () => acceptSample(this.controller.config.api, sample.id, sample.size, nSeen),
       (result) => {
         const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
-        this.controller.takeResult(result, `${plural(result.n, "object")} labeled ${name} by sample`);
+        return this.controller.takeResult(result, `${plural(result.n, "object")} labeled ${name} by sample`);
       },
     );
   }
@@ -131,12 +131,12 @@ export class Sampling extends Emitter<"sample"> {
     }
     this.send<Sample>(
       () => endSample(this.controller.config.api, sample.id),
-      () => undefined,
+      () => Promise.resolve(),
     );
   }
 
-  /** What closes the sample, after the gestures that are on their way. */
-  private send<Result>(request: () => Promise<Result>, onSaved: (result: Result) => void): void {
+  /** What closes the sample, after the gestures that are on their way; what is shown next knows what came of it. */
+  private send<Result>(request: () => Promise<Result>, onSaved: (result: Result) => Promise<void>): void {
     const { id } = this.sample!;
     this.busy = true;
     this.emit("sample");
@@ -144,8 +144,7 @@ export class Sampling extends Emitter<"sample"> {
       clientKey: newKey(),
       send: request,
       onSaved: (result) => {
-        this.close();
-        onSaved(result);
+        void onSaved(result).then(() => this.close());
       },
       onRefused: (error) => {
         this.busy = false;
