@@ -4,10 +4,12 @@ import re
 from typing import Any
 
 from django import forms
+from django.conf import settings as site
 from django.http import QueryDict
 
 from apps.accounts.models import User
 from apps.engine.approaches.base import Approach
+from apps.engine.backbone_names import backbone_names
 from apps.engine.plugins import Registry
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
 from apps.engine.settings import Setting, Settings, list_settings
@@ -60,7 +62,11 @@ class NewProjectForm(ProjectForm):
         help_text="One class per line. The first nine get the keys 1 to 9. Classes can be added and renamed later.",
         widget=forms.Textarea(attrs={"rows": 5, "placeholder": "Lymphocyte\nEpithelial cell\nOther"}),
     )
-    field_order = ["name", "classes", "description", "patch_size_px", "encoder_size_px"]
+    field_order = ["name", "classes", "description", "patch_size_px", "encoder_size_px", "approach"]
+
+    def __init__(self, data: QueryDict | None = None) -> None:
+        super().__init__(data)
+        self.fields["approach"] = _choice_field("Approach", APPROACHES, Learning.approach)
 
     def clean_classes(self) -> list[str]:
         names = [" ".join(name.split()) for name in re.split(r"[\n,;]", self.cleaned_data["classes"])]
@@ -90,6 +96,21 @@ class LabelClassForm(forms.Form):
     color = forms.RegexField(r"^#[0-9a-fA-F]{6}$", widget=forms.TextInput(attrs={"type": "color"}))
     is_uncertain = forms.BooleanField(label="Uncertain: left out of concordance", required=False)
     is_non_object = forms.BooleanField(label="Not an object: a fault of the mask", required=False)
+
+
+class SuggestingInput(forms.TextInput):
+    """A text, with what is known of it offered while one types; anything else may be written as well."""
+
+    template_name = "projects/widgets/suggesting_input.html"
+
+    def __init__(self, suggestions: list[str]) -> None:
+        super().__init__()
+        self.suggestions = suggestions
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context(name, value, {**(attrs or {}), "list": f"{name}-suggestions"})
+        context["widget"]["suggestions"] = self.suggestions
+        return context
 
 
 class LearningForm(forms.Form):
@@ -161,7 +182,8 @@ def _setting_field(one: Setting, value: Any) -> forms.Field:
     if info.choices:
         return forms.ChoiceField(choices=info.choices, **shared)
     if one.kind is str:
-        return forms.CharField(max_length=200, **shared)
+        known = backbone_names(site.WEIGHTS_ROOT) if one.name == "backbone" else []
+        return forms.CharField(max_length=200, widget=SuggestingInput(known) if known else forms.TextInput, **shared)
     number: Any = forms.IntegerField if one.kind is int else forms.FloatField
     lowest = info.at_least if info.at_least is not None else info.above
     return number(min_value=lowest, max_value=info.at_most, **shared)

@@ -21,8 +21,9 @@ from torch.nn import functional
 
 from apps.engine.approaches.base import NetworkSettings
 from apps.engine.approaches.simclr import SimCLRSettings
+from apps.engine.backbone_names import backbone_names
 from apps.engine.errors import EngineError
-from apps.engine.nn.backbones import backbone_names, create_backbone
+from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.backbones.foundation import KNOWN
 from apps.engine.nn.backbones.timm_network import build_network
 from apps.engine.nn.config import TrainConfig

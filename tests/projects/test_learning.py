@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +50,18 @@ def test_the_settings_page_shows_every_setting_of_the_project_s_approach(world: 
         assert one.info.title in page
     assert "Augmentation" in page
     assert 'min="2" max="8192"' in page, "bounds are the browser's too"
+
+
+def test_the_backbones_that_are_there_are_offered(
+    world: World, signed_in: SignIn, settings: Any, tmp_path: Path
+) -> None:
+    settings.WEIGHTS_ROOT = tmp_path
+    (tmp_path / "uni").mkdir()
+    (tmp_path / "uni" / "model.safetensors").touch()
+    form = signed_in(world.manager).get(address(world), {"approach": "frozen"}).content.decode()
+    assert 'list="backbone-suggestions"' in form
+    assert '<option value="resnet34"></option>' in form
+    assert '<option value="weights:uni"></option>' in form
 
 
 def test_another_approach_shows_its_own_settings_and_saves_nothing(world: World, signed_in: SignIn) -> None:

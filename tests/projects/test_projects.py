@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
 SignIn = Callable[[User], Client]
 
-NEW = {"name": "Glomeruli", "classes": "Healthy\nSclerotic\n", "patch_size_px": "256", "encoder_size_px": "128"}
+NEW = {
+    "name": "Glomeruli",
+    "classes": "Healthy\nSclerotic\n",
+    "patch_size_px": "256",
+    "encoder_size_px": "128",
+    "approach": "simclr",
+}
 
 
 def post_new(client: Client, world: World, **changes: str) -> Any:
@@ -54,6 +60,17 @@ def test_an_owner_makes_a_project_and_is_its_manager(world: World, signed_in: Si
     assert Permission.LABEL in permissions_of(world.owner, project)
     page = client.get(response["Location"]).content.decode()
     assert "Upload images" in page
+
+
+def test_a_new_project_learns_by_the_approach_that_was_chosen_for_it(world: World, signed_in: SignIn) -> None:
+    client = signed_in(world.owner)
+    page = client.get(reverse("project_create", args=[world.organization.pk])).content.decode()
+    assert '<option value="simclr" selected>' in page
+    post_new(client, world, approach="instant")
+    assert Project.objects.get(name="Glomeruli").approach == "instant"
+    refused = post_new(client, world, name="Tubules", approach="oracle")
+    assert refused.status_code == 422
+    assert not Project.objects.filter(name="Tubules").exists()
 
 
 def test_a_plain_member_makes_no_project(world: World, signed_in: SignIn) -> None:

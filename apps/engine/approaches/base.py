@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from apps.engine.backbone_names import RESNETS, TIMM_PREFIX, WEIGHTS_PREFIX
 from apps.engine.errors import EngineError
 from apps.engine.plugins import Entry
 from apps.engine.settings import Settings, setting
@@ -15,6 +16,9 @@ OBJECT_MASK_CHOICES = (
     ("dimmed", "The object, its surroundings dimmed"),
     ("channel", "The whole patch, the object's mask as a fourth channel"),
 )
+
+
+BACKBONE_NAME = "|".join([*RESNETS, f"({TIMM_PREFIX}|{WEIGHTS_PREFIX})[A-Za-z0-9][A-Za-z0-9._-]*"])
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,11 @@ class NetworkSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not re.fullmatch(r"resnet(18|34|50)|(timm|weights):[A-Za-z0-9][A-Za-z0-9._-]*", self.backbone):
+        if not re.fullmatch(BACKBONE_NAME, self.backbone):
             raise EngineError(
-                f"backbone is {self.backbone!r}, but has to be resnet18, resnet34, resnet50, timm:NAME or weights:NAME"
+                f"backbone is {self.backbone!r}, but has to be {', '.join(RESNETS)}, timm:NAME or weights:NAME"
             )
-        if self.backbone.startswith("weights:") and self.object_mask == "channel":
+        if self.backbone.startswith(WEIGHTS_PREFIX) and self.object_mask == "channel":
             raise EngineError(f"object_mask is 'channel', but {self.backbone} was trained on three channels")
 
     @property

@@ -1,23 +1,18 @@
-"""Networks that turn a patch into a feature vector, by name:
-
-    resnet18, resnet34, resnet50    torchvision's, with a stem for small patches, from random weights
-    timm:NAME                       any architecture of timm, from random weights
-    weights:NAME                    a foundation model from the folder NAME of the installation's weights folder
+"""Networks that turn a patch into a feature vector, by name: see `apps.engine.backbone_names`.
 
 Nothing is ever downloaded: what is not on this machine is an `EngineError` that says where to put it.
 """
 
 from pathlib import Path
 
+from apps.engine.backbone_names import TIMM_PREFIX, WEIGHTS_PREFIX, backbone_names
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones.base import Backbone, WeightsFile
-from apps.engine.nn.backbones.foundation import list_foundation_models, load_foundation_model
-from apps.engine.nn.backbones.resnet import RESNETS, ResNetBackbone
+from apps.engine.nn.backbones.foundation import load_foundation_model
+from apps.engine.nn.backbones.resnet import CONSTRUCTORS, ResNetBackbone
 from apps.engine.nn.backbones.timm_network import create_timm_backbone
 
-__all__ = ["Backbone", "WeightsFile", "backbone_names", "create_backbone"]
-
-TIMM_PREFIX, WEIGHTS_PREFIX = "timm:", "weights:"
+__all__ = ["Backbone", "WeightsFile", "create_backbone"]
 
 
 def create_backbone(
@@ -36,12 +31,9 @@ def create_backbone(
         if input_channels != 3:
             raise EngineError(f"{name} was trained on RGB images; it cannot take {input_channels} channels")
         return load_foundation_model(name.removeprefix(WEIGHTS_PREFIX), weights_root)
-    if name not in RESNETS:
+    if name not in CONSTRUCTORS:
         known = ", ".join(backbone_names(weights_root))
         raise EngineError(f"There is no backbone called {name!r}; there are {known}, and {TIMM_PREFIX}ARCHITECTURE")
-    return ResNetBackbone(RESNETS[name](weights=None), encoder_size_px=encoder_size_px, input_channels=input_channels)
-
-
-def backbone_names(weights_root: Path | None = None) -> list[str]:
-    """The names that work here, but for those of timm's architectures."""
-    return [*RESNETS, *(WEIGHTS_PREFIX + name for name in list_foundation_models(weights_root))]
+    return ResNetBackbone(
+        CONSTRUCTORS[name](weights=None), encoder_size_px=encoder_size_px, input_channels=input_channels
+    )

@@ -20,11 +20,11 @@ from timm.layers.mlp import SwiGLUPacked
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import nn
 
+from apps.engine.backbone_names import WEIGHTS_NAME
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones.base import WeightsFile
 from apps.engine.nn.backbones.timm_network import TimmBackbone, build_network
 
-WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 PREPROCESSOR_NAME = "preprocessor_config.json"
 
@@ -120,13 +120,6 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
     with weights.open("rb") as file:
         backbone.source = WeightsFile(name, hashlib.file_digest(file, "sha256").hexdigest())
     return backbone
-
-
-def list_foundation_models(weights_root: Path | None) -> list[str]:
-    """Names of the folders that hold weights."""
-    if weights_root is None or not weights_root.is_dir():
-        return []
-    return sorted(path.parent.name for path in weights_root.glob(f"*/{WEIGHTS_NAME}"))
 
 
 def _read_config(folder: Path, name: str) -> Config:

@@ -92,7 +92,7 @@ def stem_stride(encoder_size_px: int) -> int:
 
 
 # ResNet18 and 34 give 512 features, ResNet50 gives 2,048 at three times a ResNet18's time.
-RESNETS = {
+CONSTRUCTORS = {
     "resnet18": torchvision.models.resnet18,
     "resnet34": torchvision.models.resnet34,
     "resnet50": torchvision.models.resnet50,
