@@ -6,7 +6,7 @@ libraries to be there in a moment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,12 @@ Rows = npt.NDArray[np.int64]
 
 # Measured on the features of CoNSeP's nuclei with 8,000 labels: 128 units are 0.5 points of accuracy behind, 512 no better.
 HIDDEN_UNITS = 256
-# Of few labels small batches, so that there are enough steps.
-SMALLEST_BATCH, LARGEST_BATCH, BATCHES = 32, 128, 16
-FIRST_STEPS, LATER_STEPS = 600, 120
-LEARNING_RATE = 2e-3
-WEIGHT_DECAY = 0.3  # times the learning rate, off the weights at every step
+BATCH = 128
+EPOCHS, FEWEST_STEPS, MOST_STEPS = 12, 200, 600
+LEARNING_RATE = 4e-3
+# With less, rare classes are learned by heart: after 2,000 labels of CoNSeP's nuclei 0.58 of the rarest class is found with
+# 0.3 and a longer fit, 0.68 with 3; by the linear head alone 0.82.
+WEIGHT_DECAY = 3.0  # times the learning rate, off the weights at every step
 MOMENTUM, SQUARES = 0.9, 0.99  # Adam's
 
 
@@ -44,31 +45,32 @@ class Correction:
         """The same over features from which `center` (d,) was taken and that were divided by `scale` (d,)."""
         return Correction(scale[:, None] * self.inward, self.bias + center @ self.inward, self.outward)
 
+    def scaled(self, factor: float) -> Correction:
+        """So many times as strong."""
+        return replace(self, outward=np.float32(factor) * self.outward)
+
     def of_raw(self, center: Floats, scale: Floats) -> Correction:
         """The same over features as they are, for one that was made for features standardized so."""
         inward = self.inward / scale[:, None]
         return Correction(inward, self.bias - center @ inward, self.outward)
 
 
-def fit_correction(
-    x: Floats, targets: Rows, logits: Floats, shares: Floats, *, start: Correction | None, seed: int
-) -> Correction:
+def fit_correction(x: Floats, targets: Rows, logits: Floats, shares: Floats, *, seed: int) -> Correction:
     """What makes `targets` (n,) more likely than `logits` (n, classes), a linear head's, do; from standardized features x (n, d).
 
     `shares` (n,) are the labels' weights. By Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter
-    2019), its step falling to 0. A fit from `start` is shorter, and depends on how that one came about.
+    2019), its step falling to 0; always from the start, because a fit that goes on from fit to fit overfits without end.
     """
     rng = np.random.default_rng(seed)
     n, dimension = x.shape
-    size = min(int(np.clip(n // BATCHES, SMALLEST_BATCH, LARGEST_BATCH)), n)
-    steps = FIRST_STEPS if start is None else LATER_STEPS
-    if start is None:
-        inward = rng.normal(0, np.sqrt(2 / dimension), (dimension, HIDDEN_UNITS)).astype(np.float32)
-        start = Correction(
-            inward, np.zeros(HIDDEN_UNITS, np.float32), np.zeros((HIDDEN_UNITS, logits.shape[1]), np.float32)
-        )
+    size = min(BATCH, n)
+    steps = int(np.clip(EPOCHS * n // size, FEWEST_STEPS, MOST_STEPS))
     weights = (shares / shares.mean()).astype(np.float32)
-    fitted = Correction(start.inward.copy(), start.bias.copy(), start.outward.copy())
+    fitted = Correction(
+        rng.normal(0, np.sqrt(2 / dimension), (dimension, HIDDEN_UNITS)).astype(np.float32),
+        np.zeros(HIDDEN_UNITS, np.float32),
+        np.zeros((HIDDEN_UNITS, logits.shape[1]), np.float32),
+    )
     parameters = (fitted.inward, fitted.bias, fitted.outward)
     moments = [np.zeros_like(parameter) for parameter in parameters]
     squares = [np.zeros_like(parameter) for parameter in parameters]

@@ -32,9 +32,13 @@ MANY_LABELS = 1000
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
 # With fewer labels a hidden layer learns them by heart.
-FEWEST_TO_CORRECT = 300
+FEWEST_TO_CORRECT = 1000
+# What held-out balanced accuracy may fall by where a correction makes more of all labels likely.
+TOLERATED_FALL = 0.02
 # How much less held-out labels have to surprise with a correction: by less, it may be chance.
 WORTH_CORRECTING = 0.01
+# A correction is fitted, and its strength chosen, anew when labels have grown or shrunk by this part.
+GROWTH_TO_CORRECT = 0.1
 # A class with fewer labels has none left to learn from when one is held out.
 FEWEST_TO_HOLD_OUT = 2
 SCALE_ROWS = 4096
@@ -91,6 +95,8 @@ class Head:
     temperature: float  # logits are divided by it
     quality: Quality
     correction: Correction | None = None
+    strength: float = 0.0  # of the corrections in `fits`, chosen when there were `n_when_chosen` labels
+    n_when_chosen: int = 0  # 0: it was not asked for
     fits: dict[int, _Fit] = field(default_factory=dict, repr=False)  # by the fold left out, -1: none; to start from
 
     def predict(self, features: npt.NDArray[np.floating[Any]]) -> tuple[ClassValues, Floats]:
@@ -141,8 +147,7 @@ def fit_head(
     Quality is measured on `held_out` (see `draw_held_out`, which is the default) by a head fitted without it; the head
     returned is fitted to all labels.
     `start_from` is a head fitted earlier to features of the same kind: the fit then takes a few steps instead of many.
-    `may_correct`: a hidden layer may correct the linear head, from `FEWEST_TO_CORRECT` labels on, and if labels that were
-    held out are more likely with it than without; see `fit_layered_head`.
+    `may_correct`: a hidden layer may correct the linear head, see `fit_layered_head`.
     The head's temperature (Guo et al. 2017) comes from predictions of labels that were held out, and never from the fifth
     that the calibration error is measured on.
     """
@@ -161,11 +166,15 @@ def fit_head(
     if held_out is None:
         held_out = draw_held_out(class_values, seed=seed)
     folds = _folds(rows, targets, seed=seed, first=held_out[rows])
-    n_fitted_folds = N_FOLDS if len(targets) < MANY_LABELS else 2
     earlier = _earlier_fits(start_from, values, x.shape[1])
     held_out_logits = np.full((len(targets), len(values)), np.nan)
     corrections = np.zeros((len(targets), len(values)))
     may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
+    chooses = may_correct and not (
+        start_from is not None and earlier and _still_corrects(start_from, values, len(targets))
+    )
+    # A choice hangs on the rare classes' few labels, so more of them are held out for it.
+    n_fitted_folds = N_FOLDS if len(targets) < (2 if chooses else 1) * MANY_LABELS else 2
     fits: dict[int, _Fit] = {}
     with threadpool_limits(limits=1):  # so small a fit is slower, not faster, with threads that wait for each other
         for fold in [*range(n_fitted_folds), -1]:
@@ -174,23 +183,29 @@ def fit_head(
                 continue
             # Never from a fit that knew what this one is measured on; the fit to everything may start from any.
             start = earlier.get(fold) or (fits.get(0) if fold == -1 else None)
-            fit = _fit(
-                x[~left_out] if left_out.any() else x,
-                targets[~left_out],
-                len(values),
-                start=None if start is None else _standardized(start, center, scale),
-                may_correct=may_correct,
-                seed=seed,
-            )
+            start = None if start is None else _standardized(start, center, scale)
+            own_x, own_targets = (x[~left_out], targets[~left_out]) if left_out.any() else (x, targets)
+            shares = _shares(own_targets, len(values))
+            fit = _fit(own_x, own_targets, shares, len(values), start=start)
+            if chooses:
+                logits = (own_x @ fit.weights + fit.bias).astype(np.float32)
+                fit = replace(fit, correction=fit_correction(own_x, own_targets, logits, shares, seed=seed))
+            elif may_correct and start is not None and fold in earlier:
+                fit = replace(fit, correction=start.correction)
             held_out_logits[left_out] = x[left_out] @ fit.weights + fit.bias
             if fit.correction is not None:
                 corrections[left_out] = fit.correction.logits(x[left_out])
             fits[fold] = _of_raw(fit, center, scale)
     predicted = np.isfinite(held_out_logits).all(axis=1)
     first_fold = folds == 0
-    corrects = may_correct and _makes_likelier(corrections, held_out_logits, targets, predicted & ~first_fold)
-    if corrects:
-        held_out_logits += corrections
+    strength, n_when_chosen = 0.0, 0
+    if chooses:
+        strength = _choose_strength(corrections, held_out_logits, targets, predicted & ~first_fold)
+        n_when_chosen = len(targets)
+    elif may_correct and start_from is not None:
+        strength, n_when_chosen = start_from.strength, start_from.n_when_chosen
+    held_out_logits += strength * corrections
+    correction = fits[-1].correction
     quality = measure_quality(
         held_out_logits[first_fold] / _fit_temperature(held_out_logits, targets, predicted & ~first_fold),
         targets[first_fold],
@@ -203,7 +218,9 @@ def fit_head(
         class_values=values.astype(np.uint8),
         temperature=_fit_temperature(held_out_logits, targets, predicted),
         quality=quality,
-        correction=fits[-1].correction if corrects else None,
+        correction=correction.scaled(strength) if correction is not None and strength else None,
+        strength=strength,
+        n_when_chosen=n_when_chosen,
         fits=fits,
     )
 
@@ -216,23 +233,46 @@ def fit_layered_head(
     held_out: npt.NDArray[np.bool_] | None = None,
     start_from: Head | None = None,
 ) -> Head | None:
-    """As `fit_head`, with a hidden layer that corrects the linear head wherever that proves right on held-out labels."""
+    """As `fit_head`, and from `FEWEST_TO_CORRECT` labels on with a hidden layer that corrects the linear head.
+
+    Only where held-out labels are more likely with it, and their balanced accuracy hardly falls. More is right in all; of a
+    class that is very rare, less may be found.
+    """
     return fit_head(features, class_values, seed=seed, held_out=held_out, start_from=start_from, may_correct=True)
 
 
-def _makes_likelier(
+def _still_corrects(head: Head, values: ClassValues, n: int) -> bool:
+    """Whether a head's correction, or its having none, serves for these classes and `n` labels too."""
+    grown = abs(n - head.n_when_chosen) > GROWTH_TO_CORRECT * head.n_when_chosen
+    return head.n_when_chosen > 0 and not grown and np.array_equal(head.class_values, values)
+
+
+def _choose_strength(
     corrections: npt.NDArray[np.float64],
     logits: npt.NDArray[np.float64],
     targets: Rows,
     rows: npt.NDArray[np.bool_],
-) -> bool:
-    """Whether the labels of `rows` (n,) are clearly more likely with the corrections (n, classes) than without."""
+) -> float:
+    """How much of the corrections (n, classes) serves the held-out labels of `rows` (n,): all, half, or nothing of them."""
+    if not rows.any():
+        return 0.0
+    labels = targets[rows]
 
-    def surprise(of: npt.NDArray[np.float64]) -> float:
+    def judge(strength: float) -> tuple[float, float]:
+        """Mean surprise of the labels once calibrated, and balanced accuracy."""
+        of = logits + strength * corrections
         log_probability = log_softmax(of[rows] / _fit_temperature(of, targets, rows), axis=1)
-        return -float(log_probability[np.arange(len(log_probability)), targets[rows]].mean())
+        right = log_probability.argmax(axis=1) == labels
+        n_right, n = np.bincount(labels, right), np.bincount(labels)
+        surprise = -float(log_probability[np.arange(len(labels)), labels].mean())
+        return surprise, float((n_right[n > 0] / n[n > 0]).mean())
 
-    return bool(rows.any()) and surprise(logits + corrections) < (1 - WORTH_CORRECTING) * surprise(logits)
+    without, balanced_without = judge(0.0)
+    for strength in (1.0, 0.5):
+        surprise, balanced = judge(strength)
+        if surprise < (1 - WORTH_CORRECTING) * without and balanced >= balanced_without - TOLERATED_FALL:
+            return strength
+    return 0.0
 
 
 def _center_and_scale(features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
@@ -326,15 +366,19 @@ def _scrambled(numbers: Rows, seed: int) -> npt.NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None, may_correct: bool, seed: int) -> _Fit:
-    """A multinomial logistic regression in which every class counts alike, and with `may_correct` its correction.
+def _shares(targets: Rows, n_classes: int) -> Floats:
+    """What each label (n,) counts, so that every class counts alike; adds up to 1."""
+    counts = np.bincount(targets, minlength=n_classes)
+    return (1 / ((counts > 0).sum() * counts[targets])).astype(np.float32)
+
+
+def _fit(x: Floats, targets: Rows, share: Floats, n_classes: int, *, start: _Fit | None) -> _Fit:
+    """A multinomial logistic regression of labels (n,) that count by their `share` (n,).
 
     The objective is scikit-learn's with class_weight="balanced", by the same L-BFGS; a fit of its own because this one
     starts from given weights also where a class is new, and none of a class's labels may be there.
     """
     n, dimension = x.shape
-    counts = np.bincount(targets, minlength=n_classes)
-    share = (1 / ((counts > 0).sum() * counts[targets])).astype(np.float32)  # adds up to 1
     shrinkage = 1 / (REGULARIZATION_C * n)
     rows = np.arange(n)
 
@@ -356,12 +400,7 @@ def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None, may_co
     found = minimize(
         cost, begin, method="L-BFGS-B", jac=True, options={"maxiter": MOST_STEPS, "gtol": SMALLEST_GRADIENT}
     )
-    weights, bias = found.x[:-n_classes].reshape(dimension, n_classes), found.x[-n_classes:]
-    if not may_correct:
-        return _Fit(weights, bias)
-    logits = (x @ weights + bias).astype(np.float32)
-    begin_at = start.correction if start is not None else None
-    return _Fit(weights, bias, fit_correction(x, targets, logits, share, start=begin_at, seed=seed))
+    return _Fit(found.x[:-n_classes].reshape(dimension, n_classes), found.x[-n_classes:])
 
 
 def _fit_temperature(logits: npt.NDArray[np.float64], targets: Rows, rows: npt.NDArray[np.bool_]) -> float:

@@ -60,16 +60,16 @@ CLASSIFIERS = Registry(
     group="patchsorter.classifiers",
     built_in=[
         Classifier(
-            "layered",
-            "Layered head",
-            "The linear head, and from 300 labels on a hidden layer that corrects it where held-out labels say so.",
-            "apps.engine.predict:fit_layered_head",
-        ),
-        Classifier(
             "linear",
             "Linear head",
             "Logistic regression on the features, balanced over the classes, with calibrated confidence.",
             "apps.engine.predict:fit_head",
+        ),
+        Classifier(
+            "layered",
+            "Layered head",
+            "From 1,000 labels on a hidden layer corrects the linear head: more is right in all, of very rare classes perhaps less.",
+            "apps.engine.predict:fit_layered_head",
         ),
     ],
 )

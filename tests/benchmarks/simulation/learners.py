@@ -15,6 +15,7 @@ from apps.engine.descriptors import describe_objects
 from apps.engine.embedding import embed_objects
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.train import train_model
+from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import APPROACHES
 from tests.benchmarks.labeled_sets import LabeledSet
@@ -77,10 +78,12 @@ class OurLearner:
             approach=APPROACH, encoder_size_px=ENCODER_SIZE_PX, epochs=1, seed=SEED, device="cpu", threads=1
         )
         started = time.process_time()
+        labels = session.labels_to_learn_from
+        held_out = draw_held_out(labels, seed=SEED)  # as in the product: the head is measured on them
         train_model(
             config,
             self._objects.patches,
-            class_values=session.labels,
+            class_values=np.where(held_out, 0, labels).astype(np.uint8),
             start_from=self._work / f"model-{number - 1}" if number else None,
             checkpoint=folder,
         )

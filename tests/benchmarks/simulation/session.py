@@ -68,6 +68,11 @@ class Session:
     def unlabeled(self) -> Rows:
         return np.flatnonzero(self.labels == 0)
 
+    @property
+    def labels_to_learn_from(self) -> ClassValues:
+        """Those that were looked at, (n,): what was accepted by sample teaches nothing."""
+        return np.where(self.sampled, 0, self.labels).astype(np.uint8)
+
     def wait(self, seconds: float) -> None:
         """The machine keeps the person from working."""
         self.waited_s += seconds

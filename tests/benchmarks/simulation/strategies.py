@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.cluster import MiniBatchKMeans
 
 from apps.engine import suggest
-from apps.engine.predict import Head, fit_layered_head
+from apps.engine.predict import Head, fit_head
 from apps.engine.sampling import draw, risk_of_attempt, sample_size
 from tests.benchmarks.simulation.session import ClassValues, Rows, Session
 
@@ -112,11 +112,12 @@ class OurLoop:
         return True
 
     def predict(self) -> Predictions:
-        """What the head says, fitted to all labels so far: the product does so after every gesture, while one looks on."""
+        """What the head says, fitted to the labels so far but those that nobody saw: the product does so after every gesture,
+        while one looks on."""
         features = self._learner.features(self._session)
         if features is not self._features:
             self._features, self._head = features, None
-        self._head = fit_layered_head(features, self._session.labels, seed=0, start_from=self._head)
+        self._head = fit_head(features, self._session.labels_to_learn_from, seed=0, start_from=self._head)
         assert self._head is not None
         classes, confidence = self._head.predict(features)
         return Predictions(classes, np.rint(confidence * 255).astype(np.uint8))
