@@ -7,12 +7,15 @@ weights:NAME                    a foundation model from the folder NAME of the i
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+from apps.engine.errors import EngineError
 
 RESNETS = ("resnet18", "resnet34", "resnet50")
 TIMM_PREFIX, WEIGHTS_PREFIX = "timm:", "weights:"
 # In a foundation model's folder.
-WEIGHTS_NAME = "model.safetensors"
+WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 
 
 def backbone_names(weights_root: Path | None = None) -> list[str]:
@@ -21,3 +24,17 @@ def backbone_names(weights_root: Path | None = None) -> list[str]:
         return list(RESNETS)
     folders = sorted(path.parent.name for path in weights_root.glob(f"*/{WEIGHTS_NAME}"))
     return [*RESNETS, *(f"{WEIGHTS_PREFIX}{name}" for name in folders)]
+
+
+def find_weights(name: str, weights_root: Path | None) -> Path:
+    """The weights file of the foundation model `name`; EngineError that says where to put it where it is not there."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise EngineError(f"{name!r} is no name of a folder of weights")
+    if weights_root is None:
+        raise EngineError(f"The backbone {WEIGHTS_PREFIX}{name} needs a weights folder, and none is set")
+    weights = weights_root / name / WEIGHTS_NAME
+    if not weights.is_file():
+        raise EngineError(
+            f"The weights of {name} are not there: put {WEIGHTS_NAME} and its {CONFIG_NAME} into {weights.parent}"
+        )
+    return weights

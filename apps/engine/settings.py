@@ -88,7 +88,8 @@ class Settings:
         of_group: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             if name not in known:
-                raise EngineError(f"There is no setting {name}; there are {', '.join(known)}")
+                others = f"there are {', '.join(known)}" if known else "this approach has none"
+                raise EngineError(f"There is no setting {name}; {others}")
             read = _read(known[name], value) if isinstance(value, str) else value
             group, dot, rest = name.partition(".")
             if dot:

@@ -40,7 +40,13 @@ class Project(models.Model):
     objects = ProjectQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="project_name_unique")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "name"],
+                name="project_name_unique",
+                violation_error_message="A project of this name already exists in the organization.",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

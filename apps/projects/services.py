@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings as site
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -14,6 +15,8 @@ from apps.accounts.access import MANAGING_ROLES
 from apps.accounts.models import Organization, User
 from apps.accounts.selectors import organization_role_of
 from apps.audit.services import record
+from apps.engine.approaches.base import NetworkSettings
+from apps.engine.backbone_names import WEIGHTS_PREFIX, find_weights
 from apps.engine.errors import EngineError
 from apps.engine.pairing import FORMULA_SIGNS
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
@@ -303,6 +306,8 @@ def _checked_learning(learning: Learning) -> dict[str, Any]:
     """The project's fields for what was chosen; all settings are written out, so that another default changes nothing."""
     try:
         settings = APPROACHES.get(learning.approach).settings().changed(learning.approach_settings)
+        if isinstance(settings, NetworkSettings) and settings.backbone.startswith(WEIGHTS_PREFIX):
+            find_weights(settings.backbone.removeprefix(WEIGHTS_PREFIX), site.WEIGHTS_ROOT)
         REDUCERS.get(learning.reducer)
         CLASSIFIERS.get(learning.classifier)
     except EngineError as error:

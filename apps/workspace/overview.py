@@ -147,7 +147,7 @@ def _steps(
         ),
         "retrain": (
             "Train with your labels",
-            f"Predictions follow your labels at once. Training makes them better, and sorts the map by class.{next_busy}",
+            f"Predictions follow your labels at once. Training makes them better, and the map with them.{next_busy}",
         ),
         "export": (
             "Export",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from skimage.io import imread
 
 from apps.engine.demonstration import demonstration_image, segment_nuclei
@@ -51,6 +53,17 @@ def wait_until(page: Page, condition: str, argument: Any = None, *, timeout_ms: 
     ):
         assert time.monotonic() < deadline, f"never came true: {condition}"
         page.wait_for_timeout(100)
+
+
+@contextmanager
+def held_back(page: Page, url: str) -> Iterator[list[Route]]:
+    """Requests to `url` wait until the end of the block."""
+    held: list[Route] = []
+    page.route(url, lambda route: held.append(route))  # Playwright marks the function
+    yield held
+    for route in held:
+        route.continue_()
+    page.unroute(url)
 
 
 def wait_for_map(page: Page, number: int) -> None:
@@ -283,10 +296,36 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", shown["ordinals"][0])
     assert handle(page, "labelOf(argument)", wrong) == 0
 
+    # what was not on the screen yet is next, screen by screen
+    def still_open() -> list[int]:
+        labels = handle(page, "labels()")
+        return [ordinal for ordinal in shown["ordinals"] if labels[ordinal] == 0 and ordinal != wrong]
+
+    assert still_open()
+    while rest := still_open():
+        assert handle(page, "selection().picked") == rest
+        page.wait_for_timeout(1000)
+        page.keyboard.press("Enter")
+        wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", rest[0])
+    page.get_by_test_id("grid").hover()
+    page.mouse.wheel(0, -100_000)
+    page.wait_for_timeout(500)
+    tile = handle(page, "tileToClient(argument)", wrong)
+
     # more of the kind that was left out
     page.mouse.click(tile["x"] + tile["size"] / 2, tile["y"] + tile["size"] / 2)
     page.keyboard.press("s")
     wait_until(page, "page.selection().source === 'similar'")
     assert wrong not in handle(page, "selection().ordinals")
     expect(page.get_by_test_id("region-banner")).to_contain_text(f"like object {wrong}")
+
+    # whatever is quicker than the answer about the order of all: a region never stands under another one's banner
+    with held_back(page, "**/objects/order"):
+        page.keyboard.press("Escape")
+        page.keyboard.press("Escape")
+        page.get_by_test_id("filter").select_option("unlabeled")
+        page.wait_for_timeout(300)
+    wait_until(page, "page.selection().source === 'all'")
+    unlabeled = [ordinal for ordinal, value in enumerate(handle(page, "labels()")) if value == 0]
+    wait_until(page, "page.selection().ordinals.length === argument", len(unlabeled))
     window.close()

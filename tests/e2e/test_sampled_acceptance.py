@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import Faults, Pictures, Site, new_window, sign_in
-from tests.e2e.test_main_job import ADMIN, handle, wait_for_map, wait_until
+from tests.e2e.test_main_job import ADMIN, handle, held_back, wait_for_map, wait_until
 
 pytestmark = pytest.mark.e2e
 RATER = "rater@demo.example"
-
-
-@contextmanager
-def held_back(page: Page, url: str) -> Iterator[list[Route]]:
-    """Requests to `url` wait until the end of the block."""
-    held: list[Route] = []
-    page.route(url, lambda route: held.append(route))  # Playwright marks the function
-    yield held
-    for route in held:
-        route.continue_()
-    page.unroute(url)
 
 
 def look_at_every_patch(page: Page) -> None:

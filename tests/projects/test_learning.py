@@ -64,6 +64,16 @@ def test_the_backbones_that_are_there_are_offered(
     assert '<option value="weights:uni"></option>' in form
 
 
+def test_weights_that_are_not_there_are_refused_and_the_page_says_where_to_put_them(
+    world: World, signed_in: SignIn, settings: Any, tmp_path: Path
+) -> None:
+    settings.WEIGHTS_ROOT = tmp_path
+    form = signed_in(world.manager).post(address(world), posted("frozen", backbone="weights:uni")).content.decode()
+    assert f"put model.safetensors and its config.json into {tmp_path / 'uni'}" in form
+    world.project.refresh_from_db()
+    assert world.project.approach == "simclr"
+
+
 def test_another_approach_shows_its_own_settings_and_saves_nothing(world: World, signed_in: SignIn) -> None:
     response = signed_in(world.manager).get(address(world), {"approach": "barlow_twins"})
     form = response.content.decode()

@@ -7,7 +7,7 @@ from apps.engine.approaches.base import Approach, NetworkSettings
 FROZEN = Approach(
     name="frozen",
     title="Frozen backbone",
-    description="Takes the features of a given backbone as they are, without any training; right for pathology foundation models.",
+    description="Takes the features of a given backbone as they are, without any training. For pathology foundation models: any other backbone has random weights.",
     settings=NetworkSettings,
     trains=False,
 )

@@ -4,7 +4,7 @@ import type { QualityAnswer } from "../api/projects";
 import type { Quality, QualityAtLabels, ReliabilityBin } from "../api/types";
 import { el } from "../lib/dom";
 import { count, percent, plural } from "../lib/format";
-import { FEWEST_HELD_OUT } from "../lib/quality";
+import { confidenceInterval, FEWEST_HELD_OUT } from "../lib/quality";
 
 type Svg = Selection<SVGSVGElement, undefined, null, undefined>;
 
@@ -29,13 +29,16 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
     );
     if (quality.accuracy === null) return panel;
   }
-  const fact = (term: string, value: number | null, note: string) =>
+  const fact = (term: string, value: number | null, note: string, between?: readonly [number, number]) =>
     el(
       "div",
       { class: "quality__fact", title: note },
       el("dt", {}, term),
       el("dd", { class: "num" }, value === null ? "–" : percent(value)),
+      between && el("dd", { class: "quality__between num" }, `${percent(between[0])} to ${percent(between[1])}`),
     );
+  const unmeasured = quality.classes.filter((_, k) => quality.confusion[k]!.every((n) => n === 0));
+  const nameOf = (value: number) => classes.find((c) => c.value === value)?.name ?? String(value);
   panel.append(
     el(
       "dl",
@@ -45,13 +48,19 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
         quality.balanced_accuracy,
         "Mean over the classes of the share that is predicted rightly",
       ),
-      fact("Accuracy", quality.accuracy, "Share of all held-out labels that is predicted rightly"),
+      fact(
+        "Accuracy",
+        quality.accuracy,
+        "Share of all held-out labels that is predicted rightly; below, where the true share lies with 95 % confidence",
+        confidenceInterval(quality.accuracy, quality.n_held_out),
+      ),
       fact("Calibration error", quality.ece, "Mean distance between confidence and the share that is right"),
     ),
     el(
       "p",
       { class: "muted" },
       `Measured on ${plural(quality.n_held_out, "label")} that the predictions were not made from, of ${count(n_labels)}.`,
+      unmeasured.length > 0 && ` None of them is ${unmeasured.map(nameOf).join(" or ")}: that is not measured yet.`,
     ),
     el(
       "div",
@@ -90,7 +99,7 @@ function confusionMatrix(quality: Quality, classes: QualityAnswer["classes"]): H
     return el(
       "tr",
       {},
-      el("th", { class: "quality__class", scope: "row" }, swatch(value), " ", nameOf(value)),
+      el("th", { class: "quality__class", scope: "row" }, swatch(value), ` ${value} ${nameOf(value)}`),
       ...row.map((n, j) =>
         el(
           "td",
@@ -118,7 +127,7 @@ function confusionMatrix(quality: Quality, classes: QualityAnswer["classes"]): H
           {},
           el("td", {}),
           ...quality.classes.map((v) =>
-            el("th", { class: "quality__class quality__class--column", scope: "col" }, swatch(v)),
+            el("th", { class: "quality__class quality__class--column", scope: "col" }, swatch(v), ` ${v}`),
           ),
         ),
       ),

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { describeMap, describeQuality } from "./quality";
+import { confidenceInterval, describeMap, describeQuality } from "./quality";
 
 const measured = (balanced_accuracy: number | null, n_held_out: number) =>
   describeQuality({ revision: 1, embedding: 1, n_labels: 5 * n_held_out + 1, balanced_accuracy, n_held_out });
@@ -17,7 +17,16 @@ it("gives no percentage from fewer than ten held-out labels", () => {
     expect(words.long).toContain("too few labels");
     expect(words.long).not.toContain("%");
   }
-  expect(measured(1, 10).short).toBe("100%");
+  expect(measured(1, 10).short).toBe("~100%");
+  expect(measured(1, 10).long).toContain("about 100%");
+});
+
+it("says between which shares the true one lies", () => {
+  const [low, high] = confidenceInterval(0.9, 50); // the published interval of 45 of 50: 78.6 to 95.7 %
+  expect(low).toBeCloseTo(0.786, 3);
+  expect(high).toBeCloseTo(0.957, 3);
+  expect(confidenceInterval(1, 12)[1]).toBe(1);
+  expect(confidenceInterval(1, 12)[0]).toBeLessThan(0.76);
 });
 
 it("says nothing before anything is labeled", () => {

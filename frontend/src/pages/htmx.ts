@@ -9,6 +9,8 @@ const FORM_ERRORS = new Set([400, 409, 422]);
 export function setUpHtmx(onElement: (element: HTMLElement) => void, onCleanup: (element: HTMLElement) => void): void {
   htmx.config.allowEval = false;
   htmx.config.includeIndicatorStyles = false;
+  // Without "style", which it would copy as an attribute.
+  htmx.config.attributesToSettle = ["class", "width", "height"];
   htmx.config.selfRequestsOnly = true;
   htmx.config.historyCacheSize = 0;
   htmx.config.scrollBehavior = "auto";

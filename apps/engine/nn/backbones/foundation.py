@@ -20,12 +20,11 @@ from timm.layers.mlp import SwiGLUPacked
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import nn
 
-from apps.engine.backbone_names import WEIGHTS_NAME
+from apps.engine.backbone_names import CONFIG_NAME, find_weights
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones.base import WeightsFile
 from apps.engine.nn.backbones.timm_network import TimmBackbone, build_network
 
-CONFIG_NAME = "config.json"
 PREPROCESSOR_NAME = "preprocessor_config.json"
 
 Config = dict[str, Any]
@@ -87,15 +86,7 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
     Raises EngineError where a file is missing (and says where it belongs), or does not fit its description (and names
     file and tensor).
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise EngineError(f"{name!r} is no name of a folder of weights")
-    if weights_root is None:
-        raise EngineError(f"The backbone weights:{name} needs a weights folder, and none is set")
-    weights = weights_root / name / WEIGHTS_NAME
-    if not weights.is_file():
-        raise EngineError(
-            f"The weights of {name} are not there: put {WEIGHTS_NAME} and its {CONFIG_NAME} into {weights.parent}"
-        )
+    weights = find_weights(name, weights_root)
     config = _read_config(weights.parent, name)
     tensors = _read_tensors(weights)
     try:

@@ -53,7 +53,13 @@ import { loadPreferences, type Preferences, savePreferences } from "./preference
 import { Sampling } from "./sampling";
 
 /** Regions that are made for a purpose: a filter of the map must not take something out of them. */
-const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "similar", "sample"]);
+const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "sample"]);
+
+interface AskedRegion {
+  readonly base: Uint32Array;
+  readonly source: SelectionSource;
+  readonly details: RegionDetails;
+}
 
 export interface WorkspaceConfig {
   readonly api: string;
@@ -103,8 +109,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   /** So many tiles, from the first, have been on the screen since the region was sorted. */
   private shownTo = 0;
-  /** The region before the filters, ascending. */
-  private base: Uint32Array = new Uint32Array(0);
+  /** The region that was asked for last, before the filters: the selection's own follows when its order is known. */
+  private region: AskedRegion = { base: new Uint32Array(0), source: "all", details: {} };
   /** Whether the region stands in the order that it came in. */
   private isOrderGiven = false;
   private orderRequest: AbortController | null = null;
@@ -139,15 +145,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
     this.filters.on("filters", () => {
       this.updateHidden();
-      if (this.selection.source === "sample") return;
-      void this.showRegion(this.base, this.selection.source, {
-        steps: this.selection.steps,
-        reviewClass: this.selection.reviewClass,
-        proposal: this.selection.proposal,
-        query: this.selection.query,
-        keepPicks: true,
-        isOrderGiven: this.isOrderGiven,
-      });
+      const { base, source, details } = this.region;
+      if (UNFILTERED.has(source)) return;
+      void this.showRegion(base, source, { ...details, keepPicks: true, isOrderGiven: this.isOrderGiven });
     });
     this.queue.on("status", () => this.takeAnnounced());
     this.labels.on("labels", () => this.ageSuggestions());
@@ -273,6 +273,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.showAll();
     } else {
       // The objects stay selected; the outline that was drawn around their old places means nothing now.
+      this.region = { ...this.region, details: { ...this.region.details, steps: [] } };
       this.selection.forgetSteps();
     }
   }
@@ -433,13 +434,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   lasso(polygon: Polygon, op: LassoOp): Promise<void> {
     const caught = this.inPolygon(polygon);
     const step: LassoStep = { op, points: polygon };
-    if (op === "new" || (op === "add" && this.selection.source !== "lasso")) {
+    if (op === "new" || (op === "add" && this.region.source !== "lasso")) {
       return this.showRegion(caught, "lasso", { steps: [{ ...step, op: "new" }] });
     }
     const member = new Uint8Array(this.project.nObjects);
-    for (const ordinal of this.base) member[ordinal] = 1;
+    for (const ordinal of this.region.base) member[ordinal] = 1;
     for (const ordinal of caught) member[ordinal] = op === "add" ? 1 : 0;
-    return this.showRegion(indicesOf(member), "lasso", { steps: [...this.selection.steps, step], keepPicks: true });
+    const steps = [...(this.region.details.steps ?? []), step];
+    return this.showRegion(indicesOf(member), "lasso", { steps, keepPicks: true });
   }
 
   /** Review by exception: unlabeled objects that the model gives this class, surest first, all picked. */
@@ -588,7 +590,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     details: RegionDetails & { readonly isOrderGiven?: boolean },
   ): Promise<void> {
     this.regionRequest?.abort();
-    this.base = base;
+    this.region = { base, source, details };
     this.isOrderGiven = details.isOrderGiven ?? false;
     if (this.selection.source === "review" && source !== "review") this.order = this.chosenOrder;
     const { hidden } = this.project;
@@ -604,18 +606,19 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     }
     const patience = new Promise<null>((resolve) => setTimeout(() => resolve(null), ORDER_PATIENCE_MS));
     const first = await Promise.race([ordered, patience]);
-    if (this.base !== base) return;
+    if (this.region.base !== base) return;
     this.selection.setRegion(first ?? this.locally(visible, "image"), source, details);
     if (first === null) {
       const late = await ordered;
-      if (late !== null && this.base === base && late.length === this.selection.size) this.selection.reorder(late);
+      if (late !== null && this.region.base === base && late.length === this.selection.size)
+        this.selection.reorder(late);
     }
   }
 
   private async sortRegion(): Promise<void> {
-    const base = this.base;
+    const { base } = this.region;
     const ordered = await this.sorted(this.selection.order);
-    if (ordered !== null && this.base === base && ordered.length === this.selection.size) {
+    if (ordered !== null && this.region.base === base && ordered.length === this.selection.size) {
       this.sortedAnew();
       this.selection.reorder(ordered);
     }
@@ -683,8 +686,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     }
     const { selection } = this;
     // What is confirmed has been looked at.
-    const unseen =
-      selection.source === "suggested" && !selection.held ? selection.keepPicked((o) => this.seen[o] === 1) : 0;
+    const isPage = selection.source === "suggested" && !selection.held;
+    const unseen = isPage ? selection.picks().filter((ordinal) => this.seen[ordinal] === 0) : new Uint32Array(0);
+    selection.keepPicked((ordinal) => !isPage || this.seen[ordinal] === 1);
     let ordinals = selection.picks();
     const atCursor = ordinals.length === 0 && selection.cursor >= 0 && selection.cursorByKeyboard;
     if (atCursor) ordinals = Uint32Array.of(selection.order[selection.cursor]!);
@@ -693,13 +697,20 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       return;
     }
     this.labelOrdinals(ordinals, classValue);
+    if (unseen.length > 0) {
+      // The rest of the page is next, and still to be confirmed.
+      selection.pickOrdinals(unseen);
+      selection.setCursor(selection.rankOf(unseen[0]!), true);
+      this.notify({
+        text: `${plural(unseen.length, "patch", "patches")} more to look at.`,
+        tone: "plain",
+        topic: "hint",
+      });
+      return;
+    }
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
     selection.hold();
     if (atCursor && selection.source === "suggested") this.goToNextUnlabeled();
-    if (unseen > 0) {
-      const text = `${plural(unseen, "patch", "patches")} further down, not seen yet, stay as they are.`;
-      this.notify({ text, tone: "plain", topic: "hint" });
-    }
   }
 
   /** One key an object: after the label, the cursor goes on. */

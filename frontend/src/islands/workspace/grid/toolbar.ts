@@ -247,8 +247,8 @@ export class GridToolbar {
           : "Similarity needs a map and at most 20,000 patches: shown by image";
       const similarity = order.options[1 + GRID_ORDERS.indexOf("similarity")]!;
       const why = project.plot === null ? "no map yet" : "too many";
-      similarity.text =
-        controller.order === "similarity" && used === "image" ? `Image (${why} for similarity)` : "Similarity";
+      const isOther = controller.order === "similarity" && used === "image" && selection.size > 2;
+      similarity.text = isOther ? `Image (${why} for similarity)` : "Similarity";
       size.value = String(Math.max(0, TILE_SIZES.indexOf(grid.tilePx)));
     };
     const showOutline = () => outline.setAttribute("aria-pressed", String(controller.preferences.outline));
