@@ -141,7 +141,8 @@ def _review(kind: Literal["review", "group"], review: Review, known: _Known) -> 
     share = f"about {round(100 * review.expected_right / review.n)}% right"
     if kind == "review":
         title = f"Review {review.n} that look like {name}, surest first"
-        why = f"{share}; the last ones are at the boundary" if review.n == suggest.PAGE else share
+        n_alike = np.count_nonzero(known.unlabeled & (known.predictions.classes == review.class_value))
+        why = f"{share}; the last ones are at the boundary" if n_alike > review.n else share
     else:
         title = f"Review {review.n} alike that look like {name}"
         why = f"{share}; one group of similar objects, so an odd one stands out"

@@ -44,6 +44,7 @@ DOUBTFUL_PAGE_SIZE = 100
 ONE_BY_ONE = "one by one"
 ORIGINAL = "original, pages of 50"
 ORIGINAL_LARGE = "original, pages of 300"
+ORIGINAL_OWN_SCHEDULE = "original, trained as long as it trains by itself"
 OURS = "ours, every patch seen"
 OURS_SAMPLED = "ours, with acceptance by sample"
 
@@ -111,18 +112,28 @@ def _learner_and_truth(class_distance: float, n: int, seed: int) -> tuple[FixedF
 
 @dataclass(frozen=True)
 class RealWorld:
-    """A shared set, and the seconds of the first training of both; later ones take an epoch of ours."""
+    """A shared set, and the seconds of the first training of both; later ones take an epoch of ours.
+
+    `own_schedule`: the original also works as it would by itself, which takes an hour and more.
+    """
 
     set_name: str
     patch_size_px: int
     n_images: int | None
     training_s: float
+    own_schedule: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.set_name if self.n_images is None else f"{self.set_name}, {self.n_images} images"
 
 
-SMALL = (RealWorld("consep_train", 64, n_images=4, training_s=8.0),)
+FOUR_IMAGES = RealWorld("consep_train", 64, n_images=4, training_s=8.0)
+SMALL = (FOUR_IMAGES,)
 FULL = (
     RealWorld("consep_train", 64, n_images=None, training_s=60.0),
     RealWorld("chula_rbc", 80, n_images=None, training_s=60.0),
+    replace(FOUR_IMAGES, own_schedule=True),
 )
 
 
@@ -153,22 +164,19 @@ def simulate_real(world: RealWorld, work: Path, *, seed: int = 0) -> RealSession
     SampledLoop(sessions[OURS_SAMPLED], sampled, page_size=DOUBTFUL_PAGE_SIZE, max_error=MAX_SAMPLED_ERROR).run()
     original = OriginalLearner(objects, ours.training_s)
     original_loop(sessions[ORIGINAL], original.draw_map, page_size=50)
-    waited = sessions[ORIGINAL].waited_s
-    own_total_s = sessions[ORIGINAL].total_s - original.trained_s + original.own_schedule_s
-    return RealSessions(
-        sessions,
-        {
-            "objects": len(objects),
-            "classes": len(objects.class_names),
-            "training_s": [round(seconds, 1) for seconds in ours.training_s],
-            "ours_first_map_s": round(ours.first_map_s, 1),
-            "original_waited_s": round(waited, 1),
-            "original_own_schedule_s_estimated": round(original.own_schedule_s),
-            "theta_total_of_the_original_by_its_own_schedule_estimated": significant(
-                len(objects) / own_total_s / NUCLEI.quick_review_per_s
-            ),
-        },
-    )
+    machine = {
+        "objects": len(objects),
+        "classes": len(objects.class_names),
+        "training_s": [round(seconds, 1) for seconds in ours.training_s],
+        "ours_first_map_s": round(ours.first_map_s, 1),
+        "original_waited_s": round(sessions[ORIGINAL].waited_s, 1),
+    }
+    if world.own_schedule:
+        patient = sessions[ORIGINAL_OWN_SCHEDULE] = session(ORIGINAL_SCREEN)
+        learner = OriginalLearner(objects, None)
+        original_loop(patient, learner.draw_map, page_size=50)
+        machine |= {"own_schedule_epochs": learner.epochs, "own_schedule_waited_s": round(patient.waited_s, 1)}
+    return RealSessions(sessions, machine)
 
 
 def run(options: Options) -> Result:
@@ -180,20 +188,24 @@ def run(options: Options) -> Result:
     ]
     synthetic = {panel.use_case.name: {way: measure(s) for way, s in panel.sessions.items()} for panel in panels}
     real: dict[str, dict[str, Any]] = {}
+    worlds = FULL if options.full else SMALL
     with tempfile.TemporaryDirectory(prefix="patchsorter-benchmark-") as temporary:
-        for world in FULL if options.full else SMALL:
-            done = simulate_real(world, Path(temporary))
-            if done is not None:
-                panels.append(Panel(f"{world.set_name}, {done.machine['objects']:,} objects", done.sessions, NUCLEI))
-                real[world.set_name] = {
-                    **{way: measure(session) for way, session in done.sessions.items()},
-                    "machine": done.machine,
-                }
-    if "consep_train" not in real:
-        raise SystemExit("this benchmark needs the shared data: objects whose classes are known")
-    ours, original = real["consep_train"][OURS], real["consep_train"][ORIGINAL]
-    sampled = real["consep_train"][OURS_SAMPLED]
-    own_schedule = real["consep_train"]["machine"]["theta_total_of_the_original_by_its_own_schedule_estimated"]
+        for world in worlds:
+            done = simulate_real(world, Path(temporary) / world.name)
+            if done is None:
+                raise SystemExit("this benchmark needs the shared data: objects whose classes are known")
+            panels.append(Panel(f"{world.name}, {done.machine['objects']:,} objects", done.sessions, NUCLEI))
+            real[world.name] = {
+                **{way: measure(session) for way, session in done.sessions.items()},
+                "machine": done.machine,
+            }
+    main = real[worlds[0].name]
+    ours, sampled, original = main[OURS], main[OURS_SAMPLED], main[ORIGINAL]
+    own_schedule = {}
+    for of in real.values():
+        if ORIGINAL_OWN_SCHEDULE in of:
+            ratio = of[OURS]["theta_total"] / of[ORIGINAL_OWN_SCHEDULE]["theta_total"]
+            own_schedule["ratio_of_total_theta_by_its_own_schedule"] = significant(ratio)
     return Result(
         name="labeling",
         value=ours["theta_human"],
@@ -206,7 +218,8 @@ def run(options: Options) -> Result:
         floors={
             "concordance_over_the_originals": 0.0,
             "total_theta_over_human_theta": 0.9,
-            "ratio_of_total_theta": GOAL_TOTAL,
+            # With as many seconds of training as ours, the original's waiting is little by the benchmark's own choice.
+            **dict.fromkeys(own_schedule, GOAL_TOTAL),
             **{f"seen_{name}": goal for name, goal in GOALS_SEEN.items()},
             **{f"sampled_{name}": goal for name, goal in GOALS_SAMPLED.items()},
         },
@@ -216,7 +229,7 @@ def run(options: Options) -> Result:
             "total_theta_over_human_theta": significant(ours["theta_total"] / ours["theta_human"]),
             "ratio_of_total_theta": significant(ours["theta_total"] / original["theta_total"]),
             "ratio_of_total_theta_sampled": significant(sampled["theta_total"] / original["theta_total"]),
-            "ratio_of_total_theta_by_its_own_schedule_estimated": significant(ours["theta_total"] / own_schedule),
+            **own_schedule,
             **{f"seen_{name}": of[OURS]["theta_human"] for name, of in synthetic.items()},
             **{f"sampled_{name}": of[OURS_SAMPLED]["theta_human"] for name, of in synthetic.items()},
             **{f"sampled_error_{n}": significant(1 - of[OURS_SAMPLED]["concordance"]) for n, of in synthetic.items()},

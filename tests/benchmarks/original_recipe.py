@@ -6,13 +6,15 @@ projection, the input of the class layer and the feature of the map. Two views t
 1e-3 with weight decay 1e-3, InfoNCE at temperature 0.07, and 10 times the cross-entropy of both views once there are
 labels. Features are its output with the running statistics of batch normalization, each of length 1.
 
-Differs from the original in three ways, all in its favor where one counts seconds: patches come from memory and not
-from a file that is opened anew for each, the chain of augmentations is about twice as fast as albumentations, and
-training lasts as long as it is told to, instead of until the loss of a last batch stops falling.
+Differs from the original in two ways, both in its favor where one counts seconds: patches come from memory and not from
+a file that is opened anew for each, and the chain of augmentations is about twice as fast as albumentations. Training
+lasts as long as it is told to, or by the original's own schedule.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -32,6 +34,11 @@ Rows = npt.NDArray[np.int64]
 CROSS_ENTROPY_WEIGHT = 10.0
 # Its `unlabeled_percent`: 2 stands for twice as many objects without a label as with one, in every epoch.
 UNLABELED_PER_LABELED = 2.0
+# Its schedule: epochs of the first training and of each later one, and when it stops before.
+FIRST_EPOCHS, LATER_EPOCHS = 100, 5
+LEAST_EPOCHS = 10
+EPOCHS_WITHOUT_GAIN = 10
+LOW_LOSS = 0.001
 EMBED_BATCH = 256  # the original's is 32; features do not depend on it, and time spent here is not compared
 
 
@@ -74,30 +81,56 @@ class OriginalRecipe:
             self._classifier = torch.nn.Linear(CODE_SIZE, n_classes).to(self._device)
         parameters = [*self._network.parameters(), *self._classifier.parameters()]
         self._optimizer = torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-3)
+        self._epochs_planned = FIRST_EPOCHS
 
-    def train(self, seconds: float, class_values: ClassValues | None = None, *, most_steps: int | None = None) -> int:
-        """Train for so many seconds, or steps where that is less, and at least one step; returns the number of steps.
+    def train(self, seconds: float, class_values: ClassValues | None = None, *, most_steps: int | None = None) -> None:
+        """Train for so many seconds, or steps where that is less, and at least one step.
 
         `class_values` (n,) are the labels, 1 to the number of classes, 0 for none.
         """
-        n = len(self._patches)
-        targets = np.full(n, -1) if class_values is None else class_values.astype(np.int64) - 1
-        self._network.train()
         started = self._clock()
         steps = 0
         with compute_threads(0):
             while True:
-                for rows in self._epoch(targets):
-                    self._step(rows, targets[rows], self._class_weights(targets))
+                for _ in self._steps(class_values):
                     steps += 1
                     if self._clock() - started >= seconds or steps == most_steps:
-                        return steps
+                        return
+
+    def train_by_its_schedule(self, class_values: ClassValues | None = None) -> int:
+        """Train as the original does if nobody stops it, and keep the network of the best epoch; returns the epochs run.
+
+        100 epochs at first, 5 each later time. Past the tenth it stops when ten have brought no gain, or when the loss is
+        below 0.001; the loss it goes by is that of an epoch's last batch, however small that batch is.
+        """
+        epochs, self._epochs_planned = self._epochs_planned, LATER_EPOCHS
+        lowest, best_epoch, best = math.inf, 0, None
+        for epoch in range(1, epochs + 1):
+            with compute_threads(0):
+                *_, loss = self._steps(class_values)
+            if float(loss) < lowest:
+                lowest, best_epoch = float(loss), epoch
+                best = copy.deepcopy((self._network.state_dict(), self._classifier.state_dict()))
+            if lowest < LOW_LOSS or (epoch > LEAST_EPOCHS and epoch - best_epoch > EPOCHS_WITHOUT_GAIN):
+                break
+        if best is not None:
+            self._network.load_state_dict(best[0])
+            self._classifier.load_state_dict(best[1])
+        return epoch
 
     def embed(self) -> Floats:
         """Features (n, 32) float32 of all objects, rows of length 1."""
         return functional.normalize(self._codes(), dim=1).numpy()
 
-    def _epoch(self, targets: Rows) -> Iterator[Rows]:
+    def _steps(self, class_values: ClassValues | None) -> Iterator[torch.Tensor]:
+        """One epoch, step by step; yields the losses."""
+        targets = np.full(len(self._patches), -1) if class_values is None else class_values.astype(np.int64) - 1
+        class_weights = self._class_weights(targets)
+        self._network.train()
+        for rows in self._batches(targets):
+            yield self._step(rows, targets[rows], class_weights)
+
+    def _batches(self, targets: Rows) -> Iterator[Rows]:
         """The batches of one epoch: every object, or each labeled one and twice as many others, drawn with return."""
         n = len(targets)
         labeled, unlabeled = np.flatnonzero(targets >= 0), np.flatnonzero(targets < 0)
@@ -115,7 +148,7 @@ class OriginalRecipe:
         weights = 1 - counts / max(counts.sum(), 1)
         return torch.from_numpy(weights.astype(np.float32)).to(self._device)
 
-    def _step(self, rows: Rows, targets: Rows, class_weights: torch.Tensor) -> None:
+    def _step(self, rows: Rows, targets: Rows, class_weights: torch.Tensor) -> torch.Tensor:
         views = [augment(self._patches[row], self._rng) for row in rows for _ in range(2)]
         codes = self._network(to_images(views).to(self._device))  # (2n, 32); rows 2i and 2i + 1 are one object
         loss = contrastive_loss(codes)
@@ -129,6 +162,7 @@ class OriginalRecipe:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
+        return loss.detach()
 
     def _codes(self) -> torch.Tensor:
         self._network.eval()

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tests.benchmarks.original_recipe import OriginalRecipe, train_original
+from tests.benchmarks.original_recipe import FIRST_EPOCHS, LATER_EPOCHS, LEAST_EPOCHS, OriginalRecipe, train_original
 from tests.engine.fake_patches import make_patches
 
 
@@ -33,3 +33,10 @@ def test_a_single_labeled_class_does_not_make_the_features_nan() -> None:
     recipe = OriginalRecipe(patches, seed=0)
     recipe.train(math.inf, np.where(kinds == 1, kinds, 0).astype(np.uint8), most_steps=2)
     assert np.isfinite(recipe.embed()).all()
+
+
+def test_by_its_own_schedule_it_trains_up_to_a_hundred_epochs_at_first_and_five_later() -> None:
+    patches, kinds = make_patches(6, size_px=32)
+    recipe = OriginalRecipe(patches, seed=0)
+    assert LEAST_EPOCHS < recipe.train_by_its_schedule() <= FIRST_EPOCHS
+    assert recipe.train_by_its_schedule(kinds.astype(np.uint8)) == LATER_EPOCHS

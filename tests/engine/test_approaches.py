@@ -161,13 +161,3 @@ def test_the_autoencoder_s_loss_is_the_squared_error_in_units_of_contrast() -> N
     halved = targets[:, :3].numpy().reshape(4, 3, 8, 2, 8, 2).mean(axis=(3, 5))
     expected = 2.0 * np.mean(((drawn * 0.25 + 0.5) - halved) ** 2) / 0.25**2
     assert autoencoder(features, targets).item() == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("approach", TRAINED)
-def test_ten_thousand_objects(approach: str, tmp_path: Path) -> None:
-    patches, _kinds = make_patches(10_000)
-    config = tiny(approach, batch_size=128)
-    result = train_model(config, patches, checkpoint=tmp_path / "1")
-    assert np.isfinite(result.losses).all()
-    assert len(embed_patches(tmp_path / "1", patches, threads=1)) == 10_000

@@ -19,16 +19,13 @@ from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import APPROACHES
 from tests.benchmarks.labeled_sets import LabeledSet
-from tests.benchmarks.original_recipe import UNLABELED_PER_LABELED, OriginalRecipe
-from tests.benchmarks.original_training import BATCH
+from tests.benchmarks.original_recipe import OriginalRecipe
 from tests.benchmarks.simulation.session import ClassValues, Session
 from tests.benchmarks.simulation.strategies import ITERATIONS_AT, Floats
 
 SEED = 0
 APPROACH = "simclr"
 ENCODER_SIZE_PX = 32
-# The original's schedule.
-FIRST_EPOCHS, LATER_EPOCHS = 100, 5
 
 
 @dataclass(frozen=True)
@@ -103,23 +100,15 @@ class OurLearner:
 class OriginalLearner:
     """Train, embed, draw the map anew; the person waits for it. In its favor, its map is drawn by our UMAP, in seconds.
 
-    `training_s`: what each training may take; the last one also stands for those that come after.
+    `training_s`: what each training may take, the last one also for those that come after; None: its own schedule.
     """
 
-    def __init__(self, objects: LabeledSet, training_s: list[float]) -> None:
+    def __init__(self, objects: LabeledSet, training_s: list[float] | None) -> None:
         n_classes = len(objects.class_names)
         self._recipe = OriginalRecipe(objects.patches, n_classes=n_classes, seed=SEED, clock=time.process_time)
-        self._training_s = list(training_s)
-        self._n = len(objects)
-        self._steps = 0
-        self.trained_s = 0.0
-        self._planned_steps = 0
-
-    @property
-    def own_schedule_s(self) -> float:
-        """An estimate: what its trainings would take here by its own schedule, 100 epochs first and 5 every time after,
-        at the rate of those that were run."""
-        return self._planned_steps * self.trained_s / self._steps
+        self._training_s = None if training_s is None else list(training_s)
+        self.epochs: list[int] = []
+        """How many each training took by its own schedule."""
 
     def draw_map(self, session: Session) -> Floats:
         """The map (n, 2) after one more training with the labels so far."""
@@ -131,10 +120,7 @@ class OriginalLearner:
         return points
 
     def _train(self, labels: ClassValues | None) -> None:
-        started = time.process_time()
-        seconds = self._training_s.pop(0) if len(self._training_s) > 1 else self._training_s[0]
-        self._steps += self._recipe.train(seconds, labels)
-        self.trained_s += time.process_time() - started
-        n, n_labeled = self._n, 0 if labels is None else int((labels > 0).sum())
-        per_epoch = min(n, int((1 + UNLABELED_PER_LABELED) * n_labeled)) if n_labeled else n
-        self._planned_steps += (LATER_EPOCHS if self._planned_steps else FIRST_EPOCHS) * -(-per_epoch // BATCH)
+        if self._training_s is None:
+            self.epochs.append(self._recipe.train_by_its_schedule(labels))
+            return
+        self._recipe.train(self._training_s.pop(0) if len(self._training_s) > 1 else self._training_s[0], labels)

@@ -1,0 +1,72 @@
+"""A project of any size, by every approach: from objects to maps, predictions, what to look at next, and what is similar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apps.models import tasks
+from apps.models.models import Embedding
+from apps.models.selectors import coordinates, current_predictions, latest_embedding
+from apps.models.services import start_iteration
+from apps.projects.models import Job, Project
+from apps.projects.services import Learning, update_project_learning
+from tests.conftest import World
+from tests.factories import blobs, make_image
+from tests.models.test_maps import label
+from tests.workspace.test_api import binary
+
+# The lease of a running job is renewed on a connection of its own, which sees what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def iterate(project: Project) -> Embedding:
+    job = start_iteration(project=project, requested_by=None)
+    tasks.run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED, job.error
+    embedding = latest_embedding(project)
+    assert embedding is not None
+    points = coordinates(embedding)
+    assert points.shape == (project.n_objects, 2) and np.isfinite(points).all()
+    return embedding
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 5), pytest.param((100, 100), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("approach", ["simclr", "barlow_twins", "autoencoder", "frozen", "instant"])
+def test_a_project_of_any_size_goes_round_the_loop(
+    world: World, signed_in: Any, approach: str, shape: tuple[int, int]
+) -> None:
+    project, client = world.project, signed_in(world.rater)
+    settings = {} if approach in {"frozen", "instant"} else {"epochs": 1}
+    update_project_learning(
+        project=project, learning=Learning(approach=approach, approach_settings=settings), updated_by=world.manager
+    )
+    make_image(project, mask=blobs(*shape))
+    n = project.n_objects
+    assert n == shape[0] * shape[1]
+
+    iterate(project)
+    assert not current_predictions(project).classes.any(), "nothing is known yet"
+    half = n // 2
+    label(world, 1, range(half, n))
+    if half:
+        label(world, 2, range(half))
+    iterate(project)
+    project.refresh_from_db()
+    predicted = current_predictions(project)
+    assert len(predicted.classes) == n
+    assert set(predicted.classes) <= ({1, 2} if half else {0}), "nothing is told apart by one class"
+
+    api = f"/api/v1/projects/{project.pk}"
+    assert client.get(f"{api}/state").status_code == 200
+    left = client.get(f"{api}/suggestions").json()["proposals"]
+    assert {proposal["kind"] for proposal in left} <= {"discordant"}, "all are labeled"
+    assert client.get(f"/projects/{project.pk}/").status_code == 200
+    similar = client.post(f"{api}/objects/similar", {"ordinals": binary([0])})
+    if n == 1:
+        assert "There is nothing to compare with" in similar.json()["detail"]
+    else:
+        assert similar.status_code == 200, similar.content
