@@ -272,6 +272,7 @@ def test_more_images_can_be_added_and_ordinals_stay(tmp_path, nuclei_folder):
             ["run_iteration", "nuclei", "--approach", "alchemy"],
             "There is no approach called 'alchemy'; there are simclr",
         ),
+        (["run_iteration", "nuclei", "--approach", "instant", "--epochs", "3"], "instant trains nothing"),
         (["run_iteration", "nuclei", "--set", "warmth=1"], "There is no setting warmth; there are backbone"),
         (["run_iteration", "nuclei", "--set", "temperature=0"], "temperature is 0, but has to be a number above 0"),
         (["run_iteration", "nuclei", "--set", "temperature"], "write NAME=VALUE"),

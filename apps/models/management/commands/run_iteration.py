@@ -34,6 +34,8 @@ class Command(JsonCommand):
         project = find_project(options["project"])
         approach, settings = chosen_approach(project, options["approach"])
         settings = settings.changed(read_assignments(options["set"]))
+        if options["epochs"] is not None and not approach.trains:
+            raise CommandError(f"The approach {approach.name} trains nothing: there are no epochs to choose")
         check_can_iterate(project, options["epochs"])
         try:
             # Not queued: the job runs in this process, and the pages show it like any other.

@@ -696,16 +696,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.sayWhyNotToLabel();
       return;
     }
-    this.labelOrdinals(ordinals, classValue);
+    this.labelOrdinals(ordinals, classValue, unseen.length > 0 ? `; ${count(unseen.length)} more to look at` : "");
     if (unseen.length > 0) {
       // The rest of the page is next, and still to be confirmed.
       selection.pickOrdinals(unseen);
       selection.setCursor(selection.rankOf(unseen[0]!), true);
-      this.notify({
-        text: `${plural(unseen.length, "patch", "patches")} more to look at.`,
-        tone: "plain",
-        topic: "hint",
-      });
       return;
     }
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
@@ -750,7 +745,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
   }
 
-  labelOrdinals(ordinals: Uint32Array, classValue: number | null): void {
+  /** `more`: what is said after what was done. */
+  labelOrdinals(ordinals: Uint32Array, classValue: number | null, more = ""): void {
     const labelSet = this.project.labelSet;
     if (labelSet === null) return;
     const action: LabelAction = {
@@ -762,12 +758,17 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     };
     const change = this.labels.propose(ordinals, classValue ?? 0);
     const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
-    const text =
+    const done =
       classValue === null
         ? `Label removed from ${plural(ordinals.length, "object")}`
         : `${plural(ordinals.length, "object")} labeled ${name}`;
     this.notices.dismissTopic("hint");
-    this.notify({ text, tone: "success", topic: "labels", action: { text: "Undo", run: () => this.undo() } });
+    this.notify({
+      text: done + more,
+      tone: "success",
+      topic: "labels",
+      action: { text: "Undo", run: () => this.undo() },
+    });
     this.queue.add<ActionResult>({
       clientKey: action.client_key,
       send: () => postAction(this.config.api, labelSet.id, action, ordinals),

@@ -72,7 +72,8 @@ export class NextBar {
     const parts =
       recommended === undefined ? [] : [el("strong", {}, recommended.title), el("span", {}, recommended.why)];
     // "Everything is labeled" comes first; that labels and predictions still differ is worth a look after it.
-    if (message !== "") parts.unshift(el(recommended === undefined ? "span" : "strong", {}, message));
+    if (message !== "")
+      parts.unshift(recommended === undefined ? el("span", {}, message) : el("strong", {}, `${message}.`));
     if (suggestions.status === "failed") parts.splice(0, parts.length, el("span", {}, "Could not be asked just now"));
     if (suggestions.status === "loading") parts.push(el("span", {}, "Looking for what is worth labeling first …"));
     this.line.replaceChildren(...parts);

@@ -85,7 +85,7 @@ export function colorize(
         legend: [
           entry(2, "They differ", DIFFERS),
           entry(1, "They agree", AGREES),
-          entry(3, "Labeled, no prediction", [150, 120, 180]),
+          entry(3, "No prediction", [150, 120, 180]),
           entry(0, "Unlabeled", theme.unknown, UNKNOWN_ALPHA),
         ],
         note: "",
