@@ -55,6 +55,9 @@ import { Sampling } from "./sampling";
 /** Regions that are made for a purpose: a filter of the map must not take something out of them. */
 const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "sample"]);
 
+/** After the next patches of a page were brought onto the screen, a key for the ones before is not for them. */
+const LOOK_MS = 300;
+
 interface AskedRegion {
   readonly base: Uint32Array;
   readonly source: SelectionSource;
@@ -86,7 +89,7 @@ const PICTURE_PATIENCE_MS = 60_000;
 const QUERY_RECORDED = 100;
 
 /** Everything the labeling screen can do, without a pixel of it: loads, listens, labels. The views only call this. */
-export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "outline"> {
+export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "outline" | "onward"> {
   readonly project = new ProjectStore();
   readonly labels = new LabelsStore();
   readonly selection = new SelectionStore();
@@ -106,6 +109,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** (n_objects) 1 = its patch was on the screen since the region was made. */
   seen: Uint8Array = new Uint8Array(0);
   seenCount = 0;
+  private lookUntil = 0;
 
   /** So many tiles, from the first, have been on the screen since the region was sorted. */
   private shownTo = 0;
@@ -116,6 +120,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private orderRequest: AbortController | null = null;
   /** A search or a suggestion whose answer would become the region. */
   private regionRequest: AbortController | null = null;
+  /** Counts the regions and orders that were asked for: only the answer to the last one is shown. */
+  private asked = 0;
+  private regionIsShown = true;
   private suggestionRequest: AbortController | null = null;
   private suggestionTimer: number | undefined;
   private socket: ProjectSocket | null = null;
@@ -239,7 +246,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       seen.set(this.seen.subarray(0, nObjects));
       this.seen = seen;
     }
-    if (grew && this.selection.source === "all") this.showAll();
+    if (grew && this.region.source === "all") this.showAll();
   }
 
   private async loadEmbedding(number: number): Promise<void> {
@@ -269,7 +276,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   private pointsMoved(first: boolean): void {
     this.updateHidden();
-    if (first && this.selection.source === "all") {
+    if (first && this.region.source === "all") {
       this.showAll();
     } else {
       // The objects stay selected; the outline that was drawn around their old places means nothing now.
@@ -599,26 +606,36 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     this.seen.fill(0);
     this.seenCount = 0;
     this.sortedAnew();
+    const asked = ++this.asked;
+    this.regionIsShown = false;
+    const show = (ordinals: Uint32Array) => {
+      this.regionIsShown = true;
+      this.selection.setRegion(ordinals, source, this.region.details);
+    };
     const ordered = this.sorted(visible);
     if (ordered instanceof Uint32Array) {
-      this.selection.setRegion(ordered, source, details);
+      show(ordered);
       return;
     }
     const patience = new Promise<null>((resolve) => setTimeout(() => resolve(null), ORDER_PATIENCE_MS));
     const first = await Promise.race([ordered, patience]);
-    if (this.region.base !== base) return;
-    this.selection.setRegion(first ?? this.locally(visible, "image"), source, details);
+    if (asked !== this.asked) return;
+    show(first ?? this.locally(visible, "image"));
     if (first === null) {
       const late = await ordered;
-      if (late !== null && this.region.base === base && late.length === this.selection.size)
-        this.selection.reorder(late);
+      if (late !== null && asked === this.asked && late.length === this.selection.size) this.selection.reorder(late);
     }
   }
 
   private async sortRegion(): Promise<void> {
-    const { base } = this.region;
+    if (!this.regionIsShown) {
+      const { base, source, details } = this.region;
+      await this.showRegion(base, source, { ...details, isOrderGiven: this.isOrderGiven });
+      return;
+    }
+    const asked = ++this.asked;
     const ordered = await this.sorted(this.selection.order);
-    if (ordered !== null && this.region.base === base && ordered.length === this.selection.size) {
+    if (ordered !== null && asked === this.asked && ordered.length === this.selection.size) {
       this.sortedAnew();
       this.selection.reorder(ordered);
     }
@@ -686,9 +703,16 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     }
     const { selection } = this;
     // What is confirmed has been looked at.
-    const isPage = selection.source === "suggested" && !selection.held;
-    const unseen = isPage ? selection.picks().filter((ordinal) => this.seen[ordinal] === 0) : new Uint32Array(0);
-    selection.keepPicked((ordinal) => !isPage || this.seen[ordinal] === 1);
+    let unseen = new Uint32Array(0);
+    if (selection.source === "suggested" && !selection.held && selection.pickedCount > 0) {
+      if (performance.now() < this.lookUntil) return;
+      unseen = selection.picks().filter((ordinal) => this.seen[ordinal] === 0);
+      if (unseen.length === selection.pickedCount) {
+        this.notify({ text: "None of these patches was on the screen yet.", tone: "plain", topic: "hint" });
+        return;
+      }
+      selection.keepPicked((ordinal) => this.seen[ordinal] === 1);
+    }
     let ordinals = selection.picks();
     const atCursor = ordinals.length === 0 && selection.cursor >= 0 && selection.cursorByKeyboard;
     if (atCursor) ordinals = Uint32Array.of(selection.order[selection.cursor]!);
@@ -697,10 +721,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       return;
     }
     this.labelOrdinals(ordinals, classValue, unseen.length > 0 ? `; ${count(unseen.length)} more to look at` : "");
-    if (unseen.length > 0) {
-      // The rest of the page is next, and still to be confirmed.
-      selection.pickOrdinals(unseen);
-      selection.setCursor(selection.rankOf(unseen[0]!), true);
+    // Another class may have been a slip of the finger: then the picks stay, to be corrected.
+    if (unseen.length > 0 && classValue === selection.reviewClass) {
+      this.goOnWith(unseen);
       return;
     }
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
@@ -721,12 +744,25 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (next >= 0) selection.setCursor(next, true);
   }
 
-  /** Label what stays selected of a page as what it was shown for. Returns whether this is such a page. */
+  /** Label what stays selected of a page as what it was shown for; where that was done, go on with what was not on the
+   * screen yet. Returns whether this is such a page. */
   confirm(): boolean {
-    const { reviewClass, held } = this.selection;
+    const { reviewClass, held, source, order } = this.selection;
     if (reviewClass === null) return false;
     if (!held) this.label(reviewClass);
+    else if (source === "suggested") {
+      this.goOnWith(order.filter((ordinal) => this.seen[ordinal] === 0 && this.labels.shown[ordinal] === 0));
+    }
     return true;
+  }
+
+  /** Bring the next patches of a page onto the screen, all picked. */
+  private goOnWith(ordinals: Uint32Array): void {
+    if (ordinals.length === 0) return;
+    this.selection.pickOrdinals(ordinals);
+    this.selection.setCursor(this.selection.rankOf(ordinals[0]!), true);
+    this.lookUntil = performance.now() + LOOK_MS;
+    this.emit("onward");
   }
 
   sayWhyNotToLabel(): void {
@@ -1008,10 +1044,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       void this.showSimilar({ ...query, ...changes, k: Math.min(changes.k ?? query.k, SIMILAR_MOST) });
   }
 
-  /** Whether a search could give more than it shows. */
+  /** Whether a search could give more than it gave. */
   get hasMoreSimilar(): boolean {
-    const { query, size } = this.selection;
-    return query !== null && size >= query.k && query.k < SIMILAR_MOST;
+    const { query } = this.selection;
+    return query !== null && this.region.base.length >= query.k && query.k < SIMILAR_MOST;
   }
 
   private async showSimilar(query: SimilarQuery): Promise<void> {

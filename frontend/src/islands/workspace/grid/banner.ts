@@ -113,6 +113,8 @@ export class RegionBanner {
     );
     unlabeled.setAttribute("aria-pressed", String(query.unlabeled));
     unlabeled.dataset["testid"] = "similar-unlabeled";
+    // The filter of the map hides the labeled ones anyway.
+    unlabeled.disabled = query.unlabeled && this.controller.filters.mode === "unlabeled";
     if (!this.controller.hasMoreSimilar) return [unlabeled];
     return [
       unlabeled,

@@ -13,8 +13,10 @@ import {
   type GridLayout,
   indexAt,
   indicesIn,
+  isMostlyInView,
   largestOffset,
   layoutGrid,
+  offsetToBegin,
   offsetToShow,
   TALLEST_PX,
   visibleRange,
@@ -234,6 +236,7 @@ export class PatchGrid {
       }),
       labels.on("labels", () => this.redraw()),
       this.controller.on("outline", () => this.redraw()),
+      this.controller.on("onward", () => this.scrollTo(offsetToBegin(this.layout, selection.cursor))),
       project.on(["state", "embedding", "predictions"], () => {
         this.readClasses();
         this.redraw();
@@ -386,7 +389,7 @@ export class PatchGrid {
       const ordinal = selection.order[index]!;
       const cell = cellAt(layout, index);
       const tile = this.cache.get(ordinal);
-      if (tile !== null) seen.push(ordinal);
+      if (tile !== null && isMostlyInView(layout, index, this.offset)) seen.push(ordinal);
       drawTile(
         context,
         {

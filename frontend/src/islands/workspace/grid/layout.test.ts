@@ -1,5 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { cellAt, framePx, indexAt, indicesIn, largestOffset, layoutGrid, offsetToShow, visibleRange } from "./layout";
+import {
+  cellAt,
+  framePx,
+  indexAt,
+  indicesIn,
+  isMostlyInView,
+  largestOffset,
+  layoutGrid,
+  offsetToBegin,
+  offsetToShow,
+  visibleRange,
+} from "./layout";
 
 const layout = layoutGrid(1000, 64, 700, 500);
 
@@ -66,4 +77,16 @@ it("frames leave most of the cell to the patch, at every size", () => {
     expect(size).toBe(tilePx + 4 * framePx(tilePx));
     expect(tilePx / size).toBeGreaterThanOrEqual(0.8);
   }
+});
+
+it("what begins a screen is seen whole, and a row of which only the rim shows is not seen", () => {
+  const offset = offsetToBegin(layout, 5 * layout.columns);
+  const [first, last] = visibleRange(layout, offset);
+  const seen = Array.from({ length: last - first }, (_, i) => first + i).filter((i) =>
+    isMostlyInView(layout, i, offset),
+  );
+  expect(seen[0]).toBe(5 * layout.columns);
+  const rowsInView = (layout.viewHeight - cellAt(layout, 0).y) / layout.pitch;
+  expect(seen.length).toBe(Math.round(rowsInView) * layout.columns);
+  expect(offsetToBegin(layout, 999)).toBe(largestOffset(layout));
 });

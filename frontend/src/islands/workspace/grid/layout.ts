@@ -1,4 +1,4 @@
-import type { Rect } from "../../../lib/geometry";
+import { clamp, type Rect } from "../../../lib/geometry";
 
 /** Where the tiles of the grid are. A cell is a patch with two frames around it, and a gap. */
 
@@ -101,4 +101,14 @@ export function offsetToShow(layout: GridLayout, index: number, offset: number):
   if (top < offset) return Math.max(0, top);
   if (bottom > offset + layout.viewHeight) return Math.min(largestOffset(layout), bottom - layout.viewHeight);
   return offset;
+}
+
+/** The offset at which a cell's row is the first. */
+export const offsetToBegin = (layout: GridLayout, index: number): number =>
+  clamp(cellAt(layout, index).y - MARGIN_PX, 0, largestOffset(layout));
+
+/** Whether at least half of a cell can be seen. */
+export function isMostlyInView(layout: GridLayout, index: number, offset: number): boolean {
+  const { y, size } = cellAt(layout, index);
+  return Math.min(y + size, offset + layout.viewHeight) - Math.max(y, offset) >= size / 2;
 }
