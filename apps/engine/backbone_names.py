@@ -14,6 +14,8 @@ from apps.engine.errors import EngineError
 
 RESNETS = ("resnet18", "resnet34", "resnet50")
 TIMM_PREFIX, WEIGHTS_PREFIX = "timm:", "weights:"
+# What follows either prefix; a name is also a folder's, and must not lead out of the weights folder.
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"
 # In a foundation model's folder.
 WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 
@@ -23,18 +25,19 @@ def backbone_names(weights_root: Path | None = None) -> list[str]:
     if weights_root is None or not weights_root.is_dir():
         return list(RESNETS)
     folders = sorted(path.parent.name for path in weights_root.glob(f"*/{WEIGHTS_NAME}"))
-    return [*RESNETS, *(f"{WEIGHTS_PREFIX}{name}" for name in folders)]
+    return [*RESNETS, *(f"{WEIGHTS_PREFIX}{name}" for name in folders if re.fullmatch(NAME_PATTERN, name))]
 
 
 def find_weights(name: str, weights_root: Path | None) -> Path:
     """The weights file of the foundation model `name`; EngineError that says where to put it where it is not there."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise EngineError(f"{name!r} is no name of a folder of weights")
     if weights_root is None:
         raise EngineError(f"The backbone {WEIGHTS_PREFIX}{name} needs a weights folder, and none is set")
     weights = weights_root / name / WEIGHTS_NAME
     if not weights.is_file():
         raise EngineError(
-            f"The weights of {name} are not there: put {WEIGHTS_NAME} and its {CONFIG_NAME} into {weights.parent}"
+            f"The weights of {name} are not there: put {WEIGHTS_NAME} and its {CONFIG_NAME} into "
+            f"{weights_root.name}/{name} on the server"
         )
     return weights

@@ -74,7 +74,7 @@ def fit_correction(x: Floats, targets: Rows, logits: Floats, shares: Floats, *, 
     parameters = (fitted.inward, fitted.bias, fitted.outward)
     moments = [np.zeros_like(parameter) for parameter in parameters]
     squares = [np.zeros_like(parameter) for parameter in parameters]
-    order = rng.permutation(n)
+    order = np.arange(n)
     for step in range(steps):
         first = step % (n // size) * size
         if first == 0:

@@ -35,7 +35,7 @@ class Part:
     """One source's numbers about all objects, beside those of others.
 
     `weight`: how much they say against the other parts. `by_column`: whether each column gets the same variance, as
-    columns of different units need; a network's keep theirs.
+    columns of different units need; a network's keep theirs. Both matter where a `FeatureSpace` is made, which then knows.
     """
 
     rows: Rows  # (n, its own width)

@@ -37,8 +37,8 @@ FEWEST_TO_CORRECT = 1000
 TOLERATED_FALL = 0.02
 # How much less held-out labels have to surprise with a correction: by less, it may be chance.
 WORTH_CORRECTING = 0.01
-# A correction is fitted, and its strength chosen, anew when labels have grown or shrunk by this part.
-GROWTH_TO_CORRECT = 0.1
+# A correction is fitted, and its strength chosen, anew when this part of the labels has come, gone or become another.
+CHANGE_TO_CORRECT = 0.1
 # A class with fewer labels has none left to learn from when one is held out.
 FEWEST_TO_HOLD_OUT = 2
 SCALE_ROWS = 4096
@@ -95,8 +95,8 @@ class Head:
     temperature: float  # logits are divided by it
     quality: Quality
     correction: Correction | None = None
-    strength: float = 0.0  # of the corrections in `fits`, chosen when there were `n_when_chosen` labels
-    n_when_chosen: int = 0  # 0: it was not asked for
+    strength: float = 0.0  # of the corrections in `fits`, chosen for the labels `chosen_for`
+    chosen_for: ClassValues | None = field(default=None, repr=False)  # (n,) the labels then; None: it was not asked for
     fits: dict[int, _Fit] = field(default_factory=dict, repr=False)  # by the fold left out, -1: none; to start from
 
     def predict(self, features: npt.NDArray[np.floating[Any]]) -> tuple[ClassValues, Floats]:
@@ -171,7 +171,7 @@ def fit_head(
     corrections = np.zeros((len(targets), len(values)))
     may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
     chooses = may_correct and not (
-        start_from is not None and earlier and _still_corrects(start_from, values, len(targets))
+        start_from is not None and earlier and _still_corrects(start_from, values, class_values)
     )
     # A choice hangs on the rare classes' few labels, so more of them are held out for it.
     n_fitted_folds = N_FOLDS if len(targets) < (2 if chooses else 1) * MANY_LABELS else 2
@@ -198,12 +198,12 @@ def fit_head(
             fits[fold] = _of_raw(fit, center, scale)
     predicted = np.isfinite(held_out_logits).all(axis=1)
     first_fold = folds == 0
-    strength, n_when_chosen = 0.0, 0
+    strength, chosen_for = 0.0, None
     if chooses:
         strength = _choose_strength(corrections, held_out_logits, targets, predicted & ~first_fold)
-        n_when_chosen = len(targets)
+        chosen_for = class_values.copy()
     elif may_correct and start_from is not None:
-        strength, n_when_chosen = start_from.strength, start_from.n_when_chosen
+        strength, chosen_for = start_from.strength, start_from.chosen_for
     held_out_logits += strength * corrections
     correction = fits[-1].correction
     quality = measure_quality(
@@ -220,7 +220,7 @@ def fit_head(
         quality=quality,
         correction=correction.scaled(strength) if correction is not None and strength else None,
         strength=strength,
-        n_when_chosen=n_when_chosen,
+        chosen_for=chosen_for,
         fits=fits,
     )
 
@@ -241,10 +241,13 @@ def fit_layered_head(
     return fit_head(features, class_values, seed=seed, held_out=held_out, start_from=start_from, may_correct=True)
 
 
-def _still_corrects(head: Head, values: ClassValues, n: int) -> bool:
-    """Whether a head's correction, or its having none, serves for these classes and `n` labels too."""
-    grown = abs(n - head.n_when_chosen) > GROWTH_TO_CORRECT * head.n_when_chosen
-    return head.n_when_chosen > 0 and not grown and np.array_equal(head.class_values, values)
+def _still_corrects(head: Head, values: ClassValues, class_values: ClassValues) -> bool:
+    """Whether a head's correction, or its having none, serves for these classes `values` and labels (n,) too."""
+    if head.chosen_for is None or not np.array_equal(head.class_values, values):
+        return False
+    then = np.zeros(len(class_values), np.uint8)
+    then[: len(head.chosen_for)] = head.chosen_for[: len(then)]
+    return bool(np.count_nonzero(then != class_values) <= CHANGE_TO_CORRECT * np.count_nonzero(then))
 
 
 def _choose_strength(
@@ -297,12 +300,7 @@ def _earlier_fits(head: Head | None, values: ClassValues, dimension: int) -> dic
     for fold, fit in head.fits.items():
         weights, bias = np.zeros((dimension, len(values))), np.zeros(len(values))
         weights[:, known], bias[known] = fit.weights[:, columns], fit.bias[columns]
-        correction = fit.correction
-        if correction is not None:
-            outward = np.zeros((len(correction.outward), len(values)), np.float32)
-            outward[:, known] = correction.outward[:, columns]
-            correction = replace(correction, outward=outward)
-        fits[fold] = _Fit(weights, bias, correction)
+        fits[fold] = _Fit(weights, bias, fit.correction)  # which serves for the same classes only
     return fits
 
 

@@ -134,7 +134,7 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     """
     project = Project.objects.get(pk=job.project_id)
     work = _work_folder(project, job)
-    plan = _plan_of_attempt(project, job, work / "new", report)
+    plan = _plan_of_attempt(project, job, work, report)
     start = 0.0
     first_map: dict[str, float] = {}
     try:
@@ -178,10 +178,10 @@ def _work_folder(project: Project, job: Job) -> Path:
 
 
 def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> _Plan:
-    """What is to be made in `work`, from the project's settings as they are now.
+    """What is to be made, from the project's settings as they are now.
 
-    What an attempt before this one did there is kept if it was on its way to the same, and removed otherwise: half of a
-    training by other settings belongs to neither.
+    What an attempt before this one did in `work` is kept if it was on its way to the same, and removed otherwise: half
+    of a training by other settings belongs to neither.
     """
     kept = work / PLAN_NAME
     before = kept.read_bytes() if kept.exists() else None
@@ -189,10 +189,11 @@ def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> 
     plan = _plan(project, job.params, n_objects=n_objects)
     now = json.dumps({"n_objects": n_objects, "patch_size_px": project.patch_size_px, **plan.to_json()}).encode()
     if before not in (None, now):
-        report.log("begins anew: the project's settings were changed after the worker stopped answering")
-        shutil.rmtree(work)
+        report.log("begins anew: what is to be made changed after the worker stopped answering")
+        # Out of the way at once: what is half removed must never pass for this attempt's.
+        shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")))
+        work.mkdir()
         return _plan_of_attempt(project, job, work, report)
-    work.mkdir(exist_ok=True)
     write_bytes(kept, now)
     return plan
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import numpy as np
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
@@ -73,6 +74,22 @@ def start_placing(*, project: Project, requested_by: User | None) -> Job | None:
         requested_by=requested_by,
         params={},
     )
+
+
+def place_what_was_left() -> None:
+    """Start placing where objects are not on the map and no job is under way: a process died between an import or an
+    iteration and what follows it. Not where placing failed or was cancelled: it would again, without end."""
+    jobs = Job.objects.filter(project=OuterRef("pk"))
+    left = Project.objects.annotate(
+        n_placed=Subquery(Embedding.objects.filter(project=OuterRef("pk")).order_by("-number").values("n")[:1]),
+        last=Subquery(jobs.filter(kind="place").order_by("-pk").values("state")[:1]),
+    ).filter(
+        Q(last=None) | Q(last=Job.State.FINISHED),
+        ~Exists(jobs.filter(state__in=[Job.State.QUEUED, Job.State.RUNNING])),
+        n_placed__lt=F("n_objects"),
+    )
+    for project in left:
+        start_placing(project=project, requested_by=None)
 
 
 def check_can_iterate(project: Project, epochs: int | None) -> None:

@@ -122,7 +122,7 @@ def update_project_learning(*, project: Project, learning: Learning, updated_by:
     Raises ValidationError with one line for a name that there is not or a value that it may not have.
     """
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    values = _checked_learning(learning)
+    values = _checked_learning(learning, before=project)
     before, after = _by_setting({key: getattr(project, key) for key in values}), _by_setting(values)
     changes = {key: [before.get(key), after.get(key)] for key in before | after if before.get(key) != after.get(key)}
     if not changes:
@@ -302,12 +302,17 @@ def _check_may_give(actor: User | None, project: Project, given: Collection[Perm
         raise ValidationError({"role": f"You can not give what you may not do yourself: {', '.join(sorted(beyond))}."})
 
 
-def _checked_learning(learning: Learning) -> dict[str, Any]:
-    """The project's fields for what was chosen; all settings are written out, so that another default changes nothing."""
+def _checked_learning(learning: Learning, *, before: Project | None = None) -> dict[str, Any]:
+    """The project's fields for what was chosen; all settings are written out, so that another default changes nothing.
+
+    Weights have to be there when they are chosen. When they went away later, everything else can still be changed.
+    """
+    known = before.approach_settings.get("backbone") if before else None
     try:
         settings = APPROACHES.get(learning.approach).settings().changed(learning.approach_settings)
-        if isinstance(settings, NetworkSettings) and settings.backbone.startswith(WEIGHTS_PREFIX):
-            find_weights(settings.backbone.removeprefix(WEIGHTS_PREFIX), site.WEIGHTS_ROOT)
+        backbone = settings.backbone if isinstance(settings, NetworkSettings) else ""
+        if backbone.startswith(WEIGHTS_PREFIX) and backbone != known:
+            find_weights(backbone.removeprefix(WEIGHTS_PREFIX), site.WEIGHTS_ROOT)
         REDUCERS.get(learning.reducer)
         CLASSIFIERS.get(learning.classifier)
     except EngineError as error:

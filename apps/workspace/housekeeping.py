@@ -11,6 +11,7 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.images.services import sweep_uploads
+from apps.models.services import place_what_was_left
 from apps.projects.models import Job
 
 ABANDONED_UPLOAD = timedelta(days=7)
@@ -19,8 +20,9 @@ ABANDONED_WORK_S = 24 * 60 * 60
 
 def keep_house() -> None:
     """Delete uploads that nobody went on with for a week, work folders of jobs that have ended, and other work folders
-    that nothing wrote to for a day."""
+    that nothing wrote to for a day. Have objects placed that a process left off the map when it died."""
     sweep_uploads(older_than=ABANDONED_UPLOAD)
+    place_what_was_left()
     for work in Path(settings.MEDIA_ROOT).glob("*/*/work/*"):
         of_job = re.match(r"job-(\d+)-", work.name)
         if of_job:

@@ -309,4 +309,5 @@ def test_a_fourth_channel_is_refused_and_the_names_are_listed(tmp_path: Path) ->
     publish(tmp_path, "ours")
     with pytest.raises(EngineError, match="RGB"):
         create_backbone("weights:ours", encoder_size_px=64, input_channels=4, weights_root=tmp_path)
+    publish(tmp_path, ".cache")  # no name that could be chosen
     assert backbone_names(tmp_path) == ["resnet18", "resnet34", "resnet50", "weights:ours"]

@@ -286,10 +286,20 @@ def test_a_correction_is_kept_until_labels_have_grown_by_a_tenth() -> None:
     for n in (1210, 1300, 1400):
         some = np.where(np.arange(1500) < n, values, 0).astype(np.uint8)
         heads.append(fit_layered_head(features, some, seed=0, start_from=heads[-1]))
-    assert [head and head.n_when_chosen for head in heads] == [1200, 1200, 1200, 1400]
+    chosen_for = [head.chosen_for for head in heads if head is not None and head.chosen_for is not None]
+    assert [np.count_nonzero(labels) for labels in chosen_for] == [1200, 1200, 1200, 1400]
     kept = [head.correction.outward for head in heads if head is not None and head.correction is not None]
     np.testing.assert_allclose(kept[0], kept[2])
     assert not np.allclose(kept[2], kept[3])
+
+
+def test_a_correction_is_not_kept_when_many_labels_became_others() -> None:
+    features, values = make_rings(2000)
+    swapped = np.where(values == 1, 2, 1).astype(np.uint8)
+    before = fit_layered_head(features, swapped, seed=0)
+    after = fit_layered_head(features, values, seed=0, start_from=before)
+    assert after is not None
+    assert (after.predict(features)[0] == values).mean() > 0.85
 
 
 def test_a_layered_head_goes_on_from_the_one_before_with_a_class_more_and_one_less() -> None:

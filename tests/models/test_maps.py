@@ -25,6 +25,7 @@ from apps.objects.signals import import_finished
 from apps.projects.events import group_of
 from apps.projects.jobs import MAX_ATTEMPTS, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
+from apps.workspace.housekeeping import keep_house
 from tests.conftest import World
 from tests.factories import blobs, make_embedding, make_image, picture, png
 
@@ -206,3 +207,20 @@ def test_objects_are_placed_after_an_iteration_was_cancelled_that_would_have_see
     make_image(project)
     cancel_job(job=job, cancelled_by=world.manager)
     assert project.jobs.filter(kind="place", state=Job.State.QUEUED).exists()
+
+
+def test_objects_that_a_process_left_off_the_map_when_it_died_are_placed_later(project: Project) -> None:
+    iterate(project)
+    keep_house()
+    assert not project.jobs.filter(kind="place").exists(), "all have a place"
+    make_image(project)  # and nobody was told
+    keep_house()
+    keep_house()
+    job = project.jobs.get(kind="place")
+    for state in (Job.State.FAILED, Job.State.CANCELLED):
+        Job.objects.filter(pk=job.pk).update(state=state)
+        keep_house()
+        assert project.jobs.filter(kind="place").count() == 1, "it would fail again, or be unwanted again, without end"
+    Job.objects.filter(pk=job.pk).update(state=Job.State.QUEUED)
+    tasks.place_new_objects(job.pk)
+    assert newest(project).n == 60

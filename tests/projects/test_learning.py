@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +69,24 @@ def test_weights_that_are_not_there_are_refused_and_the_page_says_where_to_put_t
 ) -> None:
     settings.WEIGHTS_ROOT = tmp_path
     form = signed_in(world.manager).post(address(world), posted("frozen", backbone="weights:uni")).content.decode()
-    assert f"put model.safetensors and its config.json into {tmp_path / 'uni'}" in form
+    assert f"put model.safetensors and its config.json into {tmp_path.name}/uni on the server" in form
+    assert str(tmp_path) not in form, "where the server keeps its files is nobody's business here"
     world.project.refresh_from_db()
     assert world.project.approach == "simclr"
+
+
+def test_when_weights_went_away_the_other_settings_can_still_be_changed(
+    world: World, settings: Any, tmp_path: Path
+) -> None:
+    settings.WEIGHTS_ROOT = tmp_path
+    (tmp_path / "uni").mkdir()
+    (tmp_path / "uni" / "model.safetensors").touch()
+    learning = Learning("frozen", {"backbone": "weights:uni"})
+    update_project_learning(project=world.project, learning=learning, updated_by=world.manager)
+    (tmp_path / "uni" / "model.safetensors").unlink()
+    update_project_learning(project=world.project, learning=replace(learning, reducer="pca"), updated_by=world.manager)
+    world.project.refresh_from_db()
+    assert world.project.reducer == "pca"
 
 
 def test_another_approach_shows_its_own_settings_and_saves_nothing(world: World, signed_in: SignIn) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from apps.engine.backbone_names import RESNETS, TIMM_PREFIX, WEIGHTS_PREFIX
+from apps.engine.backbone_names import NAME_PATTERN, RESNETS, TIMM_PREFIX, WEIGHTS_PREFIX
 from apps.engine.errors import EngineError
 from apps.engine.plugins import Entry
 from apps.engine.settings import Settings, setting
@@ -18,7 +18,7 @@ OBJECT_MASK_CHOICES = (
 )
 
 
-BACKBONE_NAME = "|".join([*RESNETS, f"({TIMM_PREFIX}|{WEIGHTS_PREFIX})[A-Za-z0-9][A-Za-z0-9._-]*"])
+BACKBONE_NAME = "|".join([*RESNETS, f"({TIMM_PREFIX}|{WEIGHTS_PREFIX}){NAME_PATTERN}"])
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,10 @@ def _read_config(folder: Path, name: str) -> Config:
     if not path.is_file():
         if known:
             return known
-        raise EngineError(f"{CONFIG_NAME} of {name} is not there: put the one published with the weights into {folder}")
+        raise EngineError(
+            f"{CONFIG_NAME} of {name} is not there: put the one published with the weights "
+            f"into {folder.parent.name}/{name} on the server"
+        )
     config = _read_json(path)
     if "model_type" in config:
         preprocessor = folder / PREPROCESSOR_NAME
