@@ -255,7 +255,10 @@ def _path(text: str | None) -> Path | None:
 
 
 def _say(what: dict[str, Any]) -> None:
-    print(json.dumps(what), flush=True)
+    # As one write: torchrun runs Python unbuffered, where `print` writes the line's end by itself, and all processes
+    # share the pipe.
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 def _say_progress(stage: str, fraction: float, message: str) -> None:
