@@ -7,31 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.models import tasks
-from apps.models.models import Embedding
-from apps.models.selectors import coordinates, current_predictions, latest_embedding
-from apps.models.services import start_iteration
-from apps.projects.models import Job, Project
+from apps.models.selectors import coordinates, current_predictions
+from apps.projects.models import Project
 from apps.projects.services import Learning, update_project_learning
 from tests.conftest import World
 from tests.factories import blobs, make_image
-from tests.models.test_maps import label
+from tests.models.test_maps import iterate, label
 from tests.workspace.test_api import binary
 
 # The lease of a running job is renewed on a connection of its own, which sees what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def iterate(project: Project) -> Embedding:
-    job = start_iteration(project=project, requested_by=None)
-    tasks.run_iteration(job.pk)
-    job.refresh_from_db()
-    assert job.state == Job.State.FINISHED, job.error
-    embedding = latest_embedding(project)
-    assert embedding is not None
-    points = coordinates(embedding)
+def draw_map(project: Project) -> None:
+    points = coordinates(iterate(project))
     assert points.shape == (project.n_objects, 2) and np.isfinite(points).all()
-    return embedding
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 5), pytest.param((100, 100), marks=pytest.mark.slow)])
@@ -48,13 +38,13 @@ def test_a_project_of_any_size_goes_round_the_loop(
     n = project.n_objects
     assert n == shape[0] * shape[1]
 
-    iterate(project)
+    draw_map(project)
     assert not current_predictions(project).classes.any(), "nothing is known yet"
     half = n // 2
     label(world, 1, range(half, n))
     if half:
         label(world, 2, range(half))
-    iterate(project)
+    draw_map(project)
     project.refresh_from_db()
     predicted = current_predictions(project)
     assert len(predicted.classes) == n

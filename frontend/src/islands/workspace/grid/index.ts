@@ -135,7 +135,7 @@ export class PatchGrid {
     const anchor = this.firstVisible();
     this.controller.savePreferences({ tilePx });
     this.relayout();
-    if (anchor > 0) this.scrollTo(cellAt(this.layout, anchor).y - 10);
+    if (anchor > 0) this.scrollTo(offsetToBegin(this.layout, anchor));
   }
 
   stepTile(direction: 1 | -1): void {
