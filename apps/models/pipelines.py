@@ -145,22 +145,25 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
             first_map = {"first_map": sum(first.seconds.values())}
         outcome = _compute(project, plan, work / "new", report, (start, 0.99))
         report.stage("publishing", start=0.99, end=1.0)
-        embedding = _publish(project, job, report, outcome, work / "new")
+        with transaction.atomic():
+            embedding = _publish(project, job, report, outcome, work / "new")
+            quality = outcome.predictions.quality
+            result = {
+                "objects": outcome.n,
+                "labeled": outcome.predictions.n_labels,
+                "model_version": embedding.model_version.number,
+                "embedding": embedding.number,
+                "epochs": outcome.trained.epochs if outcome.trained else 0,
+                "seconds": {stage: round(seconds, 2) for stage, seconds in (first_map | outcome.seconds).items()},
+                "accuracy": quality.get("accuracy"),
+                "balanced_accuracy": quality.get("balanced_accuracy"),
+                "quality": quality,
+            }
+            report.keep_result(result)
+        return result
     finally:
         if report.is_owner():  # otherwise the next attempt goes on with it
             shutil.rmtree(work, ignore_errors=True)
-    quality = outcome.predictions.quality
-    return {
-        "objects": outcome.n,
-        "labeled": outcome.predictions.n_labels,
-        "model_version": embedding.model_version.number,
-        "embedding": embedding.number,
-        "epochs": outcome.trained.epochs if outcome.trained else 0,
-        "seconds": {stage: round(seconds, 2) for stage, seconds in (first_map | outcome.seconds).items()},
-        "accuracy": quality.get("accuracy"),
-        "balanced_accuracy": quality.get("balanced_accuracy"),
-        "quality": quality,
-    }
 
 
 def _work_folder(project: Project, job: Job) -> Path:
@@ -450,7 +453,9 @@ def place_new_objects(job: Job, report: Report) -> dict[str, Any]:
                 lock_predictions(project.pk)
                 if latest_embedding(project) == before:
                     embedding = _publish(project, job, report, outcome, work)
-                    return {"placed": outcome.n - before.n, "objects": outcome.n, "embedding": embedding.number}
+                    result = {"placed": outcome.n - before.n, "objects": outcome.n, "embedding": embedding.number}
+                    report.keep_result(result)
+                    return result
             shutil.rmtree(work / "embedding")
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -544,10 +549,12 @@ def embed_picture(job: Job, report: Report) -> dict[str, Any]:
         on_progress=report.progress,
         should_stop=report.should_stop,
     )
+    result = {"embedding": embedding.number, "vector": [float(number) for number in vector]}
     with transaction.atomic():
         report.confirm_ownership()  # another attempt would need the picture again
+        report.keep_result(result)
     shutil.rmtree(work, ignore_errors=True)
-    return {"embedding": embedding.number, "vector": [float(number) for number in vector]}
+    return result
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,11 @@ class Report:
         if not list(self._own_row().select_for_update(no_key=True).values_list("pk")):
             raise Stopped("another worker has taken this job up")
 
+    def keep_result(self, result: dict[str, Any]) -> None:
+        """Enter the job's result inside the transaction that publishes it: a worker that dies right after has done all,
+        and the next one only ends the job."""
+        self._own_row().update(result=result)
+
     def is_owner(self) -> bool:
         """Whether the job is still this worker's, cancelled or not."""
         return bool(self._own_row().exists())
@@ -199,7 +204,7 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
     heartbeat = threading.Thread(target=report.keep_alive, args=[finished], daemon=True)
     heartbeat.start()
     try:
-        job.result = work(job, report)
+        job.result = job.result or work(job, report)  # the former where a worker before this one died at the very end
         job.state, job.progress, job.message = Job.State.FINISHED, 1.0, ""
     except Stopped:
         job.state = Job.State.CANCELLED
@@ -246,7 +251,8 @@ def requeue_lost_jobs() -> int:
         )
         for job in lost:
             taken += 1
-            if job.state == Job.State.RUNNING and (job.attempt >= MAX_ATTEMPTS or job.cancel_requested):
+            has_to_end = not job.result and (job.attempt >= MAX_ATTEMPTS or job.cancel_requested)
+            if job.state == Job.State.RUNNING and has_to_end:
                 died = f"its worker died {job.attempt} times, the last was {job.worker} (out of memory?)"
                 job.state = Job.State.CANCELLED if job.cancel_requested else Job.State.FAILED
                 job.error, job.finished_at, job.lease_expires_at = died, now, None

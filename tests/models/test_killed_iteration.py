@@ -1,4 +1,4 @@
-"""An iteration whose worker is killed in the middle of training goes on where it was; a cancelled one leaves nothing."""
+"""An iteration whose worker is killed goes on where it was; a cancelled one leaves nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import pytest
@@ -19,7 +20,7 @@ from apps.models.models import TrainingRun
 from apps.models.services import start_iteration
 from apps.models.tasks import run_iteration
 from apps.projects.files import folder, project_folder
-from apps.projects.jobs import Report, cancel_job, requeue_lost_jobs
+from apps.projects.jobs import MAX_ATTEMPTS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from apps.projects.services import Learning, update_project_learning
 from apps.workspace.housekeeping import keep_house
@@ -39,18 +40,24 @@ from django.conf import settings
 from apps.models.tasks import run_iteration
 from apps.projects.jobs import Report
 
+def die(report):
+    os.kill(os.getpid(), signal.SIGKILL)
+
 def die_after_an_epoch(report):
     if list(Path(settings.MEDIA_ROOT).glob("*/*/work/job-*/new/states/epoch-*")):
-        os.kill(os.getpid(), signal.SIGKILL)
+        die(report)
     return False
 
-Report.should_stop = die_after_an_epoch
+if sys.argv[2] == "in training":
+    Report.should_stop = die_after_an_epoch
+else:
+    Report.is_owner = die  # which is asked for when all is published
 run_iteration(int(sys.argv[1]))
 """
 
 
-def die_in_training(job: Job) -> None:
-    """A worker on the test's database and files takes the job and is killed after the first epochs."""
+def die_in_an_iteration(job: Job, when: Literal["in training", "when published"]) -> None:
+    """A worker on the test's database and files takes the job and is killed after the first epochs, or at the end."""
     database = settings.DATABASES["default"]
     url = f"postgresql://{database['USER']}@/{connection.settings_dict['NAME']}?host={quote(str(database['HOST']), safe='')}"
     environment = {
@@ -60,7 +67,11 @@ def die_in_training(job: Job) -> None:
         "PATCHSORTER_DATA": str(Path(settings.MEDIA_ROOT).parent),
     }
     done = subprocess.run(
-        [sys.executable, "-c", WORKER, str(job.pk)], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", WORKER, str(job.pk), when],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     job.refresh_from_db()
@@ -75,7 +86,7 @@ def work_folders(project: Project) -> list[str]:
 def test_a_killed_iteration_goes_on_with_what_it_began_with(world: World) -> None:
     make_image(world.project)
     job = start_iteration(project=world.project, requested_by=world.manager, epochs=4)
-    die_in_training(job)
+    die_in_an_iteration(job, "in training")
     make_image(world.project)  # comes too late for this one
     keep_house()
     assert work_folders(world.project) == [f"job-{job.pk}-1"], "what it has done is kept for the next attempt"
@@ -88,6 +99,24 @@ def test_a_killed_iteration_goes_on_with_what_it_began_with(world: World) -> Non
     assert "went on after epoch" in job.log
     assert len(TrainingRun.objects.get(job=job).losses) == 4
     assert world.project.embeddings.order_by("-number").first().n == 20
+    assert work_folders(world.project) == []
+
+
+def test_an_iteration_killed_when_it_has_published_only_ends(world: World) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    die_in_an_iteration(job, "when published")
+    embeddings = list(world.project.embeddings.order_by("number"))
+    assert len(embeddings) == 2, "from measurements, and from the training"
+    Job.objects.filter(pk=job.pk).update(attempt=MAX_ATTEMPTS, cancel_requested=True)  # too late: it is done
+    assert requeue_lost_jobs() == 1
+
+    run_iteration(job.pk)
+
+    job.refresh_from_db()
+    assert (job.state, job.result["embedding"], job.result["epochs"]) == (Job.State.FINISHED, 2, 2)
+    assert list(world.project.embeddings.order_by("number")) == embeddings, "nothing was published a second time"
+    keep_house()
     assert work_folders(world.project) == []
 
 
@@ -119,7 +148,7 @@ def test_what_a_job_left_that_was_cancelled_after_its_worker_died_is_cleared(wor
 def test_an_iteration_begins_anew_where_its_settings_were_changed_after_its_worker_died(world: World) -> None:
     make_image(world.project)
     job = start_iteration(project=world.project, requested_by=world.manager, epochs=4)
-    die_in_training(job)
+    die_in_an_iteration(job, "in training")
     update_project_learning(
         project=world.project,
         learning=Learning("simclr", {"temperature": 0.2}),
