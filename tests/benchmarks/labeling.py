@@ -37,9 +37,10 @@ GOAL_HUMAN, GOAL_TOTAL = 1.6, 4.0
 # What the project's manager allows a clean sample to bound; 0.02 where nothing else was chosen.
 MAX_SAMPLED_ERROR = 0.05
 
-# Patches that a person confirms at once; of doubtful ones, few, so that the next ones come from a head that knows better.
+# Patches that a person confirms at once; of doubtful ones, fewer, so that the next ones come from a head that knows better.
+# Of 100, 150, 200 and 300 the best in the synthetic worlds, over three seeds.
 PAGE_SIZE = suggest.PAGE
-DOUBTFUL_PAGE_SIZE = 100
+DOUBTFUL_PAGE_SIZE = 200
 
 ONE_BY_ONE = "one by one"
 ORIGINAL = "original, pages of 50"
@@ -130,11 +131,15 @@ class RealWorld:
 
 FOUR_IMAGES = RealWorld("consep_train", 64, n_images=4, training_s=8.0)
 SMALL = (FOUR_IMAGES,)
+OWN_SCHEDULE_WORLD = replace(FOUR_IMAGES, own_schedule=True)
 FULL = (
     RealWorld("consep_train", 64, n_images=None, training_s=60.0),
     RealWorld("chula_rbc", 80, n_images=None, training_s=60.0),
-    replace(FOUR_IMAGES, own_schedule=True),
+    OWN_SCHEDULE_WORLD,
 )
+
+
+REAL_WAYS = (ORIGINAL, ORIGINAL_LARGE, OURS, OURS_SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -157,13 +162,14 @@ def simulate_real(world: RealWorld, work: Path, *, seed: int = 0) -> RealSession
     def session(screen: Screen) -> Session:
         return Session(objects.class_values, NUCLEI, screen, np.random.default_rng(seed))
 
-    sessions = {ORIGINAL: session(ORIGINAL_SCREEN), OURS: session(OUR_SCREEN), OURS_SAMPLED: session(OUR_SCREEN)}
+    page_sizes = {ORIGINAL: 50, ORIGINAL_LARGE: 300}
+    sessions = {way: session(ORIGINAL_SCREEN if way in page_sizes else OUR_SCREEN) for way in REAL_WAYS}
     ours = OurLearner(objects, work / f"{world.set_name}-models", world.training_s)
     OurLoop(sessions[OURS], ours, page_size=PAGE_SIZE).run()
     sampled = OurLearner(objects, work / f"{world.set_name}-sampled-models", world.training_s)
     SampledLoop(sessions[OURS_SAMPLED], sampled, page_size=DOUBTFUL_PAGE_SIZE, max_error=MAX_SAMPLED_ERROR).run()
-    original = OriginalLearner(objects, ours.training_s)
-    original_loop(sessions[ORIGINAL], original.draw_map, page_size=50)
+    for way, page_size in page_sizes.items():
+        original_loop(sessions[way], OriginalLearner(objects, ours.training_s).draw_map, page_size=page_size)
     machine = {
         "objects": len(objects),
         "classes": len(objects.class_names),
@@ -201,11 +207,17 @@ def run(options: Options) -> Result:
             }
     main = real[worlds[0].name]
     ours, sampled, original = main[OURS], main[OURS_SAMPLED], main[ORIGINAL]
-    own_schedule = {}
-    for of in real.values():
-        if ORIGINAL_OWN_SCHEDULE in of:
-            ratio = of[OURS]["theta_total"] / of[ORIGINAL_OWN_SCHEDULE]["theta_total"]
-            own_schedule["ratio_of_total_theta_by_its_own_schedule"] = significant(ratio)
+    ratios = {
+        "ratio_of_human_theta_to_pages_of_300": ours["theta_human"] / main[ORIGINAL_LARGE]["theta_human"],
+        "ratio_of_total_theta": ours["theta_total"] / original["theta_total"],
+        "ratio_of_total_theta_sampled": sampled["theta_total"] / original["theta_total"],
+    }
+    # With as many seconds of training as ours, the original's waiting is little by the benchmark's own choice.
+    goal_of_total = "ratio_of_total_theta"
+    if options.full:
+        goal_of_total = "ratio_of_total_theta_by_its_own_schedule"
+        patient = real[OWN_SCHEDULE_WORLD.name]
+        ratios[goal_of_total] = patient[OURS]["theta_total"] / patient[ORIGINAL_OWN_SCHEDULE]["theta_total"]
     return Result(
         name="labeling",
         value=ours["theta_human"],
@@ -218,8 +230,7 @@ def run(options: Options) -> Result:
         floors={
             "concordance_over_the_originals": 0.0,
             "total_theta_over_human_theta": 0.9,
-            # With as many seconds of training as ours, the original's waiting is little by the benchmark's own choice.
-            next(iter(own_schedule), "ratio_of_total_theta"): GOAL_TOTAL,
+            goal_of_total: GOAL_TOTAL,
             **{f"seen_{name}": goal for name, goal in GOALS_SEEN.items()},
             **{f"sampled_{name}": goal for name, goal in GOALS_SAMPLED.items()},
         },
@@ -227,9 +238,7 @@ def run(options: Options) -> Result:
         figures={
             "concordance_over_the_originals": significant(ours["concordance"] - original["concordance"]),
             "total_theta_over_human_theta": significant(ours["theta_total"] / ours["theta_human"]),
-            "ratio_of_total_theta": significant(ours["theta_total"] / original["theta_total"]),
-            "ratio_of_total_theta_sampled": significant(sampled["theta_total"] / original["theta_total"]),
-            **own_schedule,
+            **{name: significant(ratio) for name, ratio in ratios.items()},
             **{f"seen_{name}": of[OURS]["theta_human"] for name, of in synthetic.items()},
             **{f"sampled_{name}": of[OURS_SAMPLED]["theta_human"] for name, of in synthetic.items()},
             **{f"sampled_error_{n}": significant(1 - of[OURS_SAMPLED]["concordance"]) for n, of in synthetic.items()},

@@ -24,7 +24,7 @@ import torch
 from torch.nn import functional
 
 from apps.engine.nn.devices import choose_device, compute_threads, reproducible
-from apps.engine.nn.patches import Patches, PatchSource
+from apps.engine.nn.patches import Patches, PatchSource, resize_patches
 from tests.benchmarks.original_training import BATCH, CODE_SIZE, augment, contrastive_loss, create_network, to_images
 
 Floats = npt.NDArray[np.float32]
@@ -47,14 +47,15 @@ def train_original(
     seconds: float,
     seed: int,
     *,
+    size_px: int | None = None,
     device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
 ) -> Floats:
     """Features (n, 32) float32, rows of length 1, after so many seconds of training without labels.
 
-    `clock` measures the seconds: beside busy neighbors, `time.process_time` says better what a quiet machine would do.
+    `size_px`: that of the patches that it sees; None: as they are. `clock` measures the seconds: beside busy neighbors, `time.process_time` says better what a quiet machine would do.
     """
-    recipe = OriginalRecipe(patches, seed=seed, device=device, clock=clock)
+    recipe = OriginalRecipe(patches, size_px=size_px, seed=seed, device=device, clock=clock)
     recipe.train(seconds)
     return recipe.embed()
 
@@ -66,12 +67,14 @@ class OriginalRecipe:
         self,
         patches: PatchSource,
         *,
+        size_px: int | None = None,
         n_classes: int = 2,
         seed: int = 0,
         device: str = "cpu",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._patches: Patches = patches.read(np.arange(len(patches), dtype=np.int64))
+        own_size: Patches = patches.read(np.arange(len(patches), dtype=np.int64))
+        self._patches = own_size if size_px is None else resize_patches(own_size, size_px)
         self._n_classes = n_classes
         self._clock = clock
         self._rng = np.random.default_rng(seed)

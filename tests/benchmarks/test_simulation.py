@@ -40,6 +40,20 @@ def test_a_page_of_one_class_costs_a_look_at_each_and_one_gesture() -> None:
     assert (session.labels == 1).all()
 
 
+def test_a_page_that_does_not_fit_the_screen_costs_a_key_for_each_further_screen() -> None:
+    one, three = session_of([1] * 100), session_of([1] * 300)
+    one.review_page(one.unlabeled)
+    three.review_page(three.unlabeled)
+    assert three.human_s - one.human_s == pytest.approx(200 * 0.08 + 2 * 0.28)
+
+
+def test_what_the_tool_did_not_propose_costs_the_gestures_that_bring_it() -> None:
+    session = session_of([1] * 10)
+    session.reach_for(keys=3, places=2)
+    assert session.human_s == pytest.approx(1.35 + 3 * 0.28 + 0.4 + 2 * (1.1 + 0.2) + 0.15)
+    assert not session.labels.any()
+
+
 def test_each_odd_one_costs_pointing_and_clicking_and_each_odd_class_a_key() -> None:
     clean, mixed = session_of([1] * 100), session_of([1] * 97 + [2, 2, 3])
     clean.review_page(clean.unlabeled)

@@ -100,12 +100,19 @@ class OurLearner:
 class OriginalLearner:
     """Train, embed, draw the map anew; the person waits for it. In its favor, its map is drawn by our UMAP, in seconds.
 
-    `training_s`: what each training may take, the last one also for those that come after; None: its own schedule.
+    `training_s`: what each training may take, the last one also for those that come after. It then sees patches of the
+    size that ours sees, of which the seconds hold more. None: its own schedule, on the patches as they are.
     """
 
     def __init__(self, objects: LabeledSet, training_s: list[float] | None) -> None:
         n_classes = len(objects.class_names)
-        self._recipe = OriginalRecipe(objects.patches, n_classes=n_classes, seed=SEED, clock=time.process_time)
+        self._recipe = OriginalRecipe(
+            objects.patches,
+            size_px=None if training_s is None else ENCODER_SIZE_PX,
+            n_classes=n_classes,
+            seed=SEED,
+            clock=time.process_time,
+        )
         self._training_s = None if training_s is None else list(training_s)
         self.epochs: list[int] = []
         """How many each training took by its own schedule."""

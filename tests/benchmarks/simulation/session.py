@@ -22,6 +22,8 @@ class Screen:
     """Select everything on the page and give it a class."""
     keys_for_odd: int
     """Give the picked odd ones their class."""
+    patches: int = 100
+    """So many are seen at once, of 64 px on a screen of 1920 x 1080 px of which the map has a part; a key brings the next."""
 
 
 # Every page waits for its patches, one request each, under one lock; a class is chosen by its key and given by Enter.
@@ -81,6 +83,11 @@ class Session:
         """Draw round a region of the map and wait for the answer."""
         self._spend(self.annotator.lasso_s + self.screen.response_s, 0)
 
+    def reach_for(self, *, keys: int, places: int) -> None:
+        """Keys, then the mouse and places to click, to have something on the screen that the tool did not propose."""
+        a = self.annotator
+        self._spend(a.mental_s + keys * a.key_s + a.home_s + places * a.mark_s + self.screen.response_s, 0)
+
     def one_by_one(self, rows: Rows) -> None:
         """Decide each patch (m,) by itself. What is looked at so is labeled rightly."""
         for row in rows:
@@ -102,7 +109,8 @@ class Session:
         n_new = int((self.labels[rows] == 0).sum())
         self.labels[rows] = np.where(noticed, self.truth[rows], own)
         a = self.annotator
-        seconds = self.screen.response_s + a.mental_s + self.screen.keys_for_all * a.key_s
+        n_turns = (len(rows) - 1) // self.screen.patches
+        seconds = self.screen.response_s + a.mental_s + (n_turns + self.screen.keys_for_all) * a.key_s
         seconds += len(rows) * self.use_case.look_s
         self.n_picked += n_noticed
         if n_noticed:

@@ -152,7 +152,9 @@ class SampledLoop(OurLoop):
         return proposals
 
     def _review_doubtful(self, proposal: Proposal) -> None:
-        """Look at what the model is least sure of."""
+        """Look at what the model is least sure of: Shift and the class, the end of the list, and its last patches, picked
+        from the first to the last of them."""
+        self._session.reach_for(keys=3, places=2)
         self._session.review_page(proposal.rows[-self._page_size :])
 
     def _accept(self, proposal: Proposal) -> bool:
@@ -163,6 +165,8 @@ class SampledLoop(OurLoop):
         n = sample_size(size, self._max_error, risk)
         if proposal.expected_error > self._tolerated[proposal.class_value] or 2 * n >= size:
             return False
+        # Shift and the class show all that is left of it; a button asks for the sample, Enter draws it.
+        self._session.reach_for(keys=3, places=1)
         drawn = draw(size, n, seed=int(self._session.rng.integers(1 << 32)))
         if self._session.review_page(proposal.rows[drawn]) == 0:
             self._session.accept_unseen(np.delete(proposal.rows, drawn), proposal.class_value)
