@@ -64,12 +64,15 @@ class Predictions(APIView):
 
 
 class PredictionQuality(APIView):
-    """How good the predictions that hold are on labels they were not made from, and how that grew with the labels."""
+    """How good predictions are on labels they were not made from, and how that grew with the labels: of those that hold, or
+    of the last ones on an earlier map."""
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
-    def get(self, request: ApiRequest, project_id: int) -> Response:
+    def get(self, request: ApiRequest, project_id: int, number: int | None = None) -> Response:
         project = get_project_for_user(request.user, project_id)
-        current = selectors.current_prediction_set(project)
+        if number is not None:
+            get_object_or_404(Embedding, project=project, number=number)
+        current = selectors.current_prediction_set(project, embedding_number=number)
         return Response(
             {
                 "n_labels": current.n_labels if current else 0,

@@ -153,7 +153,7 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
                 "labeled": outcome.predictions.n_labels,
                 "model_version": embedding.model_version.number,
                 "embedding": embedding.number,
-                "epochs": outcome.trained.epochs if outcome.trained else 0,
+                **_training_figures(outcome.trained),
                 "seconds": {stage: round(seconds, 2) for stage, seconds in (first_map | outcome.seconds).items()},
                 "accuracy": quality.get("accuracy"),
                 "balanced_accuracy": quality.get("balanced_accuracy"),
@@ -164,6 +164,16 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     finally:
         if report.is_owner():  # otherwise the next attempt goes on with it
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _training_figures(trained: TrainResult | None) -> dict[str, Any]:
+    if trained is None:
+        return {"epochs": 0}
+    return {
+        "epochs": trained.epochs,
+        "patches_per_second": round(trained.patches_per_second),
+        "input_share": round(trained.input_share, 4),
+    }
 
 
 def _work_folder(project: Project, job: Job) -> Path:

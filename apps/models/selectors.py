@@ -76,9 +76,11 @@ class Predictions(NamedTuple):
     """Of the prediction set they are from; 0 where the project has none yet."""
 
 
-def current_prediction_set(project: Project) -> PredictionSet | None:
-    """The predictions that hold; those of the newest embedding, as one is published with its first set."""
-    return project.prediction_sets.select_related("embedding__project").order_by("-revision").first()
+def current_prediction_set(project: Project, *, embedding_number: int | None = None) -> PredictionSet | None:
+    """The predictions that hold; those of the newest embedding, as one is published with its first set. With a number, the
+    last ones of that embedding."""
+    sets = project.prediction_sets.select_related("embedding__project").order_by("-revision")
+    return (sets if embedding_number is None else sets.filter(embedding__number=embedding_number)).first()
 
 
 def current_predictions(project: Project) -> Predictions:

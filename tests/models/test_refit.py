@@ -154,12 +154,16 @@ def test_objects_that_came_after_the_map_may_be_labeled_and_are_not_predicted(wo
     assert predicted.classes[:N].all() and not predicted.classes[N:].any()
 
 
-def test_a_new_map_is_behind_until_its_predictions_know_the_labels(world, embedding):
+def test_a_new_map_is_behind_until_its_predictions_know_the_labels(world, embedding, signed_in):
     label(world, 1, [0])
     label(world, 2, [1])
     refitter = Refitter()
     refitter.renew(world.project.pk)
     make_embedding(world.project, features()[:, ::-1])
+    client: Client = signed_in(world.viewer)
+    of_map = f"/api/v1/projects/{world.project.pk}/embeddings/%d/quality"
+    assert [client.get(of_map % number).json()["n_labels"] for number in (1, 2)] == [2, 0], "each map keeps its own"
+    assert client.get(of_map % 3).status_code == 404
     assert not current_predictions(world.project).classes.any()
     assert projects_behind_their_labels() == [world.project.pk]
     refitter.renew(world.project.pk)

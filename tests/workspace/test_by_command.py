@@ -197,7 +197,8 @@ def test_each_run_keeps_its_approach_and_settings_with_the_model(few_nuclei_fold
     assert made["approach_settings"]["augment"]["stain"] == 0.2
     run("import_images", project_id, few_nuclei_folder)
 
-    assert run("run_iteration", project_id, set=["epochs=2", "object_mask=channel"])["epochs"] == 2
+    trained = run("run_iteration", project_id, set=["epochs=2", "object_mask=channel"])
+    assert trained["epochs"] == 2 and trained["patches_per_second"] > 0 and 0 < trained["input_share"] < 1
     approach, settings = kept_settings(project_id)
     assert (approach, settings["reconstruction_px"], settings["object_mask"]) == ("autoencoder", 16, "channel")
     run("run_iteration", project_id, approach="simclr", set=["temperature=0.2"], epochs=1)

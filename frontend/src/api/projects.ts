@@ -41,5 +41,14 @@ export interface QualityAnswer {
   readonly history: readonly QualityAtLabels[];
 }
 
-export const fetchQuality = (api: string, projectId: string, options: RequestOptions = {}): Promise<QualityAnswer> =>
-  getJson(`${api}/projects/${projectId}/predictions/quality`, options);
+/** Of the predictions that hold, or of the last ones on the map `embedding`. */
+export const fetchQuality = (
+  api: string,
+  projectId: string,
+  embedding?: string,
+  options: RequestOptions = {},
+): Promise<QualityAnswer> =>
+  getJson(
+    `${api}/projects/${projectId}/${embedding === undefined ? "predictions" : `embeddings/${embedding}`}/quality`,
+    options,
+  );
