@@ -309,12 +309,36 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
         labels = handle(page, "labels()")
         return [ordinal for ordinal in shown["ordinals"] if labels[ordinal] == 0 and ordinal != wrong]
 
-    assert still_open()
+    rest = still_open()
+    assert rest
+    page.wait_for_timeout(1000)
+    # a wrong key is corrected by the right one: its patches stay selected, and nothing else comes
+    own = labels[shown["ordinals"][0]]
+    page.keyboard.press(str(3 - own))
+    wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {3 - own}", rest[0])
+    mistaken = handle(page, "selection().picked")
+    assert mistaken == rest[: len(mistaken)]
+    page.keyboard.press(str(own))
+    wait_until(page, f"page.unsaved() === 0 && argument.every(ordinal => page.labelOf(ordinal) === {own})", mistaken)
+    page.keyboard.press("Enter")
     while rest := still_open():
         assert handle(page, "selection().picked") == rest
         page.wait_for_timeout(1000)
         page.keyboard.press("Enter")
         wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", rest[0])
+
+    # where nothing stays selected, Enter labels nothing: not the patch at the cursor either, which was just left out
+    page.keyboard.press("Escape")
+    page.keyboard.press(str(3 - own))  # at the cursor, which then goes on to the one patch without a label
+    wait_until(
+        page,
+        f"page.unsaved() === 0 && argument.some(ordinal => page.labelOf(ordinal) === {3 - own})",
+        shown["ordinals"],
+    )
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert handle(page, "labelOf(argument)", wrong) == 0
+    page.keyboard.press("z")
     page.get_by_test_id("grid").hover()
     page.mouse.wheel(0, -100_000)
     page.wait_for_timeout(500)

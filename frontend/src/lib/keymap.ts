@@ -133,7 +133,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
       ["N, Enter", "Choose the class from a list (any number of classes)"],
       ["G", "Go to what is suggested next"],
       ["Shift 1 … 9", "Review: what the model calls that class, surest first"],
-      ["Enter", "In a review: confirm all that stay selected"],
+      ["Enter", "Confirm what stays selected of a page or a review; on a page, then show the next patches"],
       ["Z", "Undo"],
       ["Shift Z", "Redo"],
     ],

@@ -62,6 +62,8 @@ interface AskedRegion {
   readonly base: Uint32Array;
   readonly source: SelectionSource;
   readonly details: RegionDetails;
+  /** Whether it stands in the order that it came in. */
+  readonly isOrderGiven: boolean;
 }
 
 export interface WorkspaceConfig {
@@ -109,19 +111,19 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** (n_objects) 1 = its patch was on the screen since the region was made. */
   seen: Uint8Array = new Uint8Array(0);
   seenCount = 0;
+  /** The time of `performance.now()` until which a key is not for what was just brought onto the screen. */
   private lookUntil = 0;
 
   /** So many tiles, from the first, have been on the screen since the region was sorted. */
   private shownTo = 0;
   /** The region that was asked for last, before the filters: the selection's own follows when its order is known. */
-  private region: AskedRegion = { base: new Uint32Array(0), source: "all", details: {} };
-  /** Whether the region stands in the order that it came in. */
-  private isOrderGiven = false;
+  private region: AskedRegion = { base: new Uint32Array(0), source: "all", details: {}, isOrderGiven: false };
   private orderRequest: AbortController | null = null;
   /** A search or a suggestion whose answer would become the region. */
   private regionRequest: AbortController | null = null;
   /** Counts the regions and orders that were asked for: only the answer to the last one is shown. */
   private asked = 0;
+  /** Whether the selection is `region` already. */
   private regionIsShown = true;
   private suggestionRequest: AbortController | null = null;
   private suggestionTimer: number | undefined;
@@ -152,9 +154,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
     this.filters.on("filters", () => {
       this.updateHidden();
-      const { base, source, details } = this.region;
+      const { source, details } = this.region;
       if (UNFILTERED.has(source)) return;
-      void this.showRegion(base, source, { ...details, keepPicks: true, isOrderGiven: this.isOrderGiven });
+      const keepPicks = this.regionIsShown || details.keepPicks === true;
+      this.region = { ...this.region, details: { ...details, keepPicks } };
+      void this.arrangeRegion();
     });
     this.queue.on("status", () => this.takeAnnounced());
     this.labels.on("labels", () => this.ageSuggestions());
@@ -262,6 +266,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.chooseColor();
       this.pointsMoved(first);
     } catch (error) {
+      if (this.loadingEmbedding !== number) return;
       this.loadingEmbedding = -1;
       if (this.lifetime.signal.aborted) return;
       this.notify({
@@ -451,7 +456,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     return this.showRegion(indicesOf(member), "lasso", { steps, keepPicks: true });
   }
 
-  /** Review by exception: unlabeled objects that the model gives this class, surest first, all picked. */
+  /** Review by exception: unlabeled objects that the model gives this class, surest first. */
   async review(classValue: number): Promise<void> {
     const member = new Uint8Array(this.project.nObjects);
     let n = 0;
@@ -482,7 +487,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   setOrder(order: GridOrder): void {
     this.order = order;
-    this.isOrderGiven = false;
+    this.region = { ...this.region, isOrderGiven: false };
     this.savePreferences({ order });
     this.emit("order");
     void this.sortRegion();
@@ -490,7 +495,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   nextOrder(): void {
     if (this.selection.source === "sample") return;
-    if (this.isOrderGiven) this.setOrder(this.order);
+    if (this.region.isOrderGiven) this.setOrder(this.order);
     else this.setOrder(GRID_ORDERS[(GRID_ORDERS.indexOf(this.order) + 1) % GRID_ORDERS.length]!);
   }
 
@@ -591,25 +596,36 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     void this.showRegion(ordinals, "sample", { isOrderGiven: true });
   }
 
-  private async showRegion(
+  /** Where what was asked for last comes from, whether it is on the screen yet or not. */
+  get askedSource(): SelectionSource {
+    return this.region.source;
+  }
+
+  private showRegion(
     base: Uint32Array,
     source: SelectionSource,
-    details: RegionDetails & { readonly isOrderGiven?: boolean },
+    { isOrderGiven = false, ...details }: RegionDetails & { readonly isOrderGiven?: boolean },
   ): Promise<void> {
     this.regionRequest?.abort();
-    this.region = { base, source, details };
-    this.isOrderGiven = details.isOrderGiven ?? false;
+    this.region = { base, source, details, isOrderGiven };
     if (this.selection.source === "review" && source !== "review") this.order = this.chosenOrder;
+    return this.arrangeRegion();
+  }
+
+  /** Put the region that was asked for last into the grid: what the filters let through now, in its order. */
+  private async arrangeRegion(): Promise<void> {
+    const { base, source } = this.region;
     const { hidden } = this.project;
     const visible =
       this.filters.active && !UNFILTERED.has(source) ? base.filter((ordinal) => hidden[ordinal] === 0) : base;
-    this.seen.fill(0);
-    this.seenCount = 0;
-    this.sortedAnew();
     const asked = ++this.asked;
     this.regionIsShown = false;
     const show = (ordinals: Uint32Array) => {
       this.regionIsShown = true;
+      this.seen.fill(0);
+      this.seenCount = 0;
+      this.lookUntil = 0;
+      this.sortedAnew();
       this.selection.setRegion(ordinals, source, this.region.details);
     };
     const ordered = this.sorted(visible);
@@ -629,8 +645,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   private async sortRegion(): Promise<void> {
     if (!this.regionIsShown) {
-      const { base, source, details } = this.region;
-      await this.showRegion(base, source, { ...details, isOrderGiven: this.isOrderGiven });
+      await this.arrangeRegion();
       return;
     }
     const asked = ++this.asked;
@@ -643,7 +658,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   /** The order that will really be used: similarity needs a map, and not too many objects. */
   orderFor(n: number): UsedOrder {
-    if (this.isOrderGiven) return "given";
+    if (this.region.isOrderGiven) return "given";
     if (this.order !== "similarity") return this.order;
     return this.project.plot !== null && n <= SIMILARITY_LIMIT && n > 2 ? "similarity" : "image";
   }
@@ -703,10 +718,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     }
     const { selection } = this;
     // What is confirmed has been looked at.
-    let unseen = new Uint32Array(0);
+    let more: Uint32Array = new Uint32Array(0);
     if (selection.source === "suggested" && !selection.held && selection.pickedCount > 0) {
       if (performance.now() < this.lookUntil) return;
-      unseen = selection.picks().filter((ordinal) => this.seen[ordinal] === 0);
+      const unseen = selection.picks().filter((ordinal) => this.seen[ordinal] === 0);
+      more = this.withoutLabel(unseen);
       if (unseen.length === selection.pickedCount) {
         this.notify({ text: "None of these patches was on the screen yet.", tone: "plain", topic: "hint" });
         return;
@@ -720,10 +736,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.sayWhyNotToLabel();
       return;
     }
-    this.labelOrdinals(ordinals, classValue, unseen.length > 0 ? `; ${count(unseen.length)} more to look at` : "");
+    this.labelOrdinals(ordinals, classValue, more.length > 0 ? `; ${count(more.length)} more to look at` : "");
     // Another class may have been a slip of the finger: then the picks stay, to be corrected.
-    if (unseen.length > 0 && classValue === selection.reviewClass) {
-      this.goOnWith(unseen);
+    if (more.length > 0 && classValue !== null && classValue === selection.reviewClass) {
+      this.goOnWith(more);
       return;
     }
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
@@ -747,18 +763,23 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** Label what stays selected of a page as what it was shown for; where that was done, go on with what was not on the
    * screen yet. Returns whether this is such a page. */
   confirm(): boolean {
-    const { reviewClass, held, source, order } = this.selection;
+    const { reviewClass, held, pickedCount, source, order } = this.selection;
     if (reviewClass === null) return false;
-    if (!held) this.label(reviewClass);
-    else if (source === "suggested") {
-      this.goOnWith(order.filter((ordinal) => this.seen[ordinal] === 0 && this.labels.shown[ordinal] === 0));
-    }
+    if (held) {
+      const more = this.withoutLabel(order.filter((ordinal) => this.seen[ordinal] === 0));
+      if (source === "suggested" && more.length > 0) this.goOnWith(more);
+    } else if (pickedCount > 0) this.label(reviewClass);
+    // Not the patch at the cursor: where nothing stays selected, it was just taken out.
+    else this.sayWhyNotToLabel();
     return true;
+  }
+
+  private withoutLabel(ordinals: Uint32Array): Uint32Array {
+    return ordinals.filter((ordinal) => this.labels.shown[ordinal] === 0);
   }
 
   /** Bring the next patches of a page onto the screen, all picked. */
   private goOnWith(ordinals: Uint32Array): void {
-    if (ordinals.length === 0) return;
     this.selection.pickOrdinals(ordinals);
     this.selection.setCursor(this.selection.rankOf(ordinals[0]!), true);
     this.lookUntil = performance.now() + LOOK_MS;
@@ -965,16 +986,20 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** Shows a proposed page: the one given, or the one that is recommended now. */
   async takeSuggestion(chosen?: Proposal): Promise<void> {
     this.passOver();
-    if (chosen === undefined && this.suggestions.isOld) await this.renewSuggestions();
-    const proposal = chosen ?? this.suggestions.recommended;
-    if (proposal === undefined) {
+    const found = await this.forRegion("The page", async (signal) => {
+      if (chosen === undefined && this.suggestions.isOld) await this.renewSuggestions();
+      signal.throwIfAborted();
+      const proposal = chosen ?? this.suggestions.recommended;
+      return proposal && { proposal, page: await this.pageOf(proposal, signal) };
+    });
+    if (found === null) return;
+    if (found === undefined) {
       const failed = this.suggestions.status === "failed";
       const text = failed ? "What is next could not be asked." : `${this.suggestions.message}.`;
       this.notify({ text, tone: failed ? "warning" : "plain", topic: "hint" });
       return;
     }
-    const page = await this.forRegion("The page", (signal) => this.pageOf(proposal, signal));
-    if (page === null) return;
+    const { proposal, page } = found;
     if (page.length === 0) {
       this.notify({ text: "Nothing of this kind is left.", tone: "plain", topic: "hint" });
       this.ageSuggestions();

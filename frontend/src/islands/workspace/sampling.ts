@@ -213,10 +213,10 @@ export class Sampling extends Emitter<"sample"> {
   }
 
   private close(): void {
-    const wasShown = this.isShown;
     this.sample = null;
     this.busy = false;
-    if (wasShown) this.controller.showAll();
+    // Whoever has drawn a lasso since waits for that.
+    if (this.controller.askedSource === "sample") this.controller.showAll();
     this.emit("sample");
   }
 }

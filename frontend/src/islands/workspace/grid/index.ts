@@ -525,6 +525,9 @@ export class PatchGrid {
       if (!event.shiftKey && !event.ctrlKey && !event.metaKey) selection.clearPicks();
       return;
     }
+    // Whoever clicks a patch of which only a part shows has looked at it.
+    const ordinal = selection.order[index]!;
+    if (this.cache.get(ordinal) !== null) this.controller.markSeen([ordinal], 0);
     if (event.shiftKey) selection.pickRange(index);
     else if (event.ctrlKey || event.metaKey || event.altKey || selection.isByException) selection.toggle(index);
     else selection.pickOnly(index);
