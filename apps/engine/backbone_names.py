@@ -7,7 +7,11 @@ weights:NAME                    a foundation model from the folder NAME of the i
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from apps.engine.errors import EngineError
@@ -28,6 +32,29 @@ def backbone_names(weights_root: Path | None = None) -> list[str]:
     return [*RESNETS, *(f"{WEIGHTS_PREFIX}{name}" for name in folders if re.fullmatch(NAME_PATTERN, name))]
 
 
+def check_backbone(name: str, weights_root: Path | None) -> None:
+    """EngineError where there is no such architecture, or where its weights are missing. Only a training tells whether the
+    network can be built for a project's patches."""
+    if name.startswith(WEIGHTS_PREFIX):
+        find_weights(name.removeprefix(WEIGHTS_PREFIX), weights_root)
+    elif name.startswith(TIMM_PREFIX):
+        architecture = name.removeprefix(TIMM_PREFIX).partition(".")[0]  # a tag names weights, which are not used
+        known = timm_architectures()
+        if known and architecture not in known:
+            alike = ", ".join(difflib.get_close_matches(architecture, known, 5))
+            raise EngineError(f"timm has no architecture {architecture!r}" + (f"; it has {alike}" if alike else ""))
+
+
+@cache
+def timm_architectures() -> frozenset[str]:
+    """Read from timm's source, as to import it is to import torch. Empty where there is no source to read."""
+    spec = find_spec("timm")
+    if spec is None or spec.origin is None:
+        return frozenset()
+    sources = (path.read_text("utf-8") for path in Path(spec.origin).with_name("models").glob("*.py"))
+    return frozenset(name for source in sources for name in re.findall(r"^@register_model\ndef (\w+)", source, re.M))
+
+
 def find_weights(name: str, weights_root: Path | None) -> Path:
     """The weights file of the foundation model `name`; EngineError that says where to put it where it is not there."""
     if not re.fullmatch(NAME_PATTERN, name):
@@ -35,9 +62,14 @@ def find_weights(name: str, weights_root: Path | None) -> Path:
     if weights_root is None:
         raise EngineError(f"The backbone {WEIGHTS_PREFIX}{name} needs a weights folder, and none is set")
     weights = weights_root / name / WEIGHTS_NAME
-    if not weights.is_file():
+    if not os.access(weights, os.R_OK):
         raise EngineError(
-            f"The weights of {name} are not there: put {WEIGHTS_NAME} and its {CONFIG_NAME} into "
+            f"The weights of {name} are not there, or may not be read: put {WEIGHTS_NAME} and its {CONFIG_NAME} into "
             f"{weights_root.name}/{name} on the server"
         )
     return weights
+
+
+def path_shown(path: Path) -> str:
+    """A foundation model's file as users are told of it: where on the server its folder lies is not their business."""
+    return "/".join(path.parts[-3:])

@@ -204,7 +204,7 @@ def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> 
     if before not in (None, now):
         report.log("begins anew: what is to be made changed after the worker stopped answering")
         # Out of the way at once: what is half removed must never pass for this attempt's.
-        shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")))
+        shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")), ignore_errors=True)
         work.mkdir()
         return _plan_of_attempt(project, job, work, report)
     write_bytes(kept, now)

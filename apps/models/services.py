@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import numpy as np
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Subquery
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
@@ -78,13 +78,16 @@ def start_placing(*, project: Project, requested_by: User | None) -> Job | None:
 
 def place_what_was_left() -> None:
     """Start placing where objects are not on the map and no job is under way: a process died between an import or an
-    iteration and what follows it. Not where placing failed or was cancelled: it would again, without end."""
+    iteration and what follows it. Not where placing on the newest map failed or was cancelled: it would again, without end."""
     jobs = Job.objects.filter(project=OuterRef("pk"))
+    maps = Embedding.objects.filter(project=OuterRef("pk")).order_by("-number")
+    gave_up = jobs.filter(
+        kind="place", state__in=[Job.State.FAILED, Job.State.CANCELLED], created_at__gt=OuterRef("map_made_at")
+    )
     left = Project.objects.annotate(
-        n_placed=Subquery(Embedding.objects.filter(project=OuterRef("pk")).order_by("-number").values("n")[:1]),
-        last=Subquery(jobs.filter(kind="place").order_by("-pk").values("state")[:1]),
+        n_placed=Subquery(maps.values("n")[:1]), map_made_at=Subquery(maps.values("created_at")[:1])
     ).filter(
-        Q(last=None) | Q(last=Job.State.FINISHED),
+        ~Exists(gave_up),
         ~Exists(jobs.filter(state__in=[Job.State.QUEUED, Job.State.RUNNING])),
         n_placed__lt=F("n_objects"),
     )

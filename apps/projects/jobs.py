@@ -89,7 +89,7 @@ def cancel_job(*, job: Job, cancelled_by: User) -> None:
     """Ask a job to stop. One that no worker has taken yet ends here; a running one ends within a batch."""
     with transaction.atomic():
         job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-        if not job.is_active:
+        if not job.is_active or job.result:  # too late: all is published
             return
         job.cancel_requested = True
         if job.state == Job.State.QUEUED:
@@ -150,8 +150,8 @@ class Report:
             raise Stopped("another worker has taken this job up")
 
     def keep_result(self, result: dict[str, Any]) -> None:
-        """Enter the job's result inside the transaction that publishes it: a worker that dies right after has done all,
-        and the next one only ends the job."""
+        """Enter the job's result inside the transaction that publishes it, after `confirm_ownership`: a worker that dies
+        right after has done all, and the next one only ends the job."""
         self._own_row().update(result=result)
 
     def is_owner(self) -> bool:
@@ -223,9 +223,9 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
         progress=job.progress,
         message=job.message,
         error=job.error,
-        result=job.result,
         finished_at=job.finished_at,
         lease_expires_at=None,
+        **({"result": job.result} if job.state == Job.State.FINISHED else {}),
     )
     if ended:
         send_event(job.project_id, JobEvent(type="job.finished", job=job_state(job)))

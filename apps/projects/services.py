@@ -16,7 +16,7 @@ from apps.accounts.models import Organization, User
 from apps.accounts.selectors import organization_role_of
 from apps.audit.services import record
 from apps.engine.approaches.base import NetworkSettings
-from apps.engine.backbone_names import WEIGHTS_PREFIX, find_weights
+from apps.engine.backbone_names import check_backbone
 from apps.engine.errors import EngineError
 from apps.engine.pairing import FORMULA_SIGNS
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
@@ -305,14 +305,14 @@ def _check_may_give(actor: User | None, project: Project, given: Collection[Perm
 def _checked_learning(learning: Learning, *, before: Project | None = None) -> dict[str, Any]:
     """The project's fields for what was chosen; all settings are written out, so that another default changes nothing.
 
-    Weights have to be there when they are chosen. When they went away later, everything else can still be changed.
+    A backbone has to be there when it is chosen. When it went away later, everything else can still be changed.
     """
     known = before.approach_settings.get("backbone") if before else None
     try:
         settings = APPROACHES.get(learning.approach).settings().changed(learning.approach_settings)
         backbone = settings.backbone if isinstance(settings, NetworkSettings) else ""
-        if backbone.startswith(WEIGHTS_PREFIX) and backbone != known:
-            find_weights(backbone.removeprefix(WEIGHTS_PREFIX), site.WEIGHTS_ROOT)
+        if backbone != known:
+            check_backbone(backbone, site.WEIGHTS_ROOT)
         REDUCERS.get(learning.reducer)
         CLASSIFIERS.get(learning.classifier)
     except EngineError as error:

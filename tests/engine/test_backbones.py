@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import timm
 import torch
 from torch import nn
 
+from apps.engine.backbone_names import timm_architectures
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.backbones.resnet import SmallMapConv2d
@@ -87,3 +89,7 @@ def test_the_same_seed_gives_the_same_random_weights() -> None:
 def test_an_unknown_backbone_is_a_clear_error_and_never_looked_for_elsewhere(name: str) -> None:
     with pytest.raises(EngineError, match=name.rpartition(":")[2]):
         create_backbone(name, encoder_size_px=64)
+
+
+def test_the_architectures_that_are_read_from_timm_s_source_are_those_it_has() -> None:
+    assert timm_architectures() == set(timm.list_models())

@@ -265,6 +265,8 @@ def test_missing_files_say_where_they_belong(tmp_path: Path) -> None:
     (tmp_path / "ours" / "config.json").unlink()
     with pytest.raises(EngineError, match=r"config\.json of ours is not there.*/ours"):
         create_backbone("weights:ours", encoder_size_px=64, weights_root=tmp_path)
+    with pytest.raises(EngineError, match="are not there, or may not be read"):
+        create_backbone(f"weights:{'x' * 300}", encoder_size_px=64, weights_root=tmp_path)
     with pytest.raises(EngineError, match="none is set"):
         create_backbone("weights:uni", encoder_size_px=64)
 
@@ -284,7 +286,8 @@ def test_weights_that_do_not_fit_name_file_and_tensor(tmp_path: Path) -> None:
         save_file(tensors, path)
         with pytest.raises(EngineError) as caught:
             create_backbone("weights:ours", encoder_size_px=64, weights_root=tmp_path)
-        assert "ours/model.safetensors" in str(caught.value)
+        assert f"{tmp_path.name}/ours/model.safetensors" in str(caught.value)
+        assert str(tmp_path) not in str(caught.value), "where the server keeps its files is nobody's business here"
         return str(caught.value)
 
     assert "lacks blocks.1.norm2.bias" in fault({key: t for key, t in whole.items() if key != "blocks.1.norm2.bias"})

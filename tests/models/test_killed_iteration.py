@@ -110,6 +110,8 @@ def test_an_iteration_killed_when_it_has_published_only_ends(world: World) -> No
     assert len(embeddings) == 2, "from measurements, and from the training"
     Job.objects.filter(pk=job.pk).update(attempt=MAX_ATTEMPTS, cancel_requested=True)  # too late: it is done
     assert requeue_lost_jobs() == 1
+    job.refresh_from_db()
+    cancel_job(job=job, cancelled_by=world.manager)  # and this as well
 
     run_iteration(job.pk)
 

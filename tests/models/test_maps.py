@@ -142,6 +142,18 @@ def test_an_import_while_an_iteration_waits_needs_no_placing_of_its_own(world, p
     assert newest(project).n == 60
 
 
+def test_a_placing_that_failed_on_an_earlier_map_does_not_keep_later_objects_off_the_next(project: Project) -> None:
+    iterate(project)
+    make_image(project)
+    keep_house()
+    project.jobs.filter(kind="place").update(state=Job.State.FAILED)
+    iterate(project)
+    assert newest(project).n == 60
+    make_image(project)  # and nobody was told
+    keep_house()
+    assert project.jobs.filter(kind="place", state=Job.State.QUEUED).exists()
+
+
 def test_a_layout_shows_its_places_to_members_while_it_runs(world, project, make_job, signed_in):
     job = make_job(kind="iteration", state=Job.State.RUNNING, project=project)
     channel = async_to_sync(get_channel_layer().new_channel)()

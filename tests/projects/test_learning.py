@@ -75,6 +75,23 @@ def test_weights_that_are_not_there_are_refused_and_the_page_says_where_to_put_t
     assert world.project.approach == "simclr"
 
 
+@pytest.mark.parametrize(
+    ("backbone", "refusal"),
+    [
+        ("timm:nosuch", "timm has no architecture &#x27;nosuch&#x27;"),
+        ("timm:vit_tiny_patch16_22", "it has vit_tiny_patch16_224"),
+    ],
+)
+def test_a_backbone_that_nobody_has_is_refused_where_it_is_chosen(
+    world: World, signed_in: SignIn, settings: Any, tmp_path: Path, backbone: str, refusal: str
+) -> None:
+    settings.WEIGHTS_ROOT = tmp_path
+    form = signed_in(world.manager).post(address(world), posted("simclr", backbone=backbone)).content.decode()
+    assert refusal in form
+    world.project.refresh_from_db()
+    assert world.project.approach_settings["backbone"] == "resnet18"
+
+
 def test_when_weights_went_away_the_other_settings_can_still_be_changed(
     world: World, settings: Any, tmp_path: Path
 ) -> None:

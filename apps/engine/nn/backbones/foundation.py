@@ -20,7 +20,7 @@ from timm.layers.mlp import SwiGLUPacked
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import nn
 
-from apps.engine.backbone_names import CONFIG_NAME, find_weights
+from apps.engine.backbone_names import CONFIG_NAME, find_weights, path_shown
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones.base import WeightsFile
 from apps.engine.nn.backbones.timm_network import TimmBackbone, build_network
@@ -98,7 +98,7 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
         arguments = {**config.get("model_args", {}), "img_size": size}
         architecture = str(config["architecture"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise EngineError(f"{weights.parent / CONFIG_NAME} does not describe a model: {error!r}") from error
+        raise EngineError(f"{path_shown(weights.parent / CONFIG_NAME)} does not describe a model: {error!r}") from error
     network = _fill(architecture, size, arguments, tensors, weights)
     backbone = TimmBackbone(
         network,
@@ -136,9 +136,10 @@ def _read_json(path: Path) -> Config:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise EngineError(f"{path} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise EngineError(f"{path_shown(path)} cannot be read: {reason}") from error
     if not isinstance(content, dict):
-        raise EngineError(f"{path} does not hold a JSON object")
+        raise EngineError(f"{path_shown(path)} does not hold a JSON object")
     return content
 
 
@@ -147,7 +148,8 @@ def _read_tensors(path: Path) -> Tensors:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  (no mapping)
     except (OSError, SafetensorError) as error:
-        raise EngineError(f"{path} cannot be read as safetensors: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise EngineError(f"{path_shown(path)} cannot be read as safetensors: {reason}") from error
 
 
 def _fill(architecture: str, size: int, arguments: Config, tensors: Tensors, path: Path) -> nn.Module:
@@ -164,13 +166,13 @@ def _fill(architecture: str, size: int, arguments: Config, tensors: Tensors, pat
     if position is not None and "pos_embed" in wanted and position.shape != wanted["pos_embed"].shape:
         tensors["pos_embed"] = _resampled(position, wanted["pos_embed"], network)
     if missing := [key for key in wanted if key not in tensors]:
-        raise EngineError(f"{path} does not fit {architecture}: it lacks {_some(missing)}")
+        raise EngineError(f"{path_shown(path)} does not fit {architecture}: it lacks {_some(missing)}")
     if unknown := [key for key in tensors if key not in wanted]:
-        raise EngineError(f"{path} does not fit {architecture}, which does not know {_some(unknown)}")
+        raise EngineError(f"{path_shown(path)} does not fit {architecture}, which does not know {_some(unknown)}")
     for key, tensor in tensors.items():
         if tensor.shape != wanted[key].shape:
             raise EngineError(
-                f"{path} does not fit {architecture}: {key} is {tuple(tensor.shape)}, not {tuple(wanted[key].shape)}"
+                f"{path_shown(path)} does not fit {architecture}: {key} is {tuple(tensor.shape)}, not {tuple(wanted[key].shape)}"
             )
     network.load_state_dict(tensors, assign=True)
     if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
