@@ -59,11 +59,14 @@ class ReliabilityBin:
 class Quality:
     """What a head gets right on labels that it was not fitted on: about a fifth, see `draw_held_out`.
 
-    The three measures are None where no class has the two labels that holding one out takes.
+    The three measures are None where no class has the two labels that holding one out takes. `..._between`: where the true
+    one lies with 95 % confidence, if the labels are like the rest; those that a model proposed may be easier.
     """
 
     accuracy: float | None
+    accuracy_between: tuple[float, float] | None
     balanced_accuracy: float | None  # mean over the held-out classes of the share that is right
+    balanced_between: tuple[float, float] | None
     ece: float | None  # expected calibration error: mean |confidence - accuracy| over ten bins of confidence
     n_train: int
     n_held_out: int
@@ -420,11 +423,26 @@ def _fit_temperature(logits: npt.NDArray[np.float64], targets: Rows, rows: npt.N
     return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.02), np.log(50.0)), method="bounded").x))
 
 
+def _mean_between(right: npt.NDArray[np.int64], n: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Between what the mean of k shares lies at 95 %, of which `right` of `n` (k,) were counted each.
+
+    The interval of a share is Wilson's (J. Am. Stat. Assoc. 22:209, 1927); those of several independent ones are put
+    together as Zou and Donner do (Stat. Med. 27:1693, 2008), so that a class with two labels makes the whole uncertain.
+    """
+    z = 1.96
+    share = right / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    below, above = (float(np.linalg.norm(way)) / len(n) for way in (share - middle + half, middle + half - share))
+    mean = float(share.mean())
+    return max(0.0, mean - below), min(1.0, mean + above)
+
+
 def measure_quality(logits: npt.NDArray[np.float64], targets: Rows, values: ClassValues, *, n_train: int) -> Quality:
     """The quality from calibrated logits (n, classes) of held-out labels; `targets` (n,) are rows of `values` (classes,)."""
     n, n_classes = len(targets), len(values)
     confusion = np.zeros((n_classes, n_classes), np.int64)
-    accuracy = balanced = ece = None
+    accuracy = balanced = ece = accuracy_between = balanced_between = None
     reliability: list[ReliabilityBin] = []
     if n:
         probabilities = softmax(logits, axis=1)
@@ -434,7 +452,9 @@ def measure_quality(logits: npt.NDArray[np.float64], targets: Rows, values: Clas
         per_class = confusion.sum(axis=1)
         present = per_class > 0
         accuracy = float(right.mean())
+        accuracy_between = _mean_between(right.sum()[None], np.array([n]))
         balanced = float((np.diag(confusion)[present] / per_class[present]).mean())
+        balanced_between = _mean_between(np.diag(confusion)[present], per_class[present])
         bins = np.minimum((confidence * N_CONFIDENCE_BINS).astype(np.int64), N_CONFIDENCE_BINS - 1)
         reliability = [
             ReliabilityBin(float(confidence[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum()))
@@ -443,7 +463,9 @@ def measure_quality(logits: npt.NDArray[np.float64], targets: Rows, values: Clas
         ece = sum(entry.n * abs(entry.confidence - entry.right) for entry in reliability) / n
     return Quality(
         accuracy=accuracy,
+        accuracy_between=accuracy_between,
         balanced_accuracy=balanced,
+        balanced_between=balanced_between,
         ece=ece,
         n_train=n_train,
         n_held_out=n,

@@ -177,7 +177,7 @@ def _act(
         project_id=label_set.project_id,
         sequence=sequence + 1,
         label_set=label_set,
-        session=_take_session(label_set, actor, kind, changed.n, now),
+        session=_take_session(label_set, actor, kind, changed, now),
         actor=actor,
         kind=kind,
         provenance=gesture.provenance,
@@ -255,21 +255,24 @@ def _update_label_set(label_set: LabelSet, action: LabelAction, changed: Changed
 
 
 def _take_session(
-    label_set: LabelSet, actor: User | None, kind: LabelAction.Kind, n: int, now: datetime
+    label_set: LabelSet, actor: User | None, kind: LabelAction.Kind, changed: Changed, now: datetime
 ) -> LabelingSession | None:
-    """The actor's running session, brought up to date with this gesture; imports are no one's labeling."""
+    """The actor's running session, brought up to date with this gesture; imports are no one's labeling.
+
+    What counts is how many more objects have a label than before: one corrected counts once, one undone not at all.
+    """
     if actor is None or kind == LabelAction.Kind.IMPORT:
         return None
     session = label_set.sessions.filter(rater=actor).order_by("-last_action_at").first()
-    labeled = n if kind == LabelAction.Kind.LABEL else 0
+    labeled = sum(n * (bool(new_value) - bool(old_value)) for old_value, new_value, n in changed.moves)
     if session is None or now - session.last_action_at > SESSION_PAUSE:
         return LabelingSession.objects.create(
-            label_set=label_set, rater=actor, started_at=now, last_action_at=now, labels=labeled
+            label_set=label_set, rater=actor, started_at=now, last_action_at=now, labels=max(labeled, 0)
         )
     session.active_seconds += min(now - session.last_action_at, ACTIVE_GAP).total_seconds()
     session.last_action_at = now
-    session.labels += labeled
-    session.timed_labels += labeled
+    session.labels = max(session.labels + labeled, 0)
+    session.timed_labels = max(session.timed_labels + labeled, 0)
     session.save(update_fields=["active_seconds", "last_action_at", "labels", "timed_labels"])
     return session
 

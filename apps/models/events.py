@@ -26,4 +26,5 @@ class PredictionsReady(TypedDict):
     embedding: int
     n_labels: int
     balanced_accuracy: float | None
+    balanced_between: tuple[float, float] | None
     n_held_out: int

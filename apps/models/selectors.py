@@ -111,6 +111,7 @@ def prediction_state(prediction_set: PredictionSet) -> dict[str, Any]:
         "embedding": prediction_set.embedding.number,
         "n_labels": prediction_set.n_labels,
         "balanced_accuracy": prediction_set.quality.get("balanced_accuracy"),
+        "balanced_between": prediction_set.quality.get("balanced_between"),
         "n_held_out": prediction_set.quality.get("n_held_out", 0),
     }
 

@@ -175,6 +175,7 @@ def publish_predictions(*, embedding: Embedding, new: NewPredictions) -> Predict
             embedding=embedding.number,
             n_labels=new.n_labels,
             balanced_accuracy=new.quality.get("balanced_accuracy"),
+            balanced_between=new.quality.get("balanced_between"),
             n_held_out=new.quality.get("n_held_out", 0),
         ),
     )

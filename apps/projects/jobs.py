@@ -207,7 +207,7 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
         job.result = job.result or work(job, report)  # the former where a worker before this one died at the very end
         job.state, job.progress, job.message = Job.State.FINISHED, 1.0, ""
     except Stopped:
-        job.state = Job.State.CANCELLED
+        job.state, job.message = Job.State.CANCELLED, ""
     except EngineError as error:
         job.state, job.error = Job.State.FAILED, str(error)
     except Exception as error:

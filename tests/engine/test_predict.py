@@ -10,7 +10,14 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from apps.engine.errors import EngineError
-from apps.engine.predict import FEWEST_TO_CORRECT, REGULARIZATION_C, draw_held_out, fit_head, fit_layered_head
+from apps.engine.predict import (
+    FEWEST_TO_CORRECT,
+    REGULARIZATION_C,
+    draw_held_out,
+    fit_head,
+    fit_layered_head,
+    measure_quality,
+)
 
 
 def make_labeled(
@@ -63,6 +70,20 @@ def test_confidence_is_calibrated_on_objects_never_seen(n: int) -> None:
         inside = (confidence > low) & (confidence <= high)
         if inside.sum() > 300:
             assert (predicted == truth)[inside].mean() == pytest.approx(confidence[inside].mean(), abs=0.1)
+
+
+def test_between_what_the_true_accuracy_lies_hangs_on_the_class_with_the_fewest_labels() -> None:
+    values = np.array([1, 2], np.uint8)
+    of_one = measure_quality(
+        np.repeat([[1.0, 0.0], [0.0, 1.0]], [45, 5], axis=0), np.zeros(50, int), values, n_train=200
+    )
+    assert of_one.accuracy_between == of_one.balanced_between
+    assert of_one.accuracy_between == pytest.approx((0.786, 0.957), abs=1e-3), "as published for 45 of 50"
+    targets = np.repeat([0, 1], [998, 2])
+    sure = measure_quality(np.eye(2)[targets], targets, values, n_train=4000)
+    assert sure.accuracy_between is not None and sure.balanced_between is not None
+    assert sure.accuracy_between[0] > 0.99
+    assert sure.balanced_between[0] < 0.7, "two labels of a class say little about it"
 
 
 def test_the_measured_quality_is_that_on_unseen_objects() -> None:

@@ -211,6 +211,26 @@ def test_labels_per_second_are_measured_by_the_server(world, label_set):
     assert state is not None and state["labels"] == 11 and state["labels_per_second"] > 0
 
 
+def test_what_was_undone_or_only_corrected_is_not_counted_as_labeled(world, label_set):
+    def labels() -> int:
+        state = selectors.session_state(selectors.current_session(label_set, world.rater))
+        assert state is not None
+        return int(state["labels"])
+
+    label(world, label_set, 1, [1, 2])
+    label(world, label_set, 1, range(2, 12))
+    assert labels() == 11, "one of them had a label"
+    services.undo(label_set=label_set, actor=world.rater)
+    assert labels() == 2
+    services.redo(label_set=label_set, actor=world.rater)
+    assert labels() == 11
+    label(world, label_set, 2, range(2, 12))
+    assert labels() == 11
+    for _ in range(3):
+        services.undo(label_set=label_set, actor=world.rater)
+    assert labels() == 0
+
+
 def test_the_history_is_whole_and_the_labels_can_be_rebuilt_from_it(world, label_set):
     label(world, label_set, 1, range(100))
     label(world, label_set, 2, range(50, 60))

@@ -18,7 +18,10 @@ export interface LabelSet {
 /** What predictions get right on labels that they were not made from. The measures are null where nothing can be held out. */
 export interface Quality {
   readonly accuracy: number | null;
+  /** Where the true one lies with 95 % confidence. */
+  readonly accuracy_between: readonly [number, number] | null;
   readonly balanced_accuracy: number | null;
+  readonly balanced_between: readonly [number, number] | null;
   /** Expected calibration error, 0 to 1. */
   readonly ece: number | null;
   readonly n_train: number;
@@ -46,6 +49,7 @@ export interface PredictionsInfo {
   readonly n_labels: number;
   /** On labels that were held out; null where there are none. */
   readonly balanced_accuracy: number | null;
+  readonly balanced_between: readonly [number, number] | null;
   readonly n_held_out: number;
 }
 

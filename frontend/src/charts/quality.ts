@@ -4,7 +4,7 @@ import type { QualityAnswer } from "../api/projects";
 import type { Quality, QualityAtLabels, ReliabilityBin } from "../api/types";
 import { el } from "../lib/dom";
 import { count, percent, plural } from "../lib/format";
-import { confidenceInterval, FEWEST_HELD_OUT } from "../lib/quality";
+import { FEWEST_HELD_OUT } from "../lib/quality";
 
 type Svg = Selection<SVGSVGElement, undefined, null, undefined>;
 
@@ -29,7 +29,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
     );
     if (quality.accuracy === null) return panel;
   }
-  const fact = (term: string, value: number | null, note: string, between?: readonly [number, number]) =>
+  const fact = (term: string, value: number | null, note: string, between: readonly [number, number] | null = null) =>
     el(
       "div",
       { class: "quality__fact", title: note },
@@ -38,6 +38,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       between && el("dd", { class: "quality__between num" }, `${percent(between[0])} to ${percent(between[1])}`),
     );
   const unmeasured = quality.classes.filter((_, k) => quality.confusion[k]!.every((n) => n === 0));
+  const unlabeled = classes.filter((c) => !quality.classes.includes(c.value)).map((c) => c.name);
   const nameOf = (value: number) => classes.find((c) => c.value === value)?.name ?? String(value);
   panel.append(
     el(
@@ -46,13 +47,14 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       fact(
         "Balanced accuracy",
         quality.balanced_accuracy,
-        "Mean over the classes of the share that is predicted rightly",
+        "Mean over the classes of the share that is predicted rightly; below, where the true one lies with 95 % confidence",
+        quality.balanced_between,
       ),
       fact(
         "Accuracy",
         quality.accuracy,
         "Share of all held-out labels that is predicted rightly; below, where the true share lies with 95 % confidence",
-        confidenceInterval(quality.accuracy, quality.n_held_out),
+        quality.accuracy_between,
       ),
       fact("Calibration error", quality.ece, "Mean distance between confidence and the share that is right"),
     ),
@@ -61,6 +63,8 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       { class: "muted" },
       `Measured on ${plural(quality.n_held_out, "label")} that the predictions were not made from, of ${count(n_labels)}.`,
       unmeasured.length > 0 && ` None of them is ${unmeasured.map(nameOf).join(" or ")}: that is not measured yet.`,
+      unlabeled.length > 0 && ` Nothing is predicted as ${unlabeled.join(" or ")}, which has no labels.`,
+      " Labels that confirm what the model proposed are easier than the rest: there it may be less often right.",
     ),
     el(
       "div",

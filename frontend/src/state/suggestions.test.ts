@@ -26,6 +26,18 @@ it("begins a new round when asked to", () => {
   expect([...store.passed(proposal("typical"))]).toEqual([]);
 });
 
+it("recommends the next where all of the first was passed over, and begins anew after the last", () => {
+  const store = new SuggestionStore();
+  const [first, second] = [proposal("review", 1), proposal("uncertain")];
+  store.set({ proposals: [first, second], message: "" });
+  store.passOver(first, [1]);
+  store.exhaust(first);
+  expect(store.recommended).toBe(second);
+  store.exhaust(second);
+  expect(store.recommended).toBe(first);
+  expect([...store.passed(first)]).toEqual([]);
+});
+
 it("recommends the first", () => {
   const store = new SuggestionStore();
   expect(store.recommended).toBeUndefined();

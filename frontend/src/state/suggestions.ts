@@ -9,15 +9,17 @@ export class SuggestionStore extends Emitter<"suggestions"> {
   /** Whether labels or predictions have changed since. */
   isOld = true;
   private readonly left = new Map<string, Set<number>>();
+  private exhausted: readonly Proposal[] = [];
 
   get recommended(): Proposal | undefined {
-    return this.proposals[0];
+    return this.proposals.find((proposal) => !this.exhausted.includes(proposal));
   }
 
   set({ proposals, message }: Suggestions): void {
     this.status = "ready";
     this.proposals = proposals;
     this.message = message;
+    this.exhausted = [];
     this.isOld = false;
     this.emit("suggestions");
   }
@@ -40,7 +42,17 @@ export class SuggestionStore extends Emitter<"suggestions"> {
     return Uint32Array.from(this.left.get(keyOf(proposal)) ?? []).sort();
   }
 
-  /** When nothing else is left, the round begins anew. */
+  /** Nothing of it was left that had not been passed over: the next is recommended. After the last the round begins anew. */
+  exhaust(proposal: Proposal): void {
+    this.exhausted = [...this.exhausted, proposal];
+    if (this.recommended === undefined) {
+      this.exhausted = [];
+      this.left.clear();
+    }
+    this.emit("suggestions");
+  }
+
+  /** What was passed over may be shown again. */
   forgetPassed(proposal: Proposal): void {
     this.left.delete(keyOf(proposal));
   }

@@ -152,9 +152,9 @@ class SampledLoop(OurLoop):
         return proposals
 
     def _review_doubtful(self, proposal: Proposal) -> None:
-        """Look at what the model is least sure of: Shift and the class, the end of the list, and its last patches, picked
-        from the first to the last of them."""
-        self._session.reach_for(keys=3, places=2)
+        """Look at what the model is least sure of: Shift and the class show all that is left of it, picked; Escape drops the
+        picks, End goes to the last patches, which are picked from the first to the last of them."""
+        self._session.reach_for(keys=4, places=2)
         self._session.review_page(proposal.rows[-self._page_size :])
 
     def _accept(self, proposal: Proposal) -> bool:

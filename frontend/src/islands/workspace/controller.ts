@@ -55,6 +55,9 @@ import { Sampling } from "./sampling";
 /** Regions that are made for a purpose: a filter of the map must not take something out of them. */
 const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "sample"]);
 
+/** Pages to confirm and others that are proposed: of these, what was not on the screen is not labeled. */
+const PAGES: ReadonlySet<SelectionSource> = new Set(["review", "suggested"]);
+
 /** After the next patches of a page were brought onto the screen, a key for the ones before is not for them. */
 const LOOK_MS = 300;
 
@@ -456,7 +459,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     return this.showRegion(indicesOf(member), "lasso", { steps, keepPicks: true });
   }
 
-  /** Review by exception: unlabeled objects that the model gives this class, surest first. */
+  /** Review by exception: unlabeled objects that the model gives this class, surest first, all picked. */
   async review(classValue: number): Promise<void> {
     const member = new Uint8Array(this.project.nObjects);
     let n = 0;
@@ -473,7 +476,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     }
     this.order = "confidence";
     this.emit("order");
-    await this.showRegion(indicesOf(member), "review", { reviewClass: classValue });
+    await this.showRegion(indicesOf(member), "review", { reviewClass: classValue, pickAll: true });
   }
 
   selectOrdinals(ordinals: Iterable<number>): Promise<void> {
@@ -719,7 +722,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     const { selection } = this;
     // What is confirmed has been looked at.
     let more: Uint32Array = new Uint32Array(0);
-    if (selection.source === "suggested" && !selection.held && selection.pickedCount > 0) {
+    if (PAGES.has(selection.source) && !selection.held && selection.pickedCount > 0) {
       if (performance.now() < this.lookUntil) return;
       const unseen = selection.picks().filter((ordinal) => this.seen[ordinal] === 0);
       more = this.withoutLabel(unseen);
@@ -767,7 +770,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (reviewClass === null) return false;
     if (held) {
       const more = this.withoutLabel(order.filter((ordinal) => this.seen[ordinal] === 0));
-      if (source === "suggested" && more.length > 0) this.goOnWith(more);
+      if (PAGES.has(source) && more.length > 0) this.goOnWith(more);
+      else if (this.withoutLabel(order).length === 0) {
+        this.notify({ text: "All of these are labeled. G goes on.", tone: "plain", topic: "hint" });
+      }
     } else if (pickedCount > 0) this.label(reviewClass);
     // Not the patch at the cursor: where nothing stays selected, it was just taken out.
     else this.sayWhyNotToLabel();
@@ -989,8 +995,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     const found = await this.forRegion("The page", async (signal) => {
       if (chosen === undefined && this.suggestions.isOld) await this.renewSuggestions();
       signal.throwIfAborted();
-      const proposal = chosen ?? this.suggestions.recommended;
-      return proposal && { proposal, page: await this.pageOf(proposal, signal) };
+      return this.nextPage(chosen, signal);
     });
     if (found === null) return;
     if (found === undefined) {
@@ -1015,13 +1020,21 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (!isReview) this.selection.setCursor(0, true);
   }
 
-  private async pageOf(proposal: Proposal, signal: AbortSignal): Promise<Uint32Array> {
+  /** The page of the proposal that was chosen, or of the first one of which not everything was passed over. */
+  private async nextPage(
+    chosen: Proposal | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly proposal: Proposal; readonly page: Uint32Array } | undefined> {
     const { api, projectId } = this.config;
-    const passed = this.suggestions.passed(proposal);
-    const page = await fetchSuggestedPage(api, projectId, proposal, passed, { signal });
-    if (page.length > 0 || passed.length === 0) return page;
-    this.suggestions.forgetPassed(proposal);
-    return fetchSuggestedPage(api, projectId, proposal, new Uint32Array(0), { signal });
+    for (;;) {
+      const proposal = chosen ?? this.suggestions.recommended;
+      if (proposal === undefined) return undefined;
+      const passed = this.suggestions.passed(proposal);
+      const page = await fetchSuggestedPage(api, projectId, proposal, passed, { signal });
+      if (page.length > 0 || passed.length === 0) return { proposal, page };
+      if (chosen === undefined) this.suggestions.exhaust(proposal);
+      else this.suggestions.forgetPassed(proposal);
+    }
   }
 
   /** Who goes on has decided about what was on the screen: the same patches do not come again at once. */
@@ -1030,6 +1043,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (proposal === null) return;
     const left = order.filter((ordinal) => this.seen[ordinal] === 1 && this.labels.shown[ordinal] === 0);
     this.suggestions.passOver(proposal, left);
+  }
+
+  /** Give up a search or a page that is on its way. Returns whether there was one. */
+  stopAsking(): boolean {
+    const asked = this.regionRequest !== null;
+    this.regionRequest?.abort();
+    this.regionRequest = null;
+    return asked;
   }
 
   /** The answer that is to become the region, or null where it failed, which is said, or where something else was shown
@@ -1046,6 +1067,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         this.notify({ text: `${what} could not be loaded: ${messageOf(error)}`, tone: "danger", topic: "hint" });
       }
       return null;
+    } finally {
+      if (this.regionRequest === request) this.regionRequest = null;
     }
   }
 

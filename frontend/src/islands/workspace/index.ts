@@ -241,7 +241,7 @@ export class WorkspaceIsland implements Island {
   /** One step back at a time: what is open, what is being drawn, the picks, the region. */
   private escape(): void {
     if (this.context.isOpen) this.context.close();
-    else if (this.plot.cancelGesture() || this.grid.cancelBand()) return;
+    else if (this.plot.cancelGesture() || this.grid.cancelBand() || this.controller.stopAsking()) return;
     else if (this.controller.selection.pickedCount > 0) this.controller.selection.clearPicks();
     else if (this.controller.selection.isRegion) this.controller.showAll();
   }

@@ -53,7 +53,7 @@ export class NextBar {
     document.addEventListener("keydown", this.key, { capture: true });
     this.subscriptions = [
       suggestions.on("suggestions", () => this.show()),
-      project.on(["status", "objects"], () => this.show()),
+      project.on(["status", "objects", "state"], () => this.show()),
       selection.on("region", () => this.open(false)),
     ];
     this.show();
@@ -69,17 +69,19 @@ export class NextBar {
     const { suggestions, project } = this.controller;
     const { recommended, proposals, message } = suggestions;
     this.element.hidden = project.status !== "ready" || project.nObjects === 0;
-    const parts =
+    const parts: HTMLElement[] =
       recommended === undefined ? [] : [el("strong", {}, recommended.title), el("span", {}, recommended.why)];
     // "Everything is labeled" comes first; that labels and predictions still differ is worth a look after it.
     if (message !== "")
       parts.unshift(recommended === undefined ? el("span", {}, message) : el("strong", {}, `${message}.`));
     if (suggestions.status === "failed") parts.splice(0, parts.length, el("span", {}, "Could not be asked just now"));
     if (suggestions.status === "loading") parts.push(el("span", {}, "Looking for what is worth labeling first …"));
+    if (!project.canLabel)
+      parts.splice(0, parts.length, el("span", {}, "Your role in this project may look, but not label"));
     this.line.replaceChildren(...parts);
     this.line.title = parts.map((part) => part.textContent).join(": ");
-    this.take.hidden = recommended === undefined;
-    this.more.hidden = proposals.length < 2;
+    this.take.hidden = recommended === undefined || !project.canLabel;
+    this.more.hidden = proposals.length < 2 || !project.canLabel;
     if (this.more.hidden) this.open(false);
     this.panel.replaceChildren(...proposals.map((proposal) => this.item(proposal)));
   }
@@ -118,8 +120,9 @@ export class NextBar {
 
   private readonly key = (event: KeyboardEvent): void => {
     if (event.key !== "Escape" || this.panel.hidden) return;
+    // Opened by pointer, it does not keep the keyboard: Enter is for the patches again.
+    if (this.element.contains(document.activeElement)) this.more.focus();
     this.open(false);
-    this.more.focus();
     event.stopPropagation();
     event.preventDefault();
   };

@@ -43,7 +43,7 @@ export class Toasts {
     const toast = el(
       "div",
       { class: `toast toast--${notice.tone}`, "data-topic": notice.topic },
-      el("span", { class: "toast__text" }, notice.text),
+      el("span", { class: "toast__text", title: notice.text }, notice.text),
       action !== undefined &&
         el(
           "button",

@@ -11,11 +11,19 @@ const QUERY_PX = 28;
 export class RegionBanner {
   readonly element = el("div", { class: "grid__banner", hidden: true, "data-testid": "region-banner" });
   private readonly done = el("span", { class: "grid__done num" });
+  private readonly otherwise = this.command("", "Labels or a new map changed what the model says of them", () =>
+    this.controller.selection.keepPicked((ordinal) => !this.looksOtherwise(ordinal)),
+  );
   private readonly subscriptions: (() => void)[];
 
   constructor(private readonly controller: WorkspaceController) {
-    const { selection, labels } = controller;
-    this.subscriptions = [selection.on("region", () => this.show()), labels.on("labels", () => this.showDone())];
+    const { selection, labels, project } = controller;
+    this.subscriptions = [
+      selection.on("region", () => this.show()),
+      selection.on("picks", () => this.showOtherwise()),
+      labels.on("labels", () => this.showProgress()),
+      project.on("predictions", () => this.showOtherwise()),
+    ];
   }
 
   destroy(): void {
@@ -26,34 +34,59 @@ export class RegionBanner {
     const { selection } = this.controller;
     this.element.hidden = ["lasso", "all", "sample"].includes(selection.source);
     if (this.element.hidden) return;
-    this.showDone();
+    this.showProgress();
     this.element.replaceChildren(
       ...(selection.query === null ? [] : this.querySigns(selection.query)),
       this.text(),
-      ...(selection.proposal === null ? [] : [this.done]),
+      ...(this.isPage ? [this.otherwise, this.done] : []),
       ...(selection.query === null ? [] : this.queryCommands(selection.query)),
       this.command("Show all", "Show all objects again (Esc)", () => this.controller.showAll()),
     );
   }
 
+  private get isPage(): boolean {
+    const { proposal, source } = this.controller.selection;
+    return proposal !== null || source === "review";
+  }
+
   /** How far the page is. */
-  private showDone(): void {
+  private showProgress(): void {
     const { selection, labels } = this.controller;
-    if (selection.proposal === null) return;
+    if (!this.isPage) return;
     let n = 0;
     for (const ordinal of selection.order) if (labels.shown[ordinal] !== 0) n++;
-    this.done.textContent = `${count(n)} of ${count(selection.size)} labeled`;
+    const isDone = n === selection.size && selection.proposal?.kind !== "discordant";
+    this.done.textContent = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
+    if (isDone) this.done.append(", ", key("G"), " goes on");
+    this.showOtherwise();
+  }
+
+  /** Predictions go on while one looks: what is no longer called what the page is for can be left out at once. */
+  private showOtherwise(): void {
+    const { selection } = this.controller;
+    let n = 0;
+    if (this.isPage && !selection.held) for (const ordinal of selection.picks()) if (this.looksOtherwise(ordinal)) n++;
+    this.otherwise.hidden = n === 0;
+    this.otherwise.textContent = `Leave out ${count(n)} that now look otherwise`;
+  }
+
+  private looksOtherwise(ordinal: number): boolean {
+    const { selection, project, labels } = this.controller;
+    const predicted = project.predictions[ordinal] ?? 0;
+    const { reviewClass } = selection;
+    return reviewClass !== null && predicted !== 0 && predicted !== reviewClass && labels.shown[ordinal] === 0;
   }
 
   private text(): HTMLElement {
     const { selection, project } = this.controller;
     const { reviewClass, proposal, query } = selection;
     const labelClass = reviewClass === null ? undefined : project.classOf(reviewClass);
-    if (proposal !== null && reviewClass !== null) {
+    if (reviewClass !== null) {
+      const asked = `${labelClass?.name ?? reviewClass}?`;
       return el(
         "p",
         {},
-        el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
+        el("strong", {}, proposal === null ? `All that look like ${asked}` : asked),
         " Click the wrong ones, ",
         key("Enter"),
         " confirms the rest that you have seen.",
@@ -63,18 +96,6 @@ export class RegionBanner {
       const text =
         proposal.kind === "discordant" ? " keeps or corrects a label, " : " labels one and goes to the next, ";
       return el("p", {}, el("strong", {}, proposal.title), ": a class key", text, key("←"), key("→"), " move.");
-    }
-    if (selection.source === "review" && reviewClass !== null) {
-      return el(
-        "p",
-        {},
-        el("strong", {}, `Review ${labelClass?.name ?? reviewClass}`),
-        ", surest first: ",
-        key("A"),
-        " selects all, a click leaves a wrong one out, ",
-        key(labelClass?.key || "Enter"),
-        " confirms the rest.",
-      );
     }
     if (query !== null) {
       const to = "ordinals" in query.to ? aboutObjects(query.to.ordinals) : query.to.name;
