@@ -86,7 +86,7 @@ class SampledAcceptanceForm(forms.Form):
         label="Largest error, %",
         min_value=100 * MIN_SAMPLED_ERROR,
         max_value=100 * MAX_SAMPLED_ERROR,
-        help_text="What a clean sample must exclude at 95 % confidence. 2 % takes a look at 150 patches, 5 % at 60.",
+        help_text="What a clean sample must exclude at 95% confidence. 2% takes a look at 150 patches, 5% at 60.",
         widget=forms.NumberInput(attrs={"step": "0.1"}),
     )
 

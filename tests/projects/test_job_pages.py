@@ -31,7 +31,7 @@ RESULTS = {
             "input_share": 0.023,
             "quality": {"balanced_accuracy": 0.875},
         },
-        ["Model v4, map 5", "train 12.3", "1,155 objects a second", "2.3 % of the time", 'data-embedding="5"'],
+        ["Model v4, map 5", "train 12.3", "1,155 objects a second", "2.3% of the time", 'data-embedding="5"'],
     ),
 }
 

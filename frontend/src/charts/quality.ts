@@ -47,13 +47,13 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       fact(
         "Balanced accuracy",
         quality.balanced_accuracy,
-        "Mean over the classes of the share that is predicted rightly; below, where the true one lies with 95 % confidence",
+        "Mean over the classes of the share that is predicted rightly; below, where the true one lies with 95% confidence",
         quality.balanced_between,
       ),
       fact(
         "Accuracy",
         quality.accuracy,
-        "Share of all held-out labels that is predicted rightly; below, where the true share lies with 95 % confidence",
+        "Share of all held-out labels that is predicted rightly; below, where the true share lies with 95% confidence",
         quality.accuracy_between,
       ),
       fact("Calibration error", quality.ece, "Mean distance between confidence and the share that is right"),
@@ -64,7 +64,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       `Measured on ${plural(quality.n_held_out, "label")} that the predictions were not made from, of ${count(n_labels)}.`,
       unmeasured.length > 0 && ` None of them is ${unmeasured.map(nameOf).join(" or ")}: that is not measured yet.`,
       unlabeled.length > 0 && ` Nothing is predicted as ${unlabeled.join(" or ")}, which has no labels.`,
-      " Labels that confirm what the model proposed are easier than the rest: there it may be less often right.",
+      " Labels that confirmed a proposal are easier than the rest, of which fewer may be right.",
     ),
     el(
       "div",

@@ -67,7 +67,7 @@ export class RegionBanner {
     let n = 0;
     if (this.isPage && !selection.held) for (const ordinal of selection.picks()) if (this.looksOtherwise(ordinal)) n++;
     this.otherwise.hidden = n === 0;
-    this.otherwise.textContent = `Leave out ${count(n)} that now look otherwise`;
+    this.otherwise.textContent = `Leave out ${count(n)} that look otherwise`;
   }
 
   private looksOtherwise(ordinal: number): boolean {
@@ -82,11 +82,10 @@ export class RegionBanner {
     const { reviewClass, proposal, query } = selection;
     const labelClass = reviewClass === null ? undefined : project.classOf(reviewClass);
     if (reviewClass !== null) {
-      const asked = `${labelClass?.name ?? reviewClass}?`;
       return el(
         "p",
         {},
-        el("strong", {}, proposal === null ? `All that look like ${asked}` : asked),
+        el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
         " Click the wrong ones, ",
         key("Enter"),
         " confirms the rest that you have seen.",
