@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from apps.engine import suggest
+from apps.engine.predict import fit_head
 from apps.engine.reduce import reduce_to_plot
 from tests.benchmarks.labeled_sets import read_labeled_set
 from tests.benchmarks.report import Options, Result, significant
@@ -176,6 +178,7 @@ def simulate_real(world: RealWorld, work: Path, *, seed: int = 0) -> RealSession
         "training_s": [round(seconds, 1) for seconds in ours.training_s],
         "ours_first_map_s": round(ours.first_map_s, 1),
         "original_waited_s": round(sessions[ORIGINAL].waited_s, 1),
+        "cold_start": cold_start(ours.first_features, objects.class_values),
     }
     if world.own_schedule:
         patient = sessions[ORIGINAL_OWN_SCHEDULE] = session(ORIGINAL_SCREEN)
@@ -183,6 +186,36 @@ def simulate_real(world: RealWorld, work: Path, *, seed: int = 0) -> RealSession
         original_loop(patient, learner.draw_map, page_size=50)
         machine |= {"own_schedule_epochs": learner.epochs, "own_schedule_waited_s": round(patient.waited_s, 1)}
     return RealSessions(sessions, machine)
+
+
+def cold_start(features: Floats, truth: ClassValues) -> dict[str, float]:
+    """What a head knows after one typical object of each group, and after as many drawn at random (mean of 20 draws)."""
+    rows = suggest.typical_objects(suggest.group_objects(features), np.ones(len(truth), np.bool_))
+    by_chance = [
+        _known_from(features, truth, np.random.default_rng(seed).choice(len(truth), len(rows), replace=False))
+        for seed in range(20)
+    ]
+    accuracy, balanced = _known_from(features, truth, rows)
+    return {
+        "labels": len(rows),
+        "minutes": round(len(rows) * NUCLEI.decide_s / 60, 1),
+        "accuracy": significant(accuracy),
+        "balanced_accuracy": significant(balanced),
+        "accuracy_by_chance": significant(float(np.mean([one[0] for one in by_chance]))),
+        "balanced_accuracy_by_chance": significant(float(np.mean([one[1] for one in by_chance]))),
+    }
+
+
+def _known_from(features: Floats, truth: ClassValues, rows: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Accuracy and balanced accuracy on all others, of a head made from the labels of `rows`; 0 where there is none."""
+    labels = np.zeros(len(truth), np.uint8)
+    labels[rows] = truth[rows]
+    head = fit_head(features, labels, seed=0)
+    if head is None:
+        return 0.0, 0.0
+    right = head.predict(features)[0] == truth
+    shares = [right[(labels == 0) & (truth == value)].mean() for value in np.unique(truth[labels == 0])]
+    return float(right[labels == 0].mean()), float(np.mean(shares))
 
 
 def run(options: Options) -> Result:

@@ -48,9 +48,10 @@ class OurLearner:
         describe_objects(objects.patches, np.arange(2))  # compiled, as in a worker that has been at it before
         started = time.process_time()
         self._described = describe_objects(objects.patches)
-        self._features = self._embed("instant", work / "instant")
-        reduce_to_plot(self._features, seed=SEED)
+        self.first_features = self._embed("instant", work / "instant")
+        reduce_to_plot(self.first_features, seed=SEED)
         self.first_map_s = time.process_time() - started
+        self._features = self.first_features
         self._shown = False
         self._coming: _Coming | None = None
 

@@ -43,6 +43,7 @@ def measure(session: Session) -> dict[str, Any]:
         "theta_human": significant(n / session.human_s / quick),
         "theta_total": significant(n / session.total_s / quick),
         "theta_human_if_odd_ones_take_a_quick_review_each": significant(n / deliberate_s / quick),
+        "lps_windows": [significant(float(rate)) for rate in windows],
         "lps_window_low": significant(float(windows.min())),
         "lps_window_high": significant(float(windows.max())),
     }
