@@ -107,7 +107,9 @@ def test_a_head_from_one_label_a_group_is_there_after_two_minutes() -> None:
     features, truth = make_objects(2.33, 3000, 0)
     known = labeling.cold_start(features, truth)
     assert known["labels"] == 60 and known["minutes"] == pytest.approx(2.3)
-    assert min(known["balanced_accuracy"], known["balanced_accuracy_by_chance"]) > 2 / len(np.unique(truth))
+    assert min(known["balanced_accuracy"], known["balanced_accuracy_by_chance"]) > 1.5 / len(np.unique(truth)), (
+        "a guess is right once in as many as there are classes"
+    )
 
 
 def test_the_curves_are_written_as_a_table_and_a_picture(tmp_path: Path) -> None:
