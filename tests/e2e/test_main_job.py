@@ -55,6 +55,15 @@ def wait_until(page: Page, condition: str, argument: Any = None, *, timeout_ms: 
         page.wait_for_timeout(100)
 
 
+def on_screen(page: Page, ordinals: list[int]) -> set[int]:
+    """Those whose patches show by half at least."""
+    grid = page.get_by_test_id("grid").bounding_box()
+    assert grid is not None
+    tiles = {ordinal: handle(page, "tileToClient(argument)", ordinal) for ordinal in ordinals}
+    bottom = grid["y"] + grid["height"]
+    return {ordinal for ordinal, at in tiles.items() if at and at["y"] + at["size"] / 2 < bottom}
+
+
 @contextmanager
 def held_back(page: Page, url: str) -> Iterator[list[Route]]:
     """Requests to `url` wait until the end of the block."""
@@ -292,12 +301,7 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     page.wait_for_timeout(1000)  # until its patch has come: what is clicked has been seen
     page.mouse.click(tile["x"] + tile["size"] / 2, tile["y"] + tile["size"] / 2)
     wait_until(page, "!page.selection().picked.includes(argument)", wrong)
-    grid = page.get_by_test_id("grid").bounding_box()
-    assert grid is not None
-    tiles = {ordinal: handle(page, "tileToClient(argument)", ordinal) for ordinal in shown["ordinals"]}
-    on_screen = {
-        ordinal for ordinal, at in tiles.items() if at and at["y"] + at["size"] / 2 < grid["y"] + grid["height"]
-    }
+    seen = on_screen(page, shown["ordinals"])
     # once too often, however busy this machine is: the next patches have not been looked at
     page.evaluate("""() => {
         const enter = { key: "Enter", code: "Enter", bubbles: true, cancelable: true };
@@ -305,7 +309,7 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     }""")
     wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", shown["ordinals"][0])
     labels = handle(page, "labels()")
-    assert {ordinal for ordinal in shown["ordinals"] if labels[ordinal]} == on_screen - {wrong}
+    assert {ordinal for ordinal in shown["ordinals"] if labels[ordinal]} == seen - {wrong}
 
     # what was not on the screen yet is next, screen by screen
     def still_open() -> list[int]:
@@ -371,4 +375,18 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     wait_until(page, "page.selection().ordinals.length === argument", len(handle(page, "labels()")))
     page.wait_for_timeout(500)
     assert len(handle(page, "selection().ordinals")) == len(handle(page, "labels()"))
+
+    # all that the model calls a class: what was not on the screen is not labeled there either, however it was selected
+    page.keyboard.press(f"Shift+Digit{3 - own}")
+    wait_until(page, "page.selection().source === 'review'")
+    page.wait_for_timeout(1000)
+    review, before = handle(page, "selection().ordinals"), handle(page, "labels()")
+    seen = on_screen(page, review)
+    assert 0 < len(seen) < len(review)
+    page.get_by_test_id("other-suggestions").click()
+    page.keyboard.press("Escape")  # the list that was opened by pointer does not keep the keys
+    page.keyboard.press("a")
+    page.keyboard.press("Enter")
+    wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", review[0])
+    assert {o for o, (was, now) in enumerate(zip(before, handle(page, "labels()"), strict=True)) if was != now} == seen
     window.close()

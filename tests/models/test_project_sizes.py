@@ -24,8 +24,22 @@ def draw_map(project: Project) -> None:
     assert points.shape == (project.n_objects, 2) and np.isfinite(points).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 5), pytest.param((100, 100), marks=pytest.mark.slow)])
-@pytest.mark.parametrize("approach", ["simclr", "barlow_twins", "autoencoder", "frozen", "instant"])
+ALWAYS = ("simclr", "instant")
+LARGE = (100, 100)
+# Ten thousand objects take a minute: what a project begins with always, the others with `make slow`.
+CASES = [
+    pytest.param(
+        approach,
+        shape,
+        marks=[pytest.mark.slow] if shape == LARGE and approach not in ALWAYS else [],
+        id=f"{approach}-{shape[0] * shape[1]}",
+    )
+    for approach in ("simclr", "barlow_twins", "autoencoder", "frozen", "instant")
+    for shape in ((1, 1), (1, 2), (2, 5), LARGE)
+]
+
+
+@pytest.mark.parametrize(("approach", "shape"), CASES)
 def test_a_project_of_any_size_goes_round_the_loop(
     world: World, signed_in: Any, approach: str, shape: tuple[int, int]
 ) -> None:
