@@ -47,7 +47,8 @@ def check_backbone(name: str, weights_root: Path | None) -> None:
 
 @cache
 def timm_architectures() -> frozenset[str]:
-    """Read from timm's source, as to import it is to import torch. Empty where there is no source to read."""
+    """Read from timm's source, as to import it is to import torch. Empty where there is no source to read. Old names that
+    timm still takes are not among them."""
     spec = find_spec("timm")
     if spec is None or spec.origin is None:
         return frozenset()
@@ -62,7 +63,7 @@ def find_weights(name: str, weights_root: Path | None) -> Path:
     if weights_root is None:
         raise EngineError(f"The backbone {WEIGHTS_PREFIX}{name} needs a weights folder, and none is set")
     weights = weights_root / name / WEIGHTS_NAME
-    if not os.access(weights, os.R_OK):
+    if not (os.path.isfile(weights) and os.access(weights, os.R_OK)):  # Path.is_file raises where it may not look
         raise EngineError(
             f"The weights of {name} are not there, or may not be read: put {WEIGHTS_NAME} and its {CONFIG_NAME} into "
             f"{weights_root.name}/{name} on the server"

@@ -54,8 +54,9 @@ class LabelingSession(models.Model):
     started_at = models.DateTimeField()
     last_action_at = models.DateTimeField()
     active_seconds = models.FloatField(default=0.0)
-    labels = models.PositiveIntegerField(default=0)
-    timed_labels = models.PositiveIntegerField(default=0)  # less those of the first gesture, whose time is unknown
+    # How many more objects have a label: below 0 where somebody took back more than they gave.
+    labels = models.IntegerField(default=0)
+    timed_labels = models.IntegerField(default=0)  # less those of the first gesture, whose time is unknown
 
     class Meta:
         indexes = [models.Index(fields=["label_set", "rater", "-last_action_at"], name="session_by_rater")]

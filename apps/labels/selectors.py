@@ -258,8 +258,8 @@ def current_session(label_set: LabelSet, rater: User) -> LabelingSession | None:
 def session_state(session: LabelingSession | None) -> Mapping[str, Any] | None:
     if session is None:
         return None
-    rate = session.timed_labels / session.active_seconds if session.active_seconds else None
-    return {"labels": session.labels, "seconds": session.active_seconds, "labels_per_second": rate}
+    rate = max(session.timed_labels, 0) / session.active_seconds if session.active_seconds else None
+    return {"labels": max(session.labels, 0), "seconds": session.active_seconds, "labels_per_second": rate}
 
 
 def stated_labels(project: Project) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -267,12 +267,12 @@ def _take_session(
     labeled = sum(n * (bool(new_value) - bool(old_value)) for old_value, new_value, n in changed.moves)
     if session is None or now - session.last_action_at > SESSION_PAUSE:
         return LabelingSession.objects.create(
-            label_set=label_set, rater=actor, started_at=now, last_action_at=now, labels=max(labeled, 0)
+            label_set=label_set, rater=actor, started_at=now, last_action_at=now, labels=labeled
         )
     session.active_seconds += min(now - session.last_action_at, ACTIVE_GAP).total_seconds()
     session.last_action_at = now
-    session.labels = max(session.labels + labeled, 0)
-    session.timed_labels = max(session.timed_labels + labeled, 0)
+    session.labels += labeled
+    session.timed_labels += labeled
     session.save(update_fields=["active_seconds", "last_action_at", "labels", "timed_labels"])
     return session
 

@@ -85,12 +85,13 @@ def _enqueue(job: Job) -> None:
     async_task(job.task, job.pk, q_options={"cluster": job.queue, "task_name": f"job-{job.pk}"})
 
 
-def cancel_job(*, job: Job, cancelled_by: User) -> None:
-    """Ask a job to stop. One that no worker has taken yet ends here; a running one ends within a batch."""
+def cancel_job(*, job: Job, cancelled_by: User) -> bool:
+    """Ask a job to stop. One that no worker has taken yet ends here; a running one ends within a batch. False where it is
+    too late: it has ended, or all of it is published."""
     with transaction.atomic():
         job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-        if not job.is_active or job.result:  # too late: all is published
-            return
+        if not job.is_active or job.result:
+            return False
         job.cancel_requested = True
         if job.state == Job.State.QUEUED:
             job.state, job.finished_at = Job.State.CANCELLED, timezone.now()
@@ -105,6 +106,7 @@ def cancel_job(*, job: Job, cancelled_by: User) -> None:
         )
         kind: Literal["job.finished", "job.progress"] = "job.progress" if job.is_active else "job.finished"
         send_event_on_commit(job.project_id, JobEvent(type=kind, job=job_state(job)))
+    return True
 
 
 class Report:

@@ -293,8 +293,7 @@ def job_cancel(request: AuthenticatedRequest, project_id: int, job_id: int) -> H
     project = get_project_for_user(request.user, project_id)
     job = get_object_or_404(jobs_of(project), pk=job_id)
     check_may_cancel(request.user, job)
-    if job.is_active:
-        cancel_job(job=job, cancelled_by=request.user)
+    if cancel_job(job=job, cancelled_by=request.user):
         messages.success(request, f"The {job.kind} job is being cancelled.")
     else:
         messages.info(request, f"The {job.kind} job had ended already.")

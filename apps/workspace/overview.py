@@ -106,7 +106,7 @@ def project_overview(project: Project, user: User) -> Overview:
         classes=classes,
         label_set=label_set,
         seconds=seconds,
-        labels_per_second=sessions["timed"] / seconds if seconds else None,
+        labels_per_second=max(sessions["timed"], 0) / seconds if seconds else None,
         embedding=embedding,
         predictions=predictions,
         iteration=iteration,

@@ -40,7 +40,7 @@ GOAL_HUMAN, GOAL_TOTAL = 1.6, 4.0
 MAX_SAMPLED_ERROR = 0.05
 
 # Patches that a person confirms at once; of doubtful ones, fewer, so that the next ones come from a head that knows better.
-# Of 100, 150, 200 and 300 the best in the synthetic worlds, over three seeds.
+# Of 100, 150, 200 and 300 the best over three seeds in the synthetic worlds, whose own goals it is held to as well.
 PAGE_SIZE = suggest.PAGE
 DOUBTFUL_PAGE_SIZE = 200
 

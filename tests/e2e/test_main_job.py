@@ -319,8 +319,16 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     rest = still_open()
     assert rest
     page.wait_for_timeout(1000)
-    # a wrong key is corrected by the right one: its patches stay selected, and nothing else comes
+    # another class's key is for those that were clicked out; the others wait to be confirmed
     own = labels[shown["ordinals"][0]]
+    odd = handle(page, "tileToClient(argument)", rest[2])
+    page.mouse.click(odd["x"] + odd["size"] / 2, odd["y"] + odd["size"] / 2)
+    page.keyboard.press(str(3 - own))
+    wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {3 - own}", rest[2])
+    del rest[2]
+    assert handle(page, "selection().picked") == rest
+    assert set(still_open()) == set(rest)
+    # a wrong key is corrected by the right one: its patches stay selected, and nothing else comes
     page.keyboard.press(str(3 - own))
     wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {3 - own}", rest[0])
     mistaken = handle(page, "selection().picked")

@@ -229,6 +229,13 @@ def test_what_was_undone_or_only_corrected_is_not_counted_as_labeled(world, labe
     for _ in range(3):
         services.undo(label_set=label_set, actor=world.rater)
     assert labels() == 0
+    for _ in range(2):
+        services.redo(label_set=label_set, actor=world.rater)
+    session = selectors.current_session(label_set, world.rater)
+    assert session is not None
+    assert (session.labels, session.timed_labels) == (11, 9), (
+        "the first gesture, taken back and given again, took no time"
+    )
 
 
 def test_the_history_is_whole_and_the_labels_can_be_rebuilt_from_it(world, label_set):

@@ -63,7 +63,8 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       { class: "muted" },
       `Measured on ${plural(quality.n_held_out, "label")} that the predictions were not made from, of ${count(n_labels)}.`,
       unmeasured.length > 0 && ` None of them is ${unmeasured.map(nameOf).join(" or ")}: that is not measured yet.`,
-      unlabeled.length > 0 && ` Nothing is predicted as ${unlabeled.join(" or ")}, which has no labels.`,
+      unlabeled.length > 0 &&
+        ` Nothing is predicted as ${unlabeled.join(" or ")}: there were no labels of it to learn from.`,
       " Labels that confirmed a proposal are easier than the rest, of which fewer may be right.",
     ),
     el(

@@ -128,12 +128,12 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
   {
     title: "Label",
     rows: [
-      ["1 … 9", "Label the selected patches with that class"],
+      ["1 … 9", "Label the selected patches with that class; of a page, those clicked out of it"],
       ["0", "Remove their labels"],
       ["N, Enter", "Choose the class from a list (any number of classes)"],
       ["G", "Go to what is suggested next"],
       ["Shift 1 … 9", "Review: what the model calls that class, surest first"],
-      ["Enter", "Confirm what stays selected of a page or a review; on a page, then show the next patches"],
+      ["Enter", "Confirm what stays selected of a page or a review, then show its next patches"],
       ["Z", "Undo"],
       ["Shift Z", "Redo"],
     ],

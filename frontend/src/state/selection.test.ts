@@ -170,3 +170,34 @@ it("a page to confirm begins with everything picked, and keeps only what passes"
   expect(picks()).toEqual([4, 6]);
   expect(selection.pickedCount).toBe(2);
 });
+
+describe("a page", () => {
+  it("knows what was taken out of it, until that was dealt with", () => {
+    selection.setRegion(Uint32Array.of(7, 3, 5, 1), "review", { reviewClass: 1, pickAll: true });
+    expect(Array.from(selection.leftOut)).toEqual([]);
+    selection.toggle(1);
+    selection.toggle(3);
+    expect(Array.from(selection.leftOut)).toEqual([3, 1]);
+    selection.toggle(3);
+    expect(Array.from(selection.leftOut)).toEqual([3]);
+    selection.forgetLeftOut();
+    expect(Array.from(selection.leftOut)).toEqual([]);
+    expect(picks()).toEqual([7, 5, 1]);
+  });
+
+  it("offers its next patches alone, and nothing is left out of what was confirmed", () => {
+    selection.setRegion(Uint32Array.of(7, 3, 5, 1), "review", { reviewClass: 1, pickAll: true });
+    selection.offer(Uint32Array.of(5, 1));
+    expect(Array.from(selection.leftOut)).toEqual([]);
+    selection.toggle(2);
+    expect(Array.from(selection.leftOut)).toEqual([5]);
+    selection.hold();
+    expect(Array.from(selection.leftOut)).toEqual([]);
+  });
+
+  it("is not what a lasso is", () => {
+    selection.pickAll();
+    selection.toggle(0);
+    expect(Array.from(selection.leftOut)).toEqual([]);
+  });
+});

@@ -67,6 +67,8 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   /** The ordinal under the pointer, in the map or in the grid, or -1. */
   focus = -1;
 
+  /** (n_objects) 1 = picked by the page itself, for its class; null where no page did. */
+  private offered: Uint8Array | null = null;
   private anchor = -1;
   private ranks: Int32Array | null = null;
 
@@ -107,7 +109,8 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.cursorByKeyboard = false;
     if (details.keepPicks === true && !this.held && this.pickedCount > 0) this.keepOnly(order);
     else this.dropPicks();
-    if (details.pickAll === true) for (const ordinal of order) this.put(ordinal, true);
+    this.offered = null;
+    if (details.pickAll === true) this.putAll(order);
     this.emit("region");
     this.emit("picks");
     this.emit("cursor");
@@ -256,6 +259,30 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     if (ordinal === this.focus) return;
     this.focus = ordinal;
     this.emit("focus");
+  }
+
+  /** A page's objects, picked for its class. */
+  offer(ordinals: Uint32Array): void {
+    this.dropPicks();
+    this.putAll(ordinals);
+    this.emit("picks");
+  }
+
+  /** What was taken out of a page's picks since they were offered: the wrong ones. */
+  get leftOut(): Uint32Array {
+    const { offered, picked } = this;
+    if (offered === null || this.held) return new Uint32Array(0);
+    return this.order.filter((ordinal) => offered[ordinal] === 1 && picked[ordinal] === 0);
+  }
+
+  /** What was left out so far has been dealt with. */
+  forgetLeftOut(): void {
+    if (this.offered !== null) this.offered = this.picked.slice();
+  }
+
+  private putAll(ordinals: Uint32Array): void {
+    for (const ordinal of ordinals) this.put(ordinal, true);
+    this.offered = this.picked.slice();
   }
 
   private put(ordinal: number, on: boolean): void {

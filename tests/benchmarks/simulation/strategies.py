@@ -171,6 +171,7 @@ class SampledLoop(OurLoop):
         if self._session.review_page(proposal.rows[drawn]) == 0:
             self._session.accept_unseen(np.delete(proposal.rows, drawn), proposal.class_value)
         else:
+            self._session.reach_for(keys=0, places=1)  # ends the sample; what was looked at is labeled
             refused.append(proposal.rows)
             self._tolerated[proposal.class_value] *= AFTER_REFUSAL
         return True

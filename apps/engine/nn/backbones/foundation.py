@@ -136,8 +136,7 @@ def _read_json(path: Path) -> Config:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise EngineError(f"{path_shown(path)} cannot be read: {reason}") from error
+        raise EngineError(f"{path_shown(path)} cannot be read: {_reason(error)}") from error
     if not isinstance(content, dict):
         raise EngineError(f"{path_shown(path)} does not hold a JSON object")
     return content
@@ -148,8 +147,12 @@ def _read_tensors(path: Path) -> Tensors:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  (no mapping)
     except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise EngineError(f"{path_shown(path)} cannot be read as safetensors: {reason}") from error
+        raise EngineError(f"{path_shown(path)} cannot be read as safetensors: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Without the path, which an error of the system repeats."""
+    return (error.strerror or "it cannot be opened") if isinstance(error, OSError) else str(error)
 
 
 def _fill(architecture: str, size: int, arguments: Config, tensors: Tensors, path: Path) -> nn.Module:

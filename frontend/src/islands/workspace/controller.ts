@@ -130,6 +130,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private regionIsShown = true;
   private suggestionRequest: AbortController | null = null;
   private suggestionTimer: number | undefined;
+  private renewal: Promise<void> = Promise.resolve();
   private socket: ProjectSocket | null = null;
   private readonly lifetime = new AbortController();
   /** The newest revision of the labels that the server has told of. */
@@ -253,7 +254,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       seen.set(this.seen.subarray(0, nObjects));
       this.seen = seen;
     }
-    if (grew && this.region.source === "all") this.showAll();
+    if (grew && this.region.source === "all") {
+      // What is on its way goes on.
+      this.region = { ...this.region, base: this.everything() };
+      void this.arrangeRegion();
+    }
   }
 
   private async loadEmbedding(number: number): Promise<void> {
@@ -432,9 +437,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   // The region ---------------------------------------------------------------------------------------------------------
 
   showAll(): void {
-    const all = new Uint32Array(this.project.nObjects);
-    for (let i = 0; i < all.length; i++) all[i] = i;
-    void this.showRegion(all, "all", {});
+    void this.showRegion(this.everything(), "all", {});
+  }
+
+  private everything(): Uint32Array {
+    return Uint32Array.from({ length: this.project.nObjects }, (_, ordinal) => ordinal);
   }
 
   /** Objects that have no place on the newest map yet. */
@@ -599,9 +606,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     void this.showRegion(ordinals, "sample", { isOrderGiven: true });
   }
 
-  /** Where what was asked for last comes from, whether it is on the screen yet or not. */
-  get askedSource(): SelectionSource {
-    return this.region.source;
+  /** Where what was asked for last comes from, whether it is on the screen yet or not; null while a search or a page is
+   * on its way. */
+  get askedSource(): SelectionSource | null {
+    return this.regionRequest === null ? this.region.source : null;
   }
 
   private showRegion(
@@ -609,7 +617,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     source: SelectionSource,
     { isOrderGiven = false, ...details }: RegionDetails & { readonly isOrderGiven?: boolean },
   ): Promise<void> {
-    this.regionRequest?.abort();
+    this.stopAsking();
     this.region = { base, source, details, isOrderGiven };
     if (this.selection.source === "review" && source !== "review") this.order = this.chosenOrder;
     return this.arrangeRegion();
@@ -680,7 +688,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   }
 
   private locally(ordinals: Uint32Array, order: Exclude<GridOrder, "similarity">): Uint32Array {
-    return orderLocally(ordinals, order, this.project.predictions, this.project.confidences);
+    const { predictions, confidences } = this.project;
+    const ordered = orderLocally(ordinals, order, predictions, confidences);
+    const { reviewClass } = this.region.details;
+    if (reviewClass == null || order !== "confidence") return ordered;
+    // Surest of the class that is reviewed: what looks otherwise by now comes last.
+    const isStill = (ordinal: number) => predictions[ordinal] === 0 || predictions[ordinal] === reviewClass;
+    return Uint32Array.from([...ordered.filter(isStill), ...ordered.filter((ordinal) => !isStill(ordinal))]);
   }
 
   private updateHidden(): void {
@@ -720,17 +734,31 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       return;
     }
     const { selection } = this;
-    // What is confirmed has been looked at.
+    const isPagesOwn = classValue !== null && classValue === selection.reviewClass;
     let more: Uint32Array = new Uint32Array(0);
     if (PAGES.has(selection.source) && !selection.held && selection.pickedCount > 0) {
       if (performance.now() < this.lookUntil) return;
+      const leftOut = selection.leftOut.filter((ordinal) => this.seen[ordinal] === 1);
+      const wrong = isPagesOwn || classValue === null ? [] : this.withoutLabel(leftOut);
+      if (wrong.length > 0) {
+        // Another class than the page's is for those that were taken out of it; the others wait to be confirmed.
+        this.labelOrdinals(Uint32Array.from(wrong), classValue);
+        selection.forgetLeftOut();
+        return;
+      }
+      // What is confirmed has been looked at, and nobody has said what it is meanwhile.
       const unseen = selection.picks().filter((ordinal) => this.seen[ordinal] === 0);
       more = this.withoutLabel(unseen);
       if (unseen.length === selection.pickedCount) {
         this.notify({ text: "None of these patches was on the screen yet.", tone: "plain", topic: "hint" });
         return;
       }
-      selection.keepPicked((ordinal) => this.seen[ordinal] === 1);
+      selection.keepPicked((ordinal) => this.seen[ordinal] === 1 && !(isPagesOwn && this.labels.shown[ordinal] !== 0));
+      if (selection.pickedCount === 0) {
+        if (more.length > 0) this.goOnWith(more);
+        else this.sayAllLabeled();
+        return;
+      }
     }
     let ordinals = selection.picks();
     const atCursor = ordinals.length === 0 && selection.cursor >= 0 && selection.cursorByKeyboard;
@@ -741,7 +769,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     }
     this.labelOrdinals(ordinals, classValue, more.length > 0 ? `; ${count(more.length)} more to look at` : "");
     // Another class may have been a slip of the finger: then the picks stay, to be corrected.
-    if (more.length > 0 && classValue !== null && classValue === selection.reviewClass) {
+    if (more.length > 0 && isPagesOwn) {
       this.goOnWith(more);
       return;
     }
@@ -766,18 +794,27 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** Label what stays selected of a page as what it was shown for; where that was done, go on with what was not on the
    * screen yet. Returns whether this is such a page. */
   confirm(): boolean {
-    const { reviewClass, held, pickedCount, source, order } = this.selection;
+    const { reviewClass, pickedCount, source, order } = this.selection;
     if (reviewClass === null) return false;
-    if (held) {
-      const more = this.withoutLabel(order.filter((ordinal) => this.seen[ordinal] === 0));
+    // What was undone waits to be confirmed again.
+    if (this.selection.held && this.withoutLabel(this.selection.picks()).length > 0) this.selection.held = false;
+    if (this.selection.held) {
+      const open = this.withoutLabel(order);
+      const more = open.filter((ordinal) => this.seen[ordinal] === 0);
       if (PAGES.has(source) && more.length > 0) this.goOnWith(more);
-      else if (this.withoutLabel(order).length === 0) {
-        this.notify({ text: "All of these are labeled. G goes on.", tone: "plain", topic: "hint" });
+      else if (open.length === 0) this.sayAllLabeled();
+      else {
+        const left = `${plural(open.length, "patch", "patches")} left out here ${open.length === 1 ? "has" : "have"} no label.`;
+        this.notify({ text: `${left} G goes on.`, tone: "plain", topic: "hint" });
       }
     } else if (pickedCount > 0) this.label(reviewClass);
     // Not the patch at the cursor: where nothing stays selected, it was just taken out.
     else this.sayWhyNotToLabel();
     return true;
+  }
+
+  private sayAllLabeled(): void {
+    this.notify({ text: "All of these are labeled. G goes on.", tone: "plain", topic: "hint" });
   }
 
   private withoutLabel(ordinals: Uint32Array): Uint32Array {
@@ -786,7 +823,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   /** Bring the next patches of a page onto the screen, all picked. */
   private goOnWith(ordinals: Uint32Array): void {
-    this.selection.pickOrdinals(ordinals);
+    this.selection.offer(ordinals);
     this.selection.setCursor(this.selection.rankOf(ordinals[0]!), true);
     this.lookUntil = performance.now() + LOOK_MS;
     this.emit("onward");
@@ -974,7 +1011,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     this.suggestionTimer = window.setTimeout(() => void this.renewSuggestions(), SETTLED_MS);
   }
 
-  async renewSuggestions(): Promise<void> {
+  /** Resolves when the newest answer is there, also where it was asked for meanwhile. */
+  renewSuggestions(): Promise<void> {
+    this.renewal = this.askWhatIsNext();
+    return this.renewal;
+  }
+
+  private async askWhatIsNext(): Promise<void> {
     window.clearTimeout(this.suggestionTimer);
     this.suggestionRequest?.abort();
     const request = new AbortController();
@@ -983,7 +1026,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     try {
       this.suggestions.set(await fetchSuggestions(this.config.api, this.config.projectId, { signal }));
     } catch (error) {
-      if (signal.aborted) return;
+      if (this.lifetime.signal.aborted) return;
+      if (request.signal.aborted) return this.renewal;
       console.warn("PatchSorter could not ask what is next:", messageOf(error));
       this.suggestions.fail();
     }
@@ -1000,11 +1044,15 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (found === null) return;
     if (found === undefined) {
       const failed = this.suggestions.status === "failed";
-      const text = failed ? "What is next could not be asked." : `${this.suggestions.message}.`;
+      const text = failed
+        ? "What is next could not be asked."
+        : `${this.suggestions.message || "Nothing is suggested yet"}.`;
       this.notify({ text, tone: failed ? "warning" : "plain", topic: "hint" });
       return;
     }
-    const { proposal, page } = found;
+    const { proposal } = found;
+    // Labels may still be on their way to the server.
+    const page = proposal.kind === "discordant" ? found.page : this.withoutLabel(found.page);
     if (page.length === 0) {
       this.notify({ text: "Nothing of this kind is left.", tone: "plain", topic: "hint" });
       this.ageSuggestions();

@@ -65,7 +65,9 @@ export class RegionBanner {
   private showOtherwise(): void {
     const { selection } = this.controller;
     let n = 0;
-    if (this.isPage && !selection.held) for (const ordinal of selection.picks()) if (this.looksOtherwise(ordinal)) n++;
+    if (this.isPage && !selection.held) {
+      for (const ordinal of selection.order) if (selection.isPicked(ordinal) && this.looksOtherwise(ordinal)) n++;
+    }
     this.otherwise.hidden = n === 0;
     this.otherwise.textContent = `Leave out ${count(n)} that look otherwise`;
   }
@@ -86,7 +88,7 @@ export class RegionBanner {
         "p",
         {},
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click the wrong ones, ",
+        " Click the wrong ones, a class key labels them. ",
         key("Enter"),
         " confirms the rest that you have seen.",
       );
