@@ -121,6 +121,7 @@ class LabelActions(APIView):
         kind = serializers.ChoiceField(["label", "remove"])
         class_value = serializers.IntegerField(required=False, allow_null=True)
         provenance = serializers.ChoiceField(["single", "bulk"])
+        only_unlabeled = serializers.BooleanField(default=False)
         selection = SelectionField(default=dict)
         client_key = serializers.UUIDField(required=False)
         reason = serializers.CharField(required=False, max_length=400)
@@ -149,6 +150,7 @@ class LabelActions(APIView):
                 ordinals=read_ordinals(request),
                 actor=request.user,
                 gesture=gesture,
+                only_unlabeled=asked["only_unlabeled"],
             )
         except LabelError as error:
             raise ValidationError({"detail": str(error)}) from error

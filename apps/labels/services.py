@@ -58,9 +58,16 @@ def get_or_create_label_set(*, project: Project, name: str, kind: str) -> LabelS
 
 
 def label_objects(
-    *, label_set: LabelSet, label_class: LabelClass | None, ordinals: NDArray[np.uint32], actor: User, gesture: Gesture
+    *,
+    label_set: LabelSet,
+    label_class: LabelClass | None,
+    ordinals: NDArray[np.uint32],
+    actor: User,
+    gesture: Gesture,
+    only_unlabeled: bool = False,
 ) -> LabelAction:
-    """Give many objects one class, or with None take their labels away.
+    """Give many objects one class, or with None take their labels away. `only_unlabeled`: those that somebody has labeled,
+    perhaps while this was on its way, keep their label.
 
     `ordinals` (n,) may hold repeats. Raises LabelError for an ordinal the project does not have, for a class of another
     project and for no ordinals at all. A repeated `client_key` returns the action it made the first time.
@@ -82,6 +89,7 @@ def label_objects(
             ordinals=unique,
             values=np.full(len(unique), value, np.uint8),
             beneath=sets_beneath(label_set),
+            only_unlabeled=only_unlabeled,
         ),
     )
 

@@ -46,7 +46,8 @@ _ASSIGN = _STATE.format(
             SELECT value, source FROM labels_label
             WHERE label_set_id = %(label_set)s AND ordinal = asked.ordinal LIMIT 1
         ) label ON true
-        WHERE coalesce(label.value, 0) <> asked.value
+        WHERE (NOT %(only_unlabeled)s OR coalesce(label.value, 0) = 0) AND (
+           coalesce(label.value, 0) <> asked.value
            OR asked.value > 0 AND label.source IN (
                 SELECT id FROM labels_labelaction
                 WHERE label_set_id = %(label_set)s AND provenance = 'sampled' AND kind = 'label'
@@ -56,6 +57,7 @@ _ASSIGN = _STATE.format(
                 WHERE imported.label_set_id = ANY(%(beneath)s) AND imported.ordinal = asked.ordinal
                   AND imported.value > 0
               )
+        )
     """
 )
 
@@ -93,18 +95,20 @@ def assign(
     ordinals: NDArray[np.uint32],
     values: NDArray[np.uint8],
     beneath: Sequence[int] = (),
+    only_unlabeled: bool = False,
 ) -> Changed:
     """Give each ordinal (n,) its class value (n,); objects that have it already do not change, but for those
     that were accepted by sample: who labels them by hand has seen them.
 
     `beneath` are the label sets whose labels show where this one has none: taking a label away is a change where one
-    of them has a label, too.
+    of them has a label, too. `only_unlabeled`: objects that have any label in this set keep it.
     """
     return _run(
         _ASSIGN,
         label_set=label_set_id,
         action=action_id,
         beneath=list(beneath),
+        only_unlabeled=only_unlabeled,
         ordinals=_array_literal(ordinals),
         values=_array_literal(values),
     )

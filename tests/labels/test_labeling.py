@@ -50,6 +50,22 @@ def test_a_gesture_labels_its_objects_and_no_others(world, label_set):
     assert label_set.counts == {"2": 3}
 
 
+def test_what_somebody_labeled_meanwhile_keeps_its_label_where_that_is_asked_for(world, label_set):
+    label(world, label_set, 1, [3, 4])
+    action = services.label_objects(
+        label_set=label_set,
+        label_class=world.project.label_classes.get(value=2),
+        ordinals=np.array([3, 4, 5, 6], np.uint32),
+        actor=world.manager,
+        gesture=SEEN,
+        only_unlabeled=True,
+    )
+    assert values(label_set)[[3, 4, 5, 6]].tolist() == [1, 1, 2, 2]
+    assert (action.n, label_set.counts) == (2, {"1": 2, "2": 2})
+    services.undo(label_set=label_set, actor=world.manager)
+    assert values(label_set)[[3, 4, 5, 6]].tolist() == [1, 1, 0, 0]
+
+
 def test_the_selection_is_kept_with_the_action(world, label_set):
     assert label(world, label_set, 1, [1]).selection["polygon"] == [[0.25, 1.5], [2.0, 3.0]]
 

@@ -25,6 +25,8 @@ export interface LabelAction {
   readonly kind: "label" | "remove";
   readonly class_value: number | null;
   readonly provenance: "single" | "bulk";
+  /** What others have labeled, perhaps while this was on its way, keeps its label. */
+  readonly only_unlabeled: boolean;
   readonly selection: SelectionContext;
   readonly client_key: string;
 }

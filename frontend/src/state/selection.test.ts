@@ -195,6 +195,35 @@ describe("a page", () => {
     expect(Array.from(selection.leftOut)).toEqual([]);
   });
 
+  it("has nothing left out once the person picks otherwise than by taking out", () => {
+    const page = () => selection.setRegion(Uint32Array.of(7, 3, 5, 1), "review", { reviewClass: 1, pickAll: true });
+    const others: (() => void)[] = [
+      () => selection.pickIndices([0, 1], "replace", new Uint8Array(10)), // a rectangle, as the grid draws it
+      () => {
+        selection.clearPicks();
+        selection.toggle(0);
+      },
+      () => {
+        selection.hold(); // Enter, and then a click to correct one
+        selection.toggle(2);
+      },
+      () => selection.invert(),
+      () => selection.pickAll(),
+    ];
+    for (const pickOtherwise of others) {
+      page();
+      selection.toggle(3);
+      pickOtherwise();
+      expect(Array.from(selection.leftOut)).toEqual([]);
+    }
+  });
+
+  it("has what a rectangle took out", () => {
+    selection.setRegion(Uint32Array.of(7, 3, 5, 1), "review", { reviewClass: 1, pickAll: true });
+    selection.pickIndices([1, 2], "subtract", selection.picked.slice());
+    expect(Array.from(selection.leftOut)).toEqual([3, 5]);
+  });
+
   it("is not what a lasso is", () => {
     selection.pickAll();
     selection.toggle(0);

@@ -179,11 +179,13 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.held = false;
     for (const ordinal of this.order) this.picked[ordinal] = 1;
     this.pickedCount = this.order.length;
+    this.forgetLeftOut();
     this.emit("picks");
   }
 
   invert(): void {
     this.held = false;
+    this.offered = null;
     let n = 0;
     for (const ordinal of this.order) n += this.picked[ordinal] ^= 1;
     this.pickedCount = n;
@@ -191,6 +193,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   }
 
   clearPicks(): void {
+    this.offered = null;
     if (this.pickedCount === 0) return;
     this.dropPicks();
     this.emit("picks");
@@ -226,6 +229,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   /** A rectangle's tiles: replace the picks by them, add them, or take them out. */
   pickIndices(indices: readonly number[], mode: "replace" | "add" | "subtract", base?: Uint8Array): void {
     this.held = false;
+    if (mode === "replace") this.offered = null;
     if (base !== undefined) this.restore(base);
     else if (mode === "replace") this.dropPicks();
     for (const index of indices) this.put(this.order[index]!, mode !== "subtract");
@@ -268,6 +272,15 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.emit("picks");
   }
 
+  /** More objects of the page, beside those that it offers already. */
+  offerToo(ordinals: Uint32Array): void {
+    for (const ordinal of ordinals) {
+      this.put(ordinal, true);
+      if (this.offered !== null) this.offered[ordinal] = 1;
+    }
+    this.emit("picks");
+  }
+
   /** What was taken out of a page's picks since they were offered: the wrong ones. */
   get leftOut(): Uint32Array {
     const { offered, picked } = this;
@@ -298,6 +311,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   private dropPicks(): void {
     this.held = false;
+    this.offered = null; // whatever is picked now, the person picks
     if (this.pickedCount > 0) this.picked.fill(0);
     this.pickedCount = 0;
   }

@@ -468,6 +468,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   /** Review by exception: unlabeled objects that the model gives this class, surest first, all picked. */
   async review(classValue: number): Promise<void> {
+    if (!this.project.canLabel) {
+      this.sayWhyNotToLabel();
+      return;
+    }
     const member = new Uint8Array(this.project.nObjects);
     let n = 0;
     for (let i = 0; i < member.length; i++) {
@@ -742,7 +746,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       const wrong = isPagesOwn || classValue === null ? [] : this.withoutLabel(leftOut);
       if (wrong.length > 0) {
         // Another class than the page's is for those that were taken out of it; the others wait to be confirmed.
-        this.labelOrdinals(Uint32Array.from(wrong), classValue);
+        this.labelOrdinals(Uint32Array.from(wrong), classValue, { onlyUnlabeled: true });
         selection.forgetLeftOut();
         return;
       }
@@ -767,7 +771,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.sayWhyNotToLabel();
       return;
     }
-    this.labelOrdinals(ordinals, classValue, more.length > 0 ? `; ${count(more.length)} more to look at` : "");
+    this.labelOrdinals(ordinals, classValue, {
+      onlyUnlabeled: PAGES.has(selection.source) && !selection.held && isPagesOwn,
+      more: more.length > 0 ? `; ${count(more.length)} more to look at` : "",
+    });
     // Another class may have been a slip of the finger: then the picks stay, to be corrected.
     if (more.length > 0 && isPagesOwn) {
       this.goOnWith(more);
@@ -831,7 +838,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   sayWhyNotToLabel(): void {
     if (!this.project.canLabel) {
-      this.notify({ text: "Your role in this project may look, but not label.", tone: "warning", topic: "access" });
+      this.notify({
+        text: "You may look here, but not label: that takes a role such as rater in this project.",
+        tone: "warning",
+        topic: "access",
+      });
       return;
     }
     const { size } = this.selection;
@@ -846,13 +857,18 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   }
 
   /** `more`: what is said after what was done. */
-  labelOrdinals(ordinals: Uint32Array, classValue: number | null, more = ""): void {
+  labelOrdinals(
+    ordinals: Uint32Array,
+    classValue: number | null,
+    { onlyUnlabeled = false, more = "" }: { readonly onlyUnlabeled?: boolean; readonly more?: string } = {},
+  ): void {
     const labelSet = this.project.labelSet;
     if (labelSet === null) return;
     const action: LabelAction = {
       kind: classValue === null ? "remove" : "label",
       class_value: classValue,
       provenance: ordinals.length === 1 ? "single" : "bulk",
+      only_unlabeled: onlyUnlabeled,
       selection: this.selectionContext(),
       client_key: newKey(),
     };
@@ -875,6 +891,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       onSaved: (result) => {
         this.labels.confirm(change);
         this.applyResult(result);
+        if (onlyUnlabeled && result.n_changed < ordinals.length) {
+          const n = ordinals.length - result.n_changed;
+          this.notify({
+            text: `${plural(n, "object")} labeled by somebody else meanwhile, left as they are`,
+            tone: "warning",
+            topic: "hint",
+          });
+        }
       },
       onRefused: (error) => {
         this.labels.reject(change);
@@ -912,7 +936,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       send: () => (direction === "undo" ? postUndo : postRedo)(this.config.api, labelSet.id, clientKey),
       onSaved: (result) => {
         this.project.setSession(result.session, result.undo, result.redo);
-        void this.syncLabels();
+        const before = this.labels.shown.slice();
+        void this.syncLabels().then(() => this.offerUndone(before));
         this.notices.dismissTopic("hint");
         const skipped = result.n_skipped ?? 0;
         const left = skipped > 0 ? `; ${plural(skipped, "object")} changed by others since, left as they are` : "";
@@ -934,6 +959,19 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         void this.catchUp();
       },
     });
+  }
+
+  /** What was undone of a page waits to be looked at and confirmed again, after what is on the screen. */
+  private offerUndone(before: Uint8Array): void {
+    const { selection } = this;
+    if (!PAGES.has(selection.source) || selection.reviewClass === null || selection.held) return;
+    const undone = this.withoutLabel(selection.order.filter((ordinal) => before[ordinal] === selection.reviewClass));
+    if (undone.length === 0) return;
+    for (const ordinal of undone) {
+      this.seenCount -= this.seen[ordinal]!;
+      this.seen[ordinal] = 0;
+    }
+    selection.offerToo(undone);
   }
 
   /** The answer to a gesture whose labels are not on the screen yet; resolves when they are. */

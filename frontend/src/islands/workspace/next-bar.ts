@@ -77,7 +77,11 @@ export class NextBar {
     if (suggestions.status === "failed") parts.splice(0, parts.length, el("span", {}, "Could not be asked just now"));
     if (suggestions.status === "loading") parts.push(el("span", {}, "Looking for what is worth labeling first …"));
     if (!project.canLabel)
-      parts.splice(0, parts.length, el("span", {}, "Your role in this project may look, but not label"));
+      parts.splice(
+        0,
+        parts.length,
+        el("span", {}, "You may look here, but not label: that takes a role such as rater"),
+      );
     this.line.replaceChildren(...parts);
     this.line.title = parts.map((part) => part.textContent).join(": ");
     this.take.hidden = recommended === undefined || !project.canLabel;

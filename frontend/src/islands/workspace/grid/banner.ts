@@ -68,7 +68,9 @@ export class RegionBanner {
     if (this.isPage && !selection.held) {
       for (const ordinal of selection.order) if (selection.isPicked(ordinal) && this.looksOtherwise(ordinal)) n++;
     }
-    this.otherwise.hidden = n === 0;
+    // Its place is kept: what comes later must not move the patches.
+    this.otherwise.hidden = !this.isPage || selection.reviewClass === null;
+    this.otherwise.style.visibility = n === 0 ? "hidden" : "visible";
     this.otherwise.textContent = `Leave out ${count(n)} that look otherwise`;
   }
 
@@ -88,9 +90,9 @@ export class RegionBanner {
         "p",
         {},
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click the wrong ones, a class key labels them. ",
+        " Click the wrong ones (a class key labels them), ",
         key("Enter"),
-        " confirms the rest that you have seen.",
+        " confirms those seen.",
       );
     }
     if (proposal !== null) {
