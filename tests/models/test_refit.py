@@ -178,7 +178,7 @@ def other_classifier(
 
 
 class OtherHead:
-    quality = Quality(None, None, None, 2, 0, [1, 2], [[0, 0], [0, 0]], [])
+    quality = Quality(None, None, None, None, None, 2, 0, [1, 2], [[0, 0], [0, 0]], [])
 
     def predict(self, features: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         return np.full(len(features), 2, np.uint8), np.full(len(features), 0.5, np.float32)
