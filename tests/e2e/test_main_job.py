@@ -385,6 +385,8 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     assert len(handle(page, "selection().ordinals")) == len(handle(page, "labels()"))
 
     # all that the model calls a class: what was not on the screen is not labeled there either, however it was selected
+    # A new map that came just now has predictions from the labels a moment later.
+    wait_until(page, "page.predictions().some((value, i) => value === argument && page.labelOf(i) === 0)", 3 - own)
     page.keyboard.press(f"Shift+Digit{3 - own}")
     wait_until(page, "page.selection().source === 'review'")
     page.wait_for_timeout(1000)
