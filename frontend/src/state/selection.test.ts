@@ -224,6 +224,16 @@ describe("a page", () => {
     expect(Array.from(selection.leftOut)).toEqual([3, 5]);
   });
 
+  it("takes back what was undone, but not among picks that the person made otherwise", () => {
+    selection.setRegion(Uint32Array.of(7, 3, 5, 1), "review", { reviewClass: 1, pickAll: true });
+    selection.offer(Uint32Array.of(5, 1));
+    selection.offerToo(Uint32Array.of(7));
+    expect(picks()).toEqual([7, 5, 1]);
+    selection.pickIndices([1], "replace", new Uint8Array(10));
+    selection.offerToo(Uint32Array.of(7));
+    expect(picks()).toEqual([3]);
+  });
+
   it("is not what a lasso is", () => {
     selection.pickAll();
     selection.toggle(0);

@@ -274,9 +274,10 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   /** More objects of the page, beside those that it offers already. */
   offerToo(ordinals: Uint32Array): void {
+    if (this.offered === null) return; // the person has picked otherwise since
     for (const ordinal of ordinals) {
       this.put(ordinal, true);
-      if (this.offered !== null) this.offered[ordinal] = 1;
+      this.offered[ordinal] = 1;
     }
     this.emit("picks");
   }
