@@ -4,7 +4,9 @@ This is the fast loop's half of learning: it needs no network, no GPU and no tor
 labels while the network still trains.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
-from apps.engine.correction import Correction, fit_correction
+from apps.engine.correction import Correction, Likeness, n_landmarks
 from apps.engine.errors import EngineError
 from apps.engine.halves import to_float32
 
@@ -31,14 +33,13 @@ N_FOLDS = 5
 MANY_LABELS = 1000
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
-# With fewer labels a hidden layer learns them by heart.
-FEWEST_TO_CORRECT = 1000
-# What held-out balanced accuracy may fall by where a correction makes more of all labels likely.
+# With fewer labels there are not enough held out to tell whether a correction serves.
+FEWEST_TO_CORRECT = 100
+# What held-out balanced accuracy may fall by where a correction makes more of all labels likely; a rare class's few labels
+# may make it look worse by one standard error.
 TOLERATED_FALL = 0.02
 # How much less held-out labels have to surprise with a correction: by less, it may be chance.
 WORTH_CORRECTING = 0.01
-# A correction is fitted, and its strength chosen, anew when this part of the labels has come, gone or become another.
-CHANGE_TO_CORRECT = 0.1
 # A class with fewer labels has none left to learn from when one is held out.
 FEWEST_TO_HOLD_OUT = 2
 SCALE_ROWS = 4096
@@ -81,11 +82,24 @@ class Quality:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Weights (d, classes) and bias (classes,) over the features as they are, float64."""
+    """Weights (d, classes) and bias (classes,), float64."""
 
     weights: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
-    correction: Correction | None = None
+
+    def logits(self, x: Floats) -> npt.NDArray[np.float64]:
+        """Of features x (n, d), (n, classes)."""
+        logits: npt.NDArray[np.float64] = x @ self.weights + self.bias
+        return logits
+
+    def of_standardized(self, center: Floats, scale: Floats) -> _Fit:
+        """The same over features from which `center` (d,) was taken and that were divided by `scale` (d,)."""
+        return _Fit(scale[:, None] * self.weights, self.bias + center @ self.weights)
+
+    def of_raw(self, center: Floats, scale: Floats) -> _Fit:
+        """The same over features as they are, for one that was made for features standardized so."""
+        weights = self.weights / scale[:, None]
+        return _Fit(weights, self.bias - center @ weights)
 
 
 @dataclass(frozen=True)
@@ -98,9 +112,8 @@ class Head:
     temperature: float  # logits are divided by it
     quality: Quality
     correction: Correction | None = None
-    strength: float = 0.0  # of the corrections in `fits`, chosen for the labels `chosen_for`
-    chosen_for: ClassValues | None = field(default=None, repr=False)  # (n,) the labels then; None: it was not asked for
-    fits: dict[int, _Fit] = field(default_factory=dict, repr=False)  # by the fold left out, -1: none; to start from
+    # By the fold left out, -1: none; over features as they are; to start from.
+    fits: dict[int, _Fit] = field(default_factory=dict, repr=False)
 
     def predict(self, features: npt.NDArray[np.floating[Any]]) -> tuple[ClassValues, Floats]:
         """For features (n, d): class value (n,) uint8, and its calibrated probability (n,) float32, 0 to 1."""
@@ -150,7 +163,7 @@ def fit_head(
     Quality is measured on `held_out` (see `draw_held_out`, which is the default) by a head fitted without it; the head
     returned is fitted to all labels.
     `start_from` is a head fitted earlier to features of the same kind: the fit then takes a few steps instead of many.
-    `may_correct`: a hidden layer may correct the linear head, see `fit_layered_head`.
+    `may_correct`: labeled objects may correct the linear head, see `fit_kernel_head`.
     The head's temperature (Guo et al. 2017) comes from predictions of labels that were held out, and never from the fifth
     that the calibration error is measured on.
     """
@@ -162,73 +175,63 @@ def fit_head(
         return None
     chosen = _stratified_sample(targets, MOST_LABELS, np.random.default_rng(seed))
     rows, targets = labeled[chosen], targets[chosen]
-    x = to_float32(features[rows])
-    center, scale = _center_and_scale(features)
-    x = (x - center) / scale
+    raw = to_float32(features[rows])
+    center, scale, variance = _center_and_scale(features)
+    x = (raw - center) / scale
 
     if held_out is None:
         held_out = draw_held_out(class_values, seed=seed)
     folds = _folds(rows, targets, seed=seed, first=held_out[rows])
-    earlier = _earlier_fits(start_from, values, x.shape[1])
-    held_out_logits = np.full((len(targets), len(values)), np.nan)
-    corrections = np.zeros((len(targets), len(values)))
+    earlier = {
+        fold: fit.of_standardized(center, scale) for fold, fit in _earlier_fits(start_from, values, x.shape[1]).items()
+    }
+    logits = np.full((len(targets), len(values)), np.nan)  # of each label by the fit that did not know it
     may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
-    chooses = may_correct and not (
-        start_from is not None and earlier and _still_corrects(start_from, values, class_values)
-    )
     # A choice hangs on the rare classes' few labels, so more of them are held out for it.
-    n_fitted_folds = N_FOLDS if len(targets) < (2 if chooses else 1) * MANY_LABELS else 2
+    n_folds = N_FOLDS if len(targets) < (2 if may_correct else 1) * MANY_LABELS else 2
+    fitted_without = {fold: folds == fold for fold in range(n_folds) if (folds == fold).any()}
     fits: dict[int, _Fit] = {}
     with threadpool_limits(limits=1):  # so small a fit is slower, not faster, with threads that wait for each other
-        for fold in [*range(n_fitted_folds), -1]:
-            left_out = folds == fold if fold >= 0 else np.zeros(len(folds), np.bool_)
-            if fold >= 0 and not left_out.any():
-                continue
-            # Never from a fit that knew what this one is measured on; the fit to everything may start from any.
-            start = earlier.get(fold) or (fits.get(0) if fold == -1 else None)
-            start = None if start is None else _standardized(start, center, scale)
-            own_x, own_targets = (x[~left_out], targets[~left_out]) if left_out.any() else (x, targets)
-            shares = _shares(own_targets, len(values))
-            fit = _fit(own_x, own_targets, shares, len(values), start=start)
-            if chooses:
-                logits = (own_x @ fit.weights + fit.bias).astype(np.float32)
-                fit = replace(fit, correction=fit_correction(own_x, own_targets, logits, shares, seed=seed))
-            elif may_correct and start is not None and fold in earlier:
-                fit = replace(fit, correction=start.correction)
-            held_out_logits[left_out] = x[left_out] @ fit.weights + fit.bias
-            if fit.correction is not None:
-                corrections[left_out] = fit.correction.logits(x[left_out])
-            fits[fold] = _of_raw(fit, center, scale)
-    predicted = np.isfinite(held_out_logits).all(axis=1)
-    first_fold = folds == 0
-    strength, chosen_for = 0.0, None
-    if chooses:
-        strength = _choose_strength(corrections, held_out_logits, targets, predicted & ~first_fold)
-        chosen_for = class_values.copy()
-    elif may_correct and start_from is not None:
-        strength, chosen_for = start_from.strength, start_from.chosen_for
-    held_out_logits += strength * corrections
-    correction = fits[-1].correction
+        for fold, left_out in fitted_without.items():
+            # Never from a fit that knew what this one is measured on.
+            fits[fold] = _fit(x[~left_out], targets[~left_out], len(values), start=earlier.get(fold))
+            logits[left_out] = fits[fold].logits(x[left_out])
+        fits[-1] = _fit(x, targets, len(values), start=earlier.get(-1) or fits.get(0))
+        predicted = np.isfinite(logits).all(axis=1)
+        first_fold = folds == 0
+        correction = None
+        if may_correct:
+            # Surer or less sure than its weights say, as what was held out shows: what the correction has to add to.
+            temperature = _fit_temperature(logits, targets, predicted & ~first_fold)
+            landmarks = np.argsort(_scrambled(rows, seed))[: n_landmarks(len(rows), len(features), x.shape[1])]
+            likeness = Likeness(raw, targets, _shares(targets, len(values)), landmarks, variance=variance)
+            corrections = np.zeros_like(logits)
+            for fold, left_out in fitted_without.items():
+                found = likeness.fit(fits[fold].logits(x) / temperature, without=left_out)
+                corrections[left_out] = temperature * likeness.logits(left_out, found)
+            strength = _choose_strength(corrections, logits, targets, predicted & ~first_fold)
+            if strength:
+                logits += strength * corrections
+                correction = likeness.fit(fits[-1].logits(x) / temperature).scaled(strength * temperature)
     quality = measure_quality(
-        held_out_logits[first_fold] / _fit_temperature(held_out_logits, targets, predicted & ~first_fold),
+        logits[first_fold] / _fit_temperature(logits, targets, predicted & ~first_fold),
         targets[first_fold],
         values,
         n_train=int((~first_fold).sum()),
     )
+    fits = {fold: fit.of_raw(center, scale) for fold, fit in fits.items()}
     return Head(
         weights=fits[-1].weights.astype(np.float32),
         bias=fits[-1].bias.astype(np.float32),
         class_values=values.astype(np.uint8),
-        temperature=_fit_temperature(held_out_logits, targets, predicted),
+        temperature=_fit_temperature(logits, targets, predicted),
         quality=quality,
-        correction=correction.scaled(strength) if correction is not None and strength else None,
-        strength=strength,
-        chosen_for=chosen_for,
+        correction=correction,
         fits=fits,
     )
 
 
-def fit_layered_head(
+def fit_kernel_head(
     features: npt.NDArray[np.floating[Any]],
     class_values: ClassValues,
     *,
@@ -236,21 +239,11 @@ def fit_layered_head(
     held_out: npt.NDArray[np.bool_] | None = None,
     start_from: Head | None = None,
 ) -> Head | None:
-    """As `fit_head`, and from `FEWEST_TO_CORRECT` labels on with a hidden layer that corrects the linear head.
+    """As `fit_head`, and from `FEWEST_TO_CORRECT` labels on labeled objects correct what it says of those like them.
 
-    Only where held-out labels are more likely with it, and their balanced accuracy hardly falls. More is right in all; of a
-    class that is very rare, less may be found.
+    Only where held-out labels are more likely with it, and their balanced accuracy hardly falls.
     """
     return fit_head(features, class_values, seed=seed, held_out=held_out, start_from=start_from, may_correct=True)
-
-
-def _still_corrects(head: Head, values: ClassValues, class_values: ClassValues) -> bool:
-    """Whether a head's correction, or its having none, serves for these classes `values` and labels (n,) too."""
-    if head.chosen_for is None or not np.array_equal(head.class_values, values):
-        return False
-    then = np.zeros(len(class_values), np.uint8)
-    then[: len(head.chosen_for)] = head.chosen_for[: len(then)]
-    return bool(np.count_nonzero(then != class_values) <= CHANGE_TO_CORRECT * np.count_nonzero(then))
 
 
 def _choose_strength(
@@ -264,25 +257,33 @@ def _choose_strength(
         return 0.0
     labels = targets[rows]
 
-    def judge(strength: float) -> tuple[float, float]:
-        """Mean surprise of the labels once calibrated, and balanced accuracy."""
+    def judge(strength: float) -> tuple[float, npt.NDArray[np.bool_]]:
+        """Mean surprise of the labels once calibrated, and which of them are right."""
         of = logits + strength * corrections
         log_probability = log_softmax(of[rows] / _fit_temperature(of, targets, rows), axis=1)
-        right = log_probability.argmax(axis=1) == labels
-        n_right, n = np.bincount(labels, right), np.bincount(labels)
-        surprise = -float(log_probability[np.arange(len(labels)), labels].mean())
-        return surprise, float((n_right[n > 0] / n[n > 0]).mean())
+        return -float(log_probability[np.arange(len(labels)), labels].mean()), log_probability.argmax(axis=1) == labels
 
-    without, balanced_without = judge(0.0)
+    without, right_without = judge(0.0)
     for strength in (1.0, 0.5):
-        surprise, balanced = judge(strength)
-        if surprise < (1 - WORTH_CORRECTING) * without and balanced >= balanced_without - TOLERATED_FALL:
+        surprise, right = judge(strength)
+        fall, error = _mean_over_classes(right_without.astype(np.float64) - right, labels)
+        if surprise < (1 - WORTH_CORRECTING) * without and fall <= TOLERATED_FALL + error:
             return strength
     return 0.0
 
 
-def _center_and_scale(features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
-    """Mean (d,) and scale (d,) to standardize by: of all objects, because two labels would make every feature differ alike.
+def _mean_over_classes(values: npt.NDArray[np.float64], labels: Rows) -> tuple[float, float]:
+    """The mean over the classes of the mean of their values (n,), and its standard error."""
+    n = np.bincount(labels)
+    present = n > 0
+    mean = np.bincount(labels, values)[present] / n[present]
+    square = np.bincount(labels, values**2)[present] / n[present]
+    return float(mean.mean()), float(np.sqrt(((square - mean**2) / n[present]).sum()) / present.sum())
+
+
+def _center_and_scale(features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats, float]:
+    """Mean (d,) and scale (d,) to standardize by, and the variance over all dimensions together: of all objects, because
+    two labels would make every feature differ alike.
 
     The scale lies between a feature's own spread and that of all: what hardly varies is mostly noise, and is not blown
     up to the size of what does.
@@ -290,7 +291,7 @@ def _center_and_scale(features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, 
     some = to_float32(features[:: max(1, len(features) // SCALE_ROWS)])
     variance = some.var(axis=0)
     scale = np.sqrt((variance + variance.mean()) / 2)
-    return some.mean(axis=0), np.where(scale > 0, scale, 1).astype(np.float32)
+    return some.mean(axis=0), np.where(scale > 0, scale, 1).astype(np.float32), float(variance.sum())
 
 
 def _earlier_fits(head: Head | None, values: ClassValues, dimension: int) -> dict[int, _Fit]:
@@ -303,20 +304,8 @@ def _earlier_fits(head: Head | None, values: ClassValues, dimension: int) -> dic
     for fold, fit in head.fits.items():
         weights, bias = np.zeros((dimension, len(values))), np.zeros(len(values))
         weights[:, known], bias[known] = fit.weights[:, columns], fit.bias[columns]
-        fits[fold] = _Fit(weights, bias, fit.correction)  # which serves for the same classes only
+        fits[fold] = _Fit(weights, bias)
     return fits
-
-
-def _standardized(fit: _Fit, center: Floats, scale: Floats) -> _Fit:
-    """The same over features that `center` (d,) was taken from and that were divided by `scale` (d,)."""
-    correction = fit.correction and fit.correction.of_standardized(center, scale)
-    return _Fit(scale[:, None] * fit.weights, fit.bias + center @ fit.weights, correction)
-
-
-def _of_raw(fit: _Fit, center: Floats, scale: Floats) -> _Fit:
-    """The same over features as they are, for one that was made for features standardized so."""
-    weights = fit.weights / scale[:, None]
-    return _Fit(weights, fit.bias - center @ weights, fit.correction and fit.correction.of_raw(center, scale))
 
 
 def _stratified_sample(targets: Rows, most: int, rng: np.random.Generator) -> Rows:
@@ -373,14 +362,15 @@ def _shares(targets: Rows, n_classes: int) -> Floats:
     return (1 / ((counts > 0).sum() * counts[targets])).astype(np.float32)
 
 
-def _fit(x: Floats, targets: Rows, share: Floats, n_classes: int, *, start: _Fit | None) -> _Fit:
-    """A multinomial logistic regression of labels (n,) that count by their `share` (n,).
+def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None) -> _Fit:
+    """A multinomial logistic regression of labels (n,), every class counting alike.
 
     The objective is scikit-learn's with class_weight="balanced", by the same L-BFGS; a fit of its own because this one
     starts from given weights also where a class is new, and none of a class's labels may be there.
     """
     n, dimension = x.shape
     shrinkage = 1 / (REGULARIZATION_C * n)
+    share = _shares(targets, n_classes)
     rows = np.arange(n)
 
     def cost(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:

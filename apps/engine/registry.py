@@ -60,16 +60,17 @@ CLASSIFIERS = Registry(
     group="patchsorter.classifiers",
     built_in=[
         Classifier(
+            "kernel",
+            "Linear head, corrected by likeness",
+            "Where no plane tells classes apart, labeled objects correct what it says of those like them, if that serves "
+            "labels that were held out.",
+            "apps.engine.predict:fit_kernel_head",
+        ),
+        Classifier(
             "linear",
             "Linear head",
             "Logistic regression on the features, balanced over the classes, with calibrated confidence.",
             "apps.engine.predict:fit_head",
-        ),
-        Classifier(
-            "layered",
-            "Layered head",
-            "From 1,000 labels on a hidden layer corrects the linear head: more is right in all, of very rare classes perhaps less.",
-            "apps.engine.predict:fit_layered_head",
         ),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from apps.engine.predict import Head, fit_head
+from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head
 from apps.engine.registry import CLASSIFIERS
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.models import Embedding
@@ -34,8 +34,8 @@ class Refitter:
     def warm_up(self) -> None:
         """What the first gesture would otherwise wait for: compiling, or loading what was compiled."""
         rng = np.random.default_rng(0)
-        features = rng.normal(size=(8, 2)).astype(np.float16)
-        head = fit_head(features, (np.arange(8) % 2 + 1).astype(np.uint8), seed=SEED)
+        features = rng.normal(size=(FEWEST_TO_CORRECT, 2)).astype(np.float16)
+        head = fit_kernel_head(features, (np.arange(len(features)) % 2 + 1).astype(np.uint8), seed=SEED)
         assert head is not None
         head.predict(features)
 

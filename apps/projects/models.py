@@ -27,7 +27,7 @@ class Project(models.Model):
     approach_settings = models.JSONField(default=dict, blank=True)
     reducer = models.CharField(max_length=60, default="umap")
     map_shows_labels = models.BooleanField(default=False)  # known classes are drawn apart, whatever the features say
-    classifier = models.CharField(max_length=60, default="linear")
+    classifier = models.CharField(max_length=60, default="kernel")
     # Whether a whole selection may be labeled after a look at a random sample, and the error that the sample must exclude.
     allows_sampled = models.BooleanField(default=False)
     max_sampled_error = models.FloatField(

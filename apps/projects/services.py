@@ -54,7 +54,7 @@ class Learning:
     approach_settings: Mapping[str, Any] = field(default_factory=dict)
     reducer: str = "umap"
     map_shows_labels: bool = False
-    classifier: str = "linear"
+    classifier: str = "kernel"
 
 
 @transaction.atomic

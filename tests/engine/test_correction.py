@@ -1,60 +1,108 @@
-"""The hidden layer beside a linear head: its slopes are those of its loss, and it is the same over raw features."""
+"""What labeled objects say of those like them: as likely labels as a general optimizer finds, in a fraction of a second."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
+from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from apps.engine.correction import HIDDEN_UNITS, Correction, _slopes, fit_correction
+from apps.engine.correction import FEWEST_LANDMARKS, MOST_LANDMARKS, SHRINKAGE, Correction, Likeness, n_landmarks
 
-Array = npt.NDArray[np.float64]
-
-
-def make_correction(rng: np.random.Generator, dimension: int, hidden: int, classes: int) -> Correction:
-    shapes = ((dimension, hidden), (hidden,), (hidden, classes))
-    return Correction(*(rng.normal(size=shape) for shape in shapes))  # float64, for the differences
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
-def loss_of(correction: Correction, x: Array, targets: Array, logits: Array, weights: Array) -> float:
-    hidden = np.maximum(x @ correction.inward + correction.bias, 0)
-    likely = log_softmax(logits + hidden @ correction.outward, axis=1)[np.arange(len(x)), targets]
-    return -float((weights * likely).mean())
+def make_labeled(n: int, *, seed: int = 0) -> tuple[Floats, Rows, Floats, npt.NDArray[np.float64]]:
+    """Features (n, 3), targets of three classes of which one lies within the others, shares, a linear head's logits."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    targets = np.where(np.linalg.norm(x, axis=1) < 1.2, 0, 1 + (x[:, 0] > 0))
+    shares = (1 / (3 * np.bincount(targets)[targets])).astype(np.float32)
+    return x, targets, shares, np.stack([np.zeros(n), -x[:, 0], x[:, 0]], axis=1).astype(np.float64)
 
 
-def test_slopes_are_the_differences_of_the_weighted_cross_entropy() -> None:
-    rng = np.random.default_rng(0)
-    correction = make_correction(rng, dimension=3, hidden=5, classes=4)
-    x, logits, weights = rng.normal(size=(9, 3)), rng.normal(size=(9, 4)), rng.uniform(0.5, 2, 9)
-    targets = rng.integers(0, 4, 9)
-    parameters = (correction.inward, correction.bias, correction.outward)
-    for parameter, slope in zip(parameters, _slopes(correction, x, targets, logits, weights), strict=True):
-        for at in np.ndindex(parameter.shape):
-            here, step = parameter[at], 1e-6
-            parameter[at] = here + step
-            above = loss_of(correction, x, targets, logits, weights)
-            parameter[at] = here - step
-            below = loss_of(correction, x, targets, logits, weights)
-            parameter[at] = here
-            np.testing.assert_allclose(slope[at], (above - below) / (2 * step), atol=1e-7)
+def likeness_of(x: Floats, targets: Rows, shares: Floats, n_landmarks: int) -> Likeness:
+    return Likeness(x, targets, shares, np.arange(n_landmarks), variance=float(x.var(axis=0).sum()))
 
 
-def test_it_says_the_same_of_raw_and_of_standardized_features() -> None:
-    rng = np.random.default_rng(1)
-    correction = make_correction(rng, dimension=6, hidden=8, classes=3)
-    raw, center, scale = rng.normal(size=(20, 6)), rng.normal(size=6), rng.uniform(0.1, 3, 6)
-    standardized = (raw - center) / scale
-    np.testing.assert_allclose(correction.of_raw(center, scale).logits(raw), correction.logits(standardized))
-    there_and_back = correction.of_raw(center, scale).of_standardized(center, scale)
-    np.testing.assert_allclose(there_and_back.logits(standardized), correction.logits(standardized))
+def loss_of(logits: npt.NDArray[np.float64], targets: Rows, shares: Floats) -> float:
+    """Weighted cross-entropy, added up, weights of mean 1."""
+    likely = log_softmax(logits, axis=1)[np.arange(len(targets)), targets]
+    return -float((shares / shares.mean() * likely).sum())
 
 
-def test_a_fit_depends_on_nothing_but_what_it_is_given() -> None:
-    rng = np.random.default_rng(2)
-    x, targets = rng.normal(size=(400, 4)).astype(np.float32), rng.integers(0, 2, 400)
-    logits, shares = np.zeros((400, 2), np.float32), np.full(400, 1 / 400, np.float32)
-    first, second = (fit_correction(x, targets, logits, shares, seed=0) for _ in range(2))
-    assert first.inward.shape == (4, HIDDEN_UNITS)
-    np.testing.assert_array_equal(first.outward, second.outward)
-    assert first.logits(x).dtype == np.float32
-    np.testing.assert_allclose(first.scaled(0.5).logits(x), 0.5 * first.logits(x), rtol=1e-5)
+def test_it_makes_the_labels_as_likely_as_the_best_of_its_kind() -> None:
+    x, targets, shares, logits = make_labeled(60)
+    correction = likeness_of(x, targets, shares, 60).fit(logits)
+    squares = ((x[:, None] - x) ** 2).sum(axis=2).astype(np.float64)
+    kernel = np.exp(-squares / x.var(axis=0).sum())
+
+    def objective(flat: npt.NDArray[np.float64]) -> float:
+        outward = flat.reshape(60, 3)
+        penalty = 0.5 * SHRINKAGE * float((outward * (kernel @ outward)).sum())
+        return loss_of(logits + kernel @ outward, targets, shares) + penalty
+
+    best = minimize(objective, np.zeros(180), method="L-BFGS-B", options={"maxfun": 1_000_000}).fun
+    ours, nothing = objective(correction.outward.astype(np.float64).ravel()), objective(np.zeros(180))
+    assert ours - best < 0.05 * (nothing - best)
+
+
+def test_what_is_left_out_is_not_learned_from() -> None:
+    x, targets, shares, logits = make_labeled(300)
+    left_out = np.arange(300) % 3 == 0
+    swapped = np.where(left_out, (targets + 1) % 3, targets)
+    first, second = (
+        likeness_of(x, labels, shares, 100).fit(logits, without=left_out).logits(x) for labels in (targets, swapped)
+    )
+    np.testing.assert_array_equal(first, second)
+    known = ~left_out
+    alone = Likeness(
+        np.concatenate([x[:100], x[known]]),
+        np.concatenate([targets[:100], targets[known]]),
+        np.concatenate([np.full(100, 1e-9, np.float32), shares[known]]),  # the landmarks only
+        np.arange(100),
+        variance=float(x.var(axis=0).sum()),
+    ).fit(np.concatenate([logits[:100], logits[known]]))
+    agree = (alone.logits(x) + logits).argmax(axis=1) == (first + logits).argmax(axis=1)
+    assert agree.mean() > 0.97
+
+
+def test_it_says_the_same_of_labeled_objects_as_of_any_other() -> None:
+    x, targets, shares, logits = make_labeled(200)
+    likeness = likeness_of(x, targets, shares, 80)
+    correction = likeness.fit(logits)
+    some = np.arange(200) < 50
+    # But for what lets landmarks be alike.
+    np.testing.assert_allclose(likeness.logits(some, correction), correction.logits(x[some]), atol=0.02)
+    np.testing.assert_allclose(correction.scaled(0.5).logits(x), 0.5 * correction.logits(x), rtol=1e-5)
+
+
+def test_it_does_not_depend_on_where_the_features_lie() -> None:
+    x, targets, shares, logits = make_labeled(200)
+    here = likeness_of(x, targets, shares, 80).fit(logits)
+    far = likeness_of(x + 1000, targets, shares, 80).fit(logits)
+    np.testing.assert_allclose(far.logits(x + 1000), here.logits(x), atol=0.02)
+
+
+def test_far_from_all_landmarks_it_says_nothing() -> None:
+    x, targets, shares, logits = make_labeled(200)
+    correction = likeness_of(x, targets, shares, 80).fit(logits)
+    np.testing.assert_array_equal(correction.logits(np.full((2, 3), 1e4, np.float32)), 0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 50])
+def test_objects_that_are_all_alike_are_no_fault(n: int) -> None:
+    x, targets = np.ones((n, 4), np.float32), np.arange(n) % 2
+    likeness = Likeness(x, targets, np.full(n, 1 / n, np.float32), np.arange(n), variance=0.0)
+    correction: Correction = likeness.fit(np.zeros((n, 2)))
+    assert np.isfinite(correction.logits(x)).all()
+
+
+def test_landmarks_are_as_many_as_a_gesture_has_time_for() -> None:
+    assert n_landmarks(150, 10_000, 128) == 150
+    assert n_landmarks(2000, 10_000, 128) == MOST_LANDMARKS
+    assert n_landmarks(10_000, 10_000, 128) == 500
+    assert FEWEST_LANDMARKS < n_landmarks(2000, 100_000, 512) < 500
+    assert n_landmarks(10_000, 10_000_000, 128) == FEWEST_LANDMARKS

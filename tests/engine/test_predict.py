@@ -15,7 +15,7 @@ from apps.engine.predict import (
     REGULARIZATION_C,
     draw_held_out,
     fit_head,
-    fit_layered_head,
+    fit_kernel_head,
     measure_quality,
 )
 
@@ -257,35 +257,35 @@ def make_rings(n: int, *, seed: int = 0) -> tuple[npt.NDArray[np.float32], npt.N
     return features, np.where(np.linalg.norm(features, axis=1) < 1.8, 1, 2).astype(np.uint8)
 
 
-def test_a_layered_head_learns_what_no_plane_tells_apart() -> None:
+def test_a_kernel_head_learns_what_no_plane_tells_apart() -> None:
     features, values = make_rings(2000)
     unseen, truth = make_rings(2000, seed=1)
-    linear, layered = fit_head(features, values, seed=0), fit_layered_head(features, values, seed=0)
-    assert linear is not None and layered is not None
+    linear, kernel = fit_head(features, values, seed=0), fit_kernel_head(features, values, seed=0)
+    assert linear is not None and kernel is not None
     assert (linear.predict(unseen)[0] == truth).mean() < 0.65
-    predicted, confidence = layered.predict(unseen)
+    predicted, confidence = kernel.predict(unseen)
     accuracy = (predicted == truth).mean()
     assert accuracy > 0.85
-    assert layered.quality.accuracy == pytest.approx(accuracy, abs=0.04)
+    assert kernel.quality.accuracy == pytest.approx(accuracy, abs=0.04)
     assert confidence.mean() == pytest.approx(accuracy, abs=0.04)
 
 
-def test_a_layered_head_is_the_linear_one_where_that_is_right_or_labels_are_few() -> None:
+def test_a_kernel_head_is_the_linear_one_where_that_is_right_or_labels_are_few() -> None:
     few, noisy = make_rings(FEWEST_TO_CORRECT - 1), make_rings(1500)[0]
     noise = np.random.default_rng(0).integers(1, 3, 1500).astype(np.uint8)
     for features, values in (few, (noisy, noise), make_labeled({1: 600, 2: 600}, distance=2)):
-        linear, layered = fit_head(features, values, seed=0), fit_layered_head(features, values, seed=0)
-        assert linear is not None and layered is not None
-        assert layered.correction is None
-        np.testing.assert_array_equal(linear.predict(features)[0], layered.predict(features)[0])
+        linear, kernel = fit_head(features, values, seed=0), fit_kernel_head(features, values, seed=0)
+        assert linear is not None and kernel is not None
+        assert kernel.correction is None
+        np.testing.assert_array_equal(linear.predict(features)[0], kernel.predict(features)[0])
 
 
-def test_a_layered_head_finds_nearly_as_much_of_a_rare_class() -> None:
+def test_a_kernel_head_finds_nearly_as_much_of_a_rare_class() -> None:
     features, values = make_labeled({1: 2500, 2: 1500, 3: 50}, distance=4, dims=32)
     unseen, truth = make_labeled({1: 2500, 2: 1500, 3: 500}, distance=4, dims=32, seed=1)
-    linear, layered = fit_head(features, values, seed=0), fit_layered_head(features, values, seed=0)
-    assert linear is not None and layered is not None
-    found = [(head.predict(unseen)[0] == 3)[truth == 3].mean() for head in (linear, layered)]
+    linear, kernel = fit_head(features, values, seed=0), fit_kernel_head(features, values, seed=0)
+    assert linear is not None and kernel is not None
+    found = [(head.predict(unseen)[0] == 3)[truth == 3].mean() for head in (linear, kernel)]
     assert found[1] > found[0] - 0.1
 
 
@@ -294,55 +294,42 @@ def test_noise_is_predicted_no_better_than_by_chance_however_often_a_head_goes_o
     features, values = make_rings(2600)[0], rng.integers(1, 3, 2600).astype(np.uint8)
     head = None
     for n in range(1400, 2600, 100):
-        head = fit_layered_head(
+        head = fit_kernel_head(
             features, np.where(np.arange(2600) < n, values, 0).astype(np.uint8), seed=0, start_from=head
         )
         assert head is not None
         assert head.quality.accuracy == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_correction_is_kept_until_labels_have_grown_by_a_tenth() -> None:
-    features, values = make_rings(1500)
-    heads = [fit_layered_head(features, np.where(np.arange(1500) < 1200, values, 0).astype(np.uint8), seed=0)]
-    for n in (1210, 1300, 1400):
-        some = np.where(np.arange(1500) < n, values, 0).astype(np.uint8)
-        heads.append(fit_layered_head(features, some, seed=0, start_from=heads[-1]))
-    chosen_for = [head.chosen_for for head in heads if head is not None and head.chosen_for is not None]
-    assert [np.count_nonzero(labels) for labels in chosen_for] == [1200, 1200, 1200, 1400]
-    kept = [head.correction.outward for head in heads if head is not None and head.correction is not None]
-    np.testing.assert_allclose(kept[0], kept[2])
-    assert not np.allclose(kept[2], kept[3])
-
-
-def test_a_correction_is_not_kept_when_many_labels_became_others() -> None:
+def test_a_kernel_head_forgets_labels_that_became_others() -> None:
     features, values = make_rings(2000)
     swapped = np.where(values == 1, 2, 1).astype(np.uint8)
-    before = fit_layered_head(features, swapped, seed=0)
-    after = fit_layered_head(features, values, seed=0, start_from=before)
+    before = fit_kernel_head(features, swapped, seed=0)
+    after = fit_kernel_head(features, values, seed=0, start_from=before)
     assert after is not None
     assert (after.predict(features)[0] == values).mean() > 0.85
 
 
-def test_a_layered_head_goes_on_from_the_one_before_with_a_class_more_and_one_less() -> None:
+def test_a_kernel_head_goes_on_from_the_one_before_with_a_class_more_and_one_less() -> None:
     features, values = make_rings(2500)
     values[features[:, 0] > 1.5] = 3
-    before = fit_layered_head(features, np.where(values == 3, 0, values).astype(np.uint8), seed=0)
-    after = fit_layered_head(features, values, seed=0, start_from=before)
+    before = fit_kernel_head(features, np.where(values == 3, 0, values).astype(np.uint8), seed=0)
+    after = fit_kernel_head(features, values, seed=0, start_from=before)
     assert before is not None and after is not None
     assert set(after.predict(features)[0]) == {1, 2, 3}
     assert (after.predict(features)[0] == values).mean() > 0.85
     values[values == 1] = 0
-    two = fit_layered_head(features, values, seed=0, start_from=after)
+    two = fit_kernel_head(features, values, seed=0, start_from=after)
     assert two is not None
     assert set(two.predict(features)[0]) == {2, 3}
 
 
-def test_a_layered_head_is_the_same_each_time_and_never_nan() -> None:
+def test_a_kernel_head_is_the_same_each_time_and_never_nan() -> None:
     features, values = make_rings(1200)
     features[3] = np.nan
     features[5, 1] = np.inf
     features[:, 2] = 7.0
-    first, second = (fit_layered_head(features.astype(np.float16), values, seed=4) for _ in range(2))
+    first, second = (fit_kernel_head(features.astype(np.float16), values, seed=4) for _ in range(2))
     assert first is not None and second is not None
     assert first.quality == second.quality
     confidence = first.predict(features)[1]

@@ -36,7 +36,7 @@ def posted(approach: str, **changes: str) -> dict[str, str]:
     settings = APPROACHES.get(approach).settings()
     values = {one.name: settings.value_of(one.name) for one in list_settings(type(settings))}
     sent = {name: "" if value is None else str(value) for name, value in values.items() if value is not False}
-    return {"approach": approach, "reducer": "umap", "classifier": "linear", **sent, **changes}
+    return {"approach": approach, "reducer": "umap", "classifier": "kernel", **sent, **changes}
 
 
 def address(world: World) -> str:
