@@ -73,6 +73,16 @@ def error_bound(size: int, n: int, *, wrong: int = 0, risk: Fraction = RISK) -> 
     return low / size
 
 
+def much_the_same(stratum: npt.NDArray[np.integer], other: npt.NDArray[np.integer]) -> bool:
+    """Whether more than half of the larger of two strata, each of different ordinals, is in both: then a sample of the one
+    is another attempt at the other. So a selection that was split counts anew, and one that merely lost the patch that was
+    wrong does not."""
+    larger = max(len(stratum), len(other))
+    if 2 * min(len(stratum), len(other)) <= larger:
+        return False
+    return 2 * len(np.intersect1d(stratum, other, assume_unique=True)) > larger
+
+
 def draw(size: int, n: int, *, seed: int) -> npt.NDArray[np.int64]:
     """The positions, (n,) int64 within 0..size-1, of a simple random sample without replacement, in random order."""
     return np.random.default_rng(seed).choice(size, n, replace=False).astype(np.int64)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from apps.accounts.models import User
 from apps.common.packing import pack_ordinals, unpack_ordinals
-from apps.engine.sampling import draw, error_bound, risk_of_attempt, sample_size
+from apps.engine.sampling import draw, error_bound, much_the_same, risk_of_attempt, sample_size
 from apps.labels.models import LabelAction, LabelSet, StratumSample
-from apps.labels.selectors import labels_of, open_sample
+from apps.labels.selectors import labels_of, open_sample, strata_in_vain
 from apps.labels.services import Gesture, LabelError, checked_ordinals, label_objects, lock_chain
 from apps.projects.models import LabelClass, Project
 
@@ -80,7 +80,8 @@ def draw_sample(
     stratum = unique[values == 0]
     if not len(stratum):
         raise LabelError("all of these objects are labeled already")
-    attempt = 1 + _earlier_attempts(label_set, label_class, stratum)
+    tried = strata_in_vain(label_set).get(label_class.value, ())
+    attempt = 1 + sum(much_the_same(stratum, other) for other in tried)
     seed = secrets.randbits(SEED_BITS)
     n = sample_size(len(stratum), project.max_sampled_error, risk_of_attempt(attempt))
     return StratumSample.objects.create(
@@ -98,27 +99,6 @@ def draw_sample(
         seed=seed,
         selection=selection,
         started_at=timezone.now(),
-    )
-
-
-def _earlier_attempts(label_set: LabelSet, label_class: LabelClass, stratum: NDArray[np.uint32]) -> int:
-    """How often anybody has sampled much the same objects for this class without success.
-
-    Much the same: more than half of the larger of both. So a selection that was split counts anew, and one that merely lost
-    the patch that was wrong does not.
-    """
-    size = len(stratum)
-    earlier = StratumSample.objects.filter(
-        label_set=label_set,
-        label_class=label_class,
-        state__in=[State.REFUSED, State.ABANDONED, State.EXPIRED],
-        size__gt=size / 2,
-        size__lt=2 * size,
-    )
-    shared = ((other, packed) for other, packed in earlier.values_list("size", "stratum").iterator())
-    return sum(
-        2 * len(np.intersect1d(stratum, unpack_ordinals(packed), assume_unique=True)) > max(size, other)
-        for other, packed in shared
     )
 
 

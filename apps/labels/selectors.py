@@ -11,6 +11,7 @@ from django.db.models import Max, Q, QuerySet
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
+from apps.common.packing import unpack_ordinals
 from apps.labels.models import Label, LabelAction, LabelingSession, LabelSet, StratumSample
 from apps.labels.statements import read_sources, read_values
 from apps.projects.models import Project
@@ -125,6 +126,16 @@ def sampled_counts(label_set: LabelSet) -> dict[str, int]:
 def open_sample(project: Project, user: User) -> StratumSample | None:
     """The sample that the user is looking through in this project."""
     return StratumSample.objects.filter(project=project, drawn_by=user, state=StratumSample.State.OPEN).first()
+
+
+def strata_in_vain(label_set: LabelSet) -> dict[int, list[NDArray[np.uint32]]]:
+    """What anybody has sampled without success, by the value of the class it was to be accepted as: arrays of ordinals."""
+    ended = [StratumSample.State.REFUSED, StratumSample.State.ABANDONED, StratumSample.State.EXPIRED]
+    samples = StratumSample.objects.filter(label_set=label_set, state__in=ended).order_by("id")
+    strata: dict[int, list[NDArray[np.uint32]]] = {}
+    for value, packed in samples.values_list("label_class__value", "stratum").iterator():
+        strata.setdefault(value, []).append(unpack_ordinals(packed))
+    return strata
 
 
 def class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine import suggest
+from apps.engine.strata import Stratum, strata_to_sample
 from apps.engine.suggest import Groups, Review
-from apps.labels.selectors import kept_class_values, shared_label_set
+from apps.labels.selectors import kept_class_values, shared_label_set, strata_in_vain
 from apps.models.models import Embedding
 from apps.models.selectors import Predictions, current_predictions, latest_embedding, object_groups, vectors
 from apps.projects.models import LabelClass, Project
 
-Kind = Literal["typical", "review", "group", "uncertain", "different", "discordant"]
-KINDS: tuple[Kind, ...] = ("typical", "review", "group", "uncertain", "different", "discordant")
+Kind = Literal["typical", "sample", "doubtful", "review", "group", "uncertain", "different", "discordant"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_GROUPS_PROPOSED = 3
 MOST_DISCORDANT = 40
 ONE_BY_ONE = 1 / suggest.GestureSeconds().single
@@ -63,6 +64,10 @@ class _Known:
     def groups(self) -> Groups:
         return object_groups(self.embedding)
 
+    def name_of(self, class_value: int) -> str:
+        label_class = self.classes.get(class_value)
+        return label_class.name if label_class else f"class {class_value}"
+
 
 def _known(project: Project, labels: NDArray[np.uint8]) -> _Known | None:
     embedding = latest_embedding(project)
@@ -78,17 +83,25 @@ def _known(project: Project, labels: NDArray[np.uint8]) -> _Known | None:
     )
 
 
+def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> list[Stratum]:
+    """What could be accepted by sample; nothing where the project's manager has not switched that on."""
+    if not project.allows_sampled:
+        return []
+    tried = strata_in_vain(shared_label_set(project))
+    return strata_to_sample(known.predictions, unlabeled, project.max_sampled_error, tried=tried)
+
+
 def suggestions(project: Project) -> Suggestions:
     """What to look at next. Typical objects until each group of similar ones has a label, or the model can say what it
-    takes the rest for; then pages to confirm, the one with the most labels per second first, as long as they give more
-    than labeling one by one."""
+    takes the rest for; then, where that is allowed, what can be accepted by sample or brings a class nearer to it; then
+    pages to confirm, the one with the most labels per second first, as long as they give more than labeling one by one."""
     labels = kept_class_values(shared_label_set(project), project.n_objects)
     n_labeled = int(np.count_nonzero(labels))
     known = _known(project, labels)
     if known is None:
         message = "Suggestions come with the first map" if project.n_objects else "There are no objects yet"
         return Suggestions([], message, n_labeled, project.n_objects)
-    proposals = _proposals(known)
+    proposals = _proposals(known, _strata(project, known, known.unlabeled))
     message = ""
     if not known.unlabeled.any():
         unplaced = project.n_objects - known.embedding.n
@@ -96,7 +109,7 @@ def suggestions(project: Project) -> Suggestions:
     return Suggestions(proposals, message, n_labeled, project.n_objects)
 
 
-def _proposals(known: _Known) -> list[Proposal]:
+def _proposals(known: _Known, strata: list[Stratum]) -> list[Proposal]:
     unlabeled, predicted = known.unlabeled, known.predictions
     n_unlabeled = int(np.count_nonzero(unlabeled))
     n_discordant = len(suggest.discordant(predicted, known.labels))
@@ -115,7 +128,11 @@ def _proposals(known: _Known) -> list[Proposal]:
     pages = sorted([*by_class, *by_group], key=lambda page: -(page.labels_per_second or 0))
     has_started = len(known.labels) - n_unlabeled >= len(known.groups)
     worth_it = [page for page in pages if has_started and (page.labels_per_second or 0) > ONE_BY_ONE]
-    first = [*worth_it, _typical(known), *pages[len(worth_it) :]]
+    nearer = [_nearer_to_sample(stratum, known) for stratum in strata]
+    if has_started:
+        first = [*nearer, *worth_it, _typical(known), *pages[len(worth_it) :]]
+    else:
+        first = [_typical(known), *nearer, *pages]
     if pages:
         n = len(suggest.most_uncertain(predicted, unlabeled))
         last.append(
@@ -135,9 +152,22 @@ def _typical(known: _Known) -> Proposal:
     return Proposal("typical", n, f"{n} typical {'object' if n == 1 else 'objects'}, one per group", why)
 
 
+def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:
+    value, n, name = stratum.class_value, len(stratum.surest_first), known.name_of(stratum.class_value)
+    if not stratum.n_doubtful:
+        title = f"Accept {n:,} that look like {name} by a sample"
+        return Proposal("sample", n, title, f"if none of {stratum.n_sample} random ones is wrong", value)
+    title = f"Review {len(stratum.doubtful)} that look least like {name}"
+    if stratum.n_sample:
+        n_sure = n - stratum.n_doubtful
+        why = f"after {stratum.n_doubtful:,} of these, {n_sure:,} may be accepted by a sample of {stratum.n_sample}"
+    else:
+        why = f"too many of {n:,} are doubtful for a sample; these teach the model most"
+    return Proposal("doubtful", len(stratum.doubtful), title, why, value)
+
+
 def _review(kind: Literal["review", "group"], review: Review, known: _Known) -> Proposal:
-    label_class = known.classes.get(review.class_value)
-    name = label_class.name if label_class else f"class {review.class_value}"
+    name = known.name_of(review.class_value)
     share = f"about {round(100 * review.expected_right / review.n)}% right"
     if kind == "review":
         title = f"Review {review.n} that look like {name}, surest first"
@@ -172,6 +202,12 @@ def suggested_page(
     match kind:
         case "typical":
             return suggest.typical_objects(known.groups, unlabeled)
+        case "sample" | "doubtful":
+            strata = _strata(project, known, unlabeled)
+            stratum = next((s for s in strata if s.class_value == class_value), None)
+            if stratum is None:
+                return np.zeros(0, np.int64)
+            return stratum.surest_first if kind == "sample" else stratum.doubtful
         case "review":
             return suggest.review_page(predicted, unlabeled, class_value or 0)
         case "group":

@@ -54,6 +54,12 @@ def test_what_the_tool_did_not_propose_costs_the_gestures_that_bring_it() -> Non
     assert not session.labels.any()
 
 
+def test_agreeing_to_what_the_tool_proposes_costs_its_keys() -> None:
+    session = session_of([1] * 10)
+    session.press(keys=1)
+    assert session.human_s == pytest.approx(1.35 + 0.28 + 0.15)
+
+
 def test_each_odd_one_costs_pointing_and_clicking_and_each_odd_class_a_key() -> None:
     clean, mixed = session_of([1] * 100), session_of([1] * 97 + [2, 2, 3])
     clean.review_page(clean.unlabeled)

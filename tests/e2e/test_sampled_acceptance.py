@@ -93,3 +93,53 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
 
     page.get_by_test_id("undo").click()
     wait_until(page, "page.labels().every((value, ordinal) => value === argument[ordinal])", before)
+
+    # what brings a class nearer to a sample is proposed, and then the sample itself, by keys alone
+    page.get_by_test_id("filter").select_option("all")
+    wait_until(page, "page.selection().source === 'all'")
+    from_left = sorted(free, key=lambda ordinal: handle(page, "dataPoint(argument)", ordinal)[0])
+    for key, some in (("1", from_left[:40]), ("2", from_left[-40:])):
+        handle(page, "pick(argument)", some)
+        page.keyboard.press(key)
+        wait_until(page, f"page.unsaved() === 0 && argument.every(ordinal => page.labelOf(ordinal) === {key})", some)
+    wait_until(page, "page.predictions().every(value => value > 0)")
+    for _ in range(8):
+        if take_other(page, "sample", "doubtful") == "sample":
+            break
+        label_what_is_picked(page)
+    expect(page.get_by_test_id("sample-dialog")).to_be_visible()
+    pictures.take(page, "sample-proposed")
+    stratum: list[int] = handle(page, "selection().ordinals")
+    page.keyboard.press("Enter")
+    wait_until(page, "page.selection().source === 'sample'")
+    drawn = handle(page, "selection().ordinals")
+    assert set(drawn) < set(stratum) and 2 * len(drawn) <= len(stratum)
+    expect(page.get_by_test_id("sample-accept")).to_contain_text(f"Accept all {len(stratum)} as ")
+    page.get_by_test_id("sample-end").click()
+    wait_until(page, "page.selection().source !== 'sample'")
+
+
+def take_other(page: Page, *kinds: str) -> str:
+    """The first of the first of these kinds that the list of suggestions has; returns which."""
+    items = {kind: page.locator(f".next-bar__item[data-kind={kind}]").first for kind in kinds}
+    expect(page.locator(", ".join(f".next-bar__item[data-kind={kind}]" for kind in kinds)).first).to_be_attached()
+    kind = next(kind for kind, item in items.items() if item.count())
+    before = handle(page, "selection().ordinals.join()")
+    page.get_by_test_id("other-suggestions").click()
+    items[kind].click()
+    wait_until(page, "page.selection().source === 'suggested' && page.selection().ordinals.join() !== argument", before)
+    return kind
+
+
+def label_what_is_picked(page: Page) -> None:
+    """Enter, screen by screen, until all of the page is labeled."""
+    shown: list[int] = handle(page, "selection().ordinals")
+    for _ in range(20):
+        page.wait_for_timeout(1000)  # until the patches have come
+        page.keyboard.press("Enter")
+        wait_until(page, "page.unsaved() === 0")
+        labels: list[int] = handle(page, "labels()")
+        if all(labels[ordinal] for ordinal in shown):
+            page.wait_for_timeout(1500)  # predictions and suggestions follow
+            return
+    raise AssertionError("a page was not labeled by Enter")

@@ -12,6 +12,7 @@ from apps.labels.selectors import shared_label_set
 from apps.models.models import Embedding
 from tests.conftest import World
 from tests.factories import make_embedding, make_image, predict
+from tests.labels.test_sampled_acceptance import Page as LabelingPage
 from tests.workspace.test_api import act, binary
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +142,61 @@ def test_in_the_end_everything_is_labeled(world, rater, embedding):
     assert told == {"proposals": [], "message": "Everything is labeled", "n_labeled": N, "n_objects": N}
     make_image(world.project)
     assert suggestions(rater, world)["message"] == "Everything on the map is labeled"
+
+
+@pytest.fixture
+def many(world: World) -> Embedding:
+    """200 objects whose groups all could have a label; of the unlabeled, 100 are surely a lymphocyte and 40 perhaps."""
+    for _ in range(10):
+        make_image(world.project)
+    embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(200, 4)))
+    predict(embedding, np.ones(200, np.uint8), np.repeat([255, 130, 255], [100, 40, 60]).astype(np.uint8))
+    world.project.allows_sampled, world.project.max_sampled_error = True, 0.1
+    world.project.save(update_fields=["allows_sampled", "max_sampled_error"])
+    return embedding
+
+
+def test_where_samples_are_allowed_the_doubtful_come_first_and_then_a_sample_of_the_rest(world, rater, many):
+    label_set = shared_label_set(world.project)
+    act(rater, label_set.pk, range(140, 200))
+    first = proposals(rater, world)[0]
+    assert (first["kind"], first["class_value"]) == ("doubtful", 1)
+    assert first["title"] == f"Review {first['n']} that look least like lymphocyte"
+    n_sure = 140 - first["n"]
+    assert first["why"].startswith(f"after {first['n']} of these, {n_sure} may be accepted by a sample of 2")
+    doubtful = page(rater, world, first)
+    assert set(doubtful) <= set(range(100, 140)) and len(doubtful) == first["n"] > 30
+    act(rater, label_set.pk, doubtful, class_value=2)
+    sample = proposals(rater, world)[0]
+    assert (sample["kind"], sample["class_value"], sample["n"]) == ("sample", 1, n_sure)
+    assert sample["title"] == f"Accept {n_sure} that look like lymphocyte by a sample"
+    stratum = page(rater, world, sample)
+    assert stratum[:100] == list(range(100)), "the surest first"
+    left_out = page(rater, world, sample, ordinals=binary([0, 5]))
+    assert set(stratum) - set(left_out) == {0, 5}, "who was seen and left out is no part of what is accepted unseen"
+
+
+def test_where_samples_are_not_allowed_none_is_proposed(world, rater, many):
+    world.project.allows_sampled = False
+    world.project.save(update_fields=["allows_sampled"])
+    act(rater, shared_label_set(world.project).pk, range(140, 200))
+    assert proposals(rater, world)[0]["kind"] == "review"
+    assert not {"sample", "doubtful"} & {p["kind"] for p in proposals(rater, world)}
+    assert page(rater, world, {"kind": "sample", "class_value": 1}) == []
+
+
+def test_after_a_sample_in_vain_more_is_doubtful(world, rater, many):
+    label_set = shared_label_set(world.project)
+    act(rater, label_set.pk, [*range(128, 200)], class_value=2)  # 28 of the doubtful are left
+    before = next(p for p in proposals(rater, world) if p["kind"] == "doubtful")
+    labeling = LabelingPage(rater, label_set)
+    sample = labeling.started(range(100))
+    labeling.post(sample, "wrong", {"wrong": sample["ordinals"][:1]})
+    assert labeling.post(sample, "end").json()["state"] == "refused"
+    after = next(p for p in proposals(rater, world) if p["kind"] == "doubtful")
+    assert after["n"] >= before["n"]
+    sizes = [int(p["why"].rsplit(" ", 1)[1]) for p in (before, after)]
+    assert sizes[1] > sizes[0], "the next one takes a larger sample"
 
 
 def test_who_may_look_may_ask(world, signed_in, embedding):

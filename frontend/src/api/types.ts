@@ -165,7 +165,7 @@ export interface ActionResult {
 
 /** Which page the server proposes to look at next, and why. */
 export interface Proposal {
-  readonly kind: "typical" | "review" | "group" | "uncertain" | "different" | "discordant";
+  readonly kind: "typical" | "sample" | "doubtful" | "review" | "group" | "uncertain" | "different" | "discordant";
   readonly n: number;
   readonly title: string;
   readonly why: string;

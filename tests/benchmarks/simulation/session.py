@@ -88,6 +88,11 @@ class Session:
         a = self.annotator
         self._spend(a.mental_s + keys * a.key_s + a.home_s + places * a.mark_s + self.screen.response_s, 0)
 
+    def press(self, *, keys: int) -> None:
+        """Keys that only agree to what the tool proposes."""
+        a = self.annotator
+        self._spend(a.mental_s + keys * a.key_s + self.screen.response_s, 0)
+
     def one_by_one(self, rows: Rows) -> None:
         """Decide each patch (m,) by itself. What is looked at so is labeled rightly."""
         for row in rows:

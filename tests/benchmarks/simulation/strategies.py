@@ -11,8 +11,9 @@ import numpy.typing as npt
 from sklearn.cluster import MiniBatchKMeans
 
 from apps.engine import suggest
-from apps.engine.predict import Head, fit_head
-from apps.engine.sampling import draw, risk_of_attempt, sample_size
+from apps.engine.predict import Head, fit_kernel_head
+from apps.engine.sampling import draw
+from apps.engine.strata import Stratum, strata_to_sample
 from tests.benchmarks.simulation.session import ClassValues, Rows, Session
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float16]
@@ -21,10 +22,6 @@ Floats = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 REGION = 500
 # Shares of labeled objects at which it is trained anew and draws a new map.
 ITERATIONS_AT = (0.1, 0.3, 0.6)
-# A class is proposed for acceptance by sample when the model expects a quarter as many wrong ones as are allowed: a clean
-# sample is then about as likely as not. After a refusal it has to be surer.
-EXPECTED_SHARE = 0.25
-AFTER_REFUSAL = 0.75
 
 
 def one_by_one(session: Session) -> None:
@@ -101,15 +98,19 @@ class OurLoop:
             self._session.one_by_one(suggest.typical_objects(groups, self._session.labels == 0))
 
     def review(self) -> bool:
-        """Confirm the page that promises the most labels a second; False where nothing is left."""
-        unlabeled = self._session.labels == 0
-        if not unlabeled.any():
+        """Look at what the product recommends; False where nothing is left."""
+        if self._session.labels.all():
             return False
         predictions = self.predict()
-        best = suggest.rank_reviews(predictions, unlabeled, seconds=self._seconds).by_class[0]
-        page = suggest.review_page(predictions, unlabeled, best.class_value, size=self._page_size)
-        self._session.review_page(page)
+        unlabeled = self._session.labels == 0
+        self.take_best(suggest.rank_reviews(predictions, unlabeled, seconds=self._seconds).by_class[0], predictions)
         return True
+
+    def take_best(self, review: suggest.Review, predictions: Predictions) -> None:
+        """Confirm the page that promises the most labels a second of one for each class."""
+        unlabeled = self._session.labels == 0
+        page = suggest.review_page(predictions, unlabeled, review.class_value, size=self._page_size)
+        self._session.review_page(page)
 
     def predict(self) -> Predictions:
         """What the head says, fitted to the labels so far but those that nobody saw: the product does so after every gesture,
@@ -117,75 +118,40 @@ class OurLoop:
         features = self._learner.features(self._session)
         if features is not self._features:
             self._features, self._head = features, None
-        self._head = fit_head(features, self._session.labels_to_learn_from, seed=0, start_from=self._head)
+        self._head = fit_kernel_head(features, self._session.labels_to_learn_from, seed=0, start_from=self._head)
         assert self._head is not None
         classes, confidence = self._head.predict(features)
         return Predictions(classes, np.rint(confidence * 255).astype(np.uint8))
 
 
 class SampledLoop(OurLoop):
-    """What the model doubts is looked at; the rest of a class is accepted once a random sample of it is clean."""
+    """What the model doubts is looked at; the rest of a class is accepted once a random sample of it is clean. Where no class
+    promises to spare enough, a page is confirmed as in a project without samples."""
 
     def __init__(self, session: Session, learner: Learner, *, page_size: int, max_error: float) -> None:
         super().__init__(session, learner, page_size=page_size)
         self._max_error = max_error
-        # By class value: the share of wrong ones that may be expected in what is proposed, and what was refused.
-        self._tolerated = np.full(int(session.truth.max()) + 1, EXPECTED_SHARE * max_error)
-        self._refused: dict[int, list[Rows]] = {}
+        self._tried: dict[int, list[Rows]] = {}
 
-    def run(self) -> None:
-        """Label everything, some of it unseen."""
-        self.start()
-        while len(self._session.unlabeled):
-            proposals = self._proposals()
-            if not any(self._accept(proposal) for proposal in proposals):
-                self._review_doubtful(max(proposals, key=lambda proposal: proposal.expected_error))
-
-    def _proposals(self) -> list[Proposal]:
-        """All that is left, by the class that the model proposes."""
-        unlabeled, predictions = self._session.unlabeled, self.predict()
-        proposed, doubt = predictions.classes[unlabeled], 1 - predictions.confidence[unlabeled] / 255
-        proposals = []
-        for value in np.unique(proposed):
-            surest_first = unlabeled[proposed == value][np.argsort(doubt[proposed == value], kind="stable")]
-            proposals.append(Proposal(int(value), surest_first, float(doubt[proposed == value].mean())))
-        return proposals
-
-    def _review_doubtful(self, proposal: Proposal) -> None:
-        """Look at what the model is least sure of: Shift and the class show all that is left of it, picked; Escape drops the
-        picks, End goes to the last patches, which are picked from the first to the last of them."""
-        self._session.reach_for(keys=4, places=2)
-        self._session.review_page(proposal.rows[-self._page_size :])
-
-    def _accept(self, proposal: Proposal) -> bool:
-        """Look at a random sample, and accept the rest if that is clean. False where it is not worth trying."""
-        refused = self._refused.setdefault(proposal.class_value, [])
-        risk = risk_of_attempt(1 + sum(_much_the_same(proposal.rows, other) for other in refused))
-        size = len(proposal.rows)
-        n = sample_size(size, self._max_error, risk)
-        if proposal.expected_error > self._tolerated[proposal.class_value] or 2 * n >= size:
-            return False
-        # Shift and the class show all that is left of it; a button asks for the sample, Enter draws it.
-        self._session.reach_for(keys=3, places=1)
-        drawn = draw(size, n, seed=int(self._session.rng.integers(1 << 32)))
-        if self._session.review_page(proposal.rows[drawn]) == 0:
-            self._session.accept_unseen(np.delete(proposal.rows, drawn), proposal.class_value)
+    def take_best(self, review: suggest.Review, predictions: Predictions) -> None:
+        """What brings a class nearer to a sample, or the page where no class is worth one."""
+        strata = strata_to_sample(predictions, self._session.labels == 0, self._max_error, tried=self._tried)
+        if strata:
+            self._look_at(strata[0])
         else:
-            self._session.reach_for(keys=0, places=1)  # ends the sample; what was looked at is labeled
-            refused.append(proposal.rows)
-            self._tolerated[proposal.class_value] *= AFTER_REFUSAL
-        return True
+            super().take_best(review, predictions)
 
-
-@dataclass(frozen=True)
-class Proposal:
-    """Unlabeled objects (m,) that the model calls one class, the surest first, and how many of 1 it expects to be wrong."""
-
-    class_value: int
-    rows: Rows
-    expected_error: float
-
-
-def _much_the_same(rows: Rows, other: Rows) -> bool:
-    """More than half of the larger of both is in both: what the product counts as another attempt."""
-    return 2 * len(np.intersect1d(rows, other, assume_unique=True)) > max(len(rows), len(other))
+    def _look_at(self, stratum: Stratum) -> None:
+        """Its doubtful ones, or a random sample, after which the rest is accepted if that was clean."""
+        session = self._session
+        if stratum.n_doubtful:
+            session.review_page(stratum.doubtful)
+            return
+        rows = stratum.surest_first
+        session.press(keys=1)  # draws the sample
+        drawn = draw(len(rows), stratum.n_sample, seed=int(session.rng.integers(1 << 32)))
+        if session.review_page(rows[drawn]) == 0:
+            session.accept_unseen(np.delete(rows, drawn), stratum.class_value)
+        else:
+            session.reach_for(keys=0, places=1)  # ends the sample; what was looked at is labeled
+            self._tried.setdefault(stratum.class_value, []).append(rows)

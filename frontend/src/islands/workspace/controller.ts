@@ -1104,6 +1104,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       isOrderGiven: true,
     });
     if (!isReview) this.selection.setCursor(0, true);
+    if (proposal.kind === "sample") document.dispatchEvent(new CustomEvent("accept-by-sample"));
   }
 
   /** The page of the proposal that was chosen, or of the first one of which not everything was passed over. */

@@ -63,6 +63,7 @@ export class SampleDialog {
     );
     this.describe();
     this.element.showModal();
+    if (!this.confirm.disabled) this.confirm.focus();
   };
 
   private describe(): void {

@@ -1,0 +1,80 @@
+"""What could be accepted by sample, and what is to be looked at before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from apps.engine.sampling import risk_of_attempt, sample_size
+from apps.engine.strata import DOUBTFUL_PAGE, Stratum, strata_to_sample
+
+
+@dataclass(frozen=True)
+class Predicted:
+    classes: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.uint8]
+
+
+def predicted(*groups: tuple[int, int, int]) -> Predicted:
+    """(class value, how many, confidence in 1/255) one after the other."""
+    values, n, confidence = zip(*groups, strict=True)
+    return Predicted(np.repeat(values, n).astype(np.uint8), np.repeat(confidence, n).astype(np.uint8))
+
+
+def strata(said: Predicted, *, max_error: float = 0.05, **others: object) -> list[Stratum]:
+    return strata_to_sample(said, np.ones(len(said.classes), np.bool_), max_error, **others)  # type: ignore[arg-type]
+
+
+def test_what_the_model_is_sure_of_may_be_sampled_at_once() -> None:
+    (stratum,) = strata(predicted((1, 1000, 254)))
+    assert stratum.n_doubtful == 0 and len(stratum.doubtful) == 0
+    assert stratum.n_sample == sample_size(1000, 0.05)
+    np.testing.assert_array_equal(np.sort(stratum.surest_first), np.arange(1000))
+
+
+def test_the_doubtful_are_looked_at_first_the_least_sure_first() -> None:
+    (stratum,) = strata(predicted((1, 100, 150), (1, 900, 255), (1, 300, 128)))
+    # 28 of the next sure may stay beside the 900: then 0.0125 of them are expected to be wrong, a quarter of what is allowed.
+    assert stratum.n_doubtful == 372
+    assert stratum.n_sample == sample_size(928, 0.05)
+    np.testing.assert_array_equal(np.sort(stratum.doubtful), np.arange(1000, 1300)[-DOUBTFUL_PAGE:])
+    assert (np.isin(np.arange(1000, 1300), stratum.surest_first[-300:])).all()
+
+
+def test_where_all_is_doubtful_it_says_that_no_sample_is_near() -> None:
+    (stratum,) = strata(predicted((2, 500, 140)))
+    assert (stratum.n_doubtful, stratum.n_sample) == (500, 0)
+    assert len(stratum.doubtful) == DOUBTFUL_PAGE
+    assert stratum.expected_error == pytest.approx(1 - 140 / 255)
+
+
+def test_few_objects_are_no_stratum() -> None:
+    n = 2 * sample_size(2000, 0.05)
+    assert strata(predicted((1, n // 2, 255))) == []
+    assert strata(predicted((0, 1000, 255))) == [], "without a prediction"
+    assert strata(predicted((1, 1, 255))) == []
+
+
+def test_what_may_be_sampled_comes_first_the_largest_first_then_the_most_doubtful() -> None:
+    said = predicted((1, 300, 255), (2, 500, 255), (3, 400, 230), (4, 400, 150))
+    assert [stratum.class_value for stratum in strata(said)] == [2, 1, 4, 3]
+
+
+def test_labeled_objects_are_in_no_stratum() -> None:
+    said = predicted((1, 600, 255))
+    (stratum,) = strata_to_sample(said, np.arange(600) >= 200, 0.05)
+    np.testing.assert_array_equal(np.sort(stratum.surest_first), np.arange(200, 600))
+
+
+def test_a_class_that_was_sampled_in_vain_has_to_be_surer_and_takes_a_larger_sample() -> None:
+    said = predicted((1, 800, 253))
+    (before,) = strata(said)
+    (after,) = strata(said, tried={1: [np.arange(800)]})
+    assert before.n_doubtful == 0 and before.n_sample < after.n_sample == sample_size(800, 0.05, risk_of_attempt(2))
+    (unsure,) = strata(predicted((1, 800, 252)), tried={1: [np.arange(800), np.arange(800)]})
+    assert unsure.n_doubtful == 800
+    (others,) = strata(said, tried={1: [np.arange(5000, 5800)]})
+    assert others.n_sample == before.n_sample, "other objects' sample is no attempt at these"
