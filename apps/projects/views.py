@@ -110,12 +110,13 @@ def project_settings(request: AuthenticatedRequest, project_id: int) -> HttpResp
 @login_required
 @require_http_methods(["GET", "POST"])
 def project_learning(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
-    """The form of how the project learns. Asked with another approach, it has that one's settings, nothing saved yet."""
+    """The settings page; to htmx, which asks with another approach, the form of how the project learns with that one's
+    settings, nothing saved yet."""
     project = get_project_for_user(request.user, project_id, needs=Permission.EDIT_PROJECT)
     form = _learning_form(project, posted(request), approach_name=request.GET.get("approach", ""))
-    if request.method == "GET":
+    if request.method == "GET" and request.htmx:
         return render_project_page(request, project, "projects/_learning.html", {"learning_form": form})
-    if form.is_valid():
+    if request.method == "POST" and form.is_valid():
         try:
             update_project_learning(project=project, learning=form.learning(), updated_by=request.user)
         except ValidationError as error:

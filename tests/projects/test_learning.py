@@ -52,6 +52,14 @@ def test_the_settings_page_shows_every_setting_of_the_project_s_approach(world: 
     assert 'min="2" max="8192"' in page, "bounds are the browser's too"
 
 
+def test_asked_again_without_htmx_the_form_comes_with_its_whole_page(world: World, signed_in: SignIn) -> None:
+    asked = {"approach": "barlow_twins"}
+    page = signed_in(world.manager).get(address(world), asked).content.decode()
+    assert "<html" in page and 'name="redundancy_weight"' in page
+    fragment = signed_in(world.manager).get(address(world), asked, headers={"HX-Request": "true"}).content.decode()
+    assert "<html" not in fragment and 'name="redundancy_weight"' in fragment
+
+
 def test_the_backbones_that_are_there_are_offered(
     world: World, signed_in: SignIn, settings: Any, tmp_path: Path
 ) -> None:
