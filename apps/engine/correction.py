@@ -30,19 +30,22 @@ MOST_TO_FIT, MOST_TO_PREDICT = 2.5e9, 2e10
 STEPS = 15
 # On the kernel's diagonal: landmarks that are the same object twice must not stop the fit.
 JITTER = 1e-3
+# Of the sum of a matrix' eigenvalues, what float32 may have rounded off any of them.
+ROUNDED = 2e-6
 
 
 @dataclass(frozen=True)
 class Correction:
     """Adds to the logits of features x (n, d) their likeness to each landmark, times what that says of the classes."""
 
-    landmarks: Floats  # (m, d)
+    origin: Floats  # (d,) in the midst of the landmarks: squares of what lies far off would lose their difference
+    landmarks: Floats  # (m, d) from there
     nearness: float  # the kernel is exp(-nearness * squared distance)
     outward: Floats  # (m, classes)
 
     def logits(self, x: Floats) -> Floats:
         """What is added, (n, classes)."""
-        added: Floats = np.matmul(_kernel(x, self.landmarks, self.nearness), self.outward)
+        added: Floats = np.matmul(_kernel(x - self.origin, self.landmarks, self.nearness), self.outward)
         return added
 
     def scaled(self, factor: float) -> Correction:
@@ -56,11 +59,13 @@ class Likeness:
     def __init__(self, x: Floats, targets: Rows, shares: Floats, landmarks: Rows, *, variance: float) -> None:
         """`x` (n, d) are features as they are, `targets` (n,) their labels and `shares` (n,) the weights of these;
         `landmarks` (m,) are rows of x. `variance` is that of all objects, over all dimensions together."""
-        self._landmarks = x[landmarks]
+        self._origin = np.median(x[landmarks], axis=0)
+        self._landmarks = x[landmarks] - self._origin
         self._nearness = 1 / variance if variance > 0 else 1.0
-        among = _kernel(self._landmarks, self._landmarks, self._nearness).astype(np.float64)
+        exact = self._landmarks.astype(np.float64)
+        among = _kernel(exact, exact, self._nearness)
         self._lower = np.linalg.cholesky(among + JITTER * np.eye(len(among))).astype(np.float32)
-        likeness = _kernel(x, self._landmarks, self._nearness)
+        likeness = _kernel(x - self._origin, self._landmarks, self._nearness)
         self._features = np.ascontiguousarray(self._solve(likeness.T).T)  # (n, m): their products are the kernel
         self._targets = targets
         self._weights = (shares / shares.mean())[:, None]
@@ -74,7 +79,7 @@ class Likeness:
         """
         known: Rows = np.arange(len(self._targets)) if without is None else np.flatnonzero(~without)
         curvature = (self._products if without is None else self._products - self._products_of(without)) / 2
-        curvature[np.diag_indices_from(curvature)] += SHRINKAGE
+        curvature[np.diag_indices_from(curvature)] += SHRINKAGE + ROUNDED * np.trace(curvature)
         factor = cho_factor(curvature.astype(np.float64), overwrite_a=True)
         x, weights, logits = self._features[known], self._weights[known], logits[known].astype(np.float32)
         wanted = np.zeros(logits.shape, np.float32)
@@ -84,7 +89,8 @@ class Likeness:
             missing = weights * (wanted - softmax(logits + x @ outward.astype(np.float32), axis=1))
             slope = np.asarray(missing.T @ x).T - SHRINKAGE * outward
             outward += cho_solve(factor, slope)
-        return Correction(self._landmarks, self._nearness, self._solve(outward.astype(np.float32), transposed=True))
+        from_kernel = self._solve(outward.astype(np.float32), transposed=True)
+        return Correction(self._origin, self._landmarks, self._nearness, from_kernel)
 
     def logits(self, rows: npt.NDArray[np.bool_], correction: Correction) -> Floats:
         """What a correction of these landmarks adds for the labeled objects `rows` (n,), (k, classes)."""
@@ -107,15 +113,12 @@ def n_landmarks(n_labels: int, n_objects: int, dimension: int) -> int:
     return min(n_labels, int(np.clip(has_time_for, FEWEST_LANDMARKS, MOST_LANDMARKS)))
 
 
-def _kernel(x: Floats, landmarks: Floats, nearness: float) -> Floats:
-    """Gaussian, (n, m)."""
-    # Around one of them, as squares of what lies far off would lose what the difference of two is made of.
-    origin = landmarks[0]
-    x, landmarks = x - origin, landmarks - origin
-    likeness: Floats = x @ (2 * landmarks.T)
+def _kernel(x: npt.NDArray[Any], landmarks: npt.NDArray[Any], nearness: float) -> npt.NDArray[Any]:
+    """Gaussian, (n, m), as exact as what it is given."""
+    likeness: npt.NDArray[Any] = x @ (2 * landmarks.T)
     likeness -= (x * x).sum(axis=1)[:, None]
     likeness -= (landmarks * landmarks).sum(axis=1)
     np.minimum(likeness, 0, out=likeness)
-    likeness *= np.float32(nearness)
+    likeness *= nearness
     np.exp(likeness, out=likeness)
     return likeness

@@ -113,7 +113,7 @@ def _learner_and_truth(class_distance: float, n: int, seed: int) -> tuple[FixedF
 class RealWorld:
     """A shared set, and the seconds of the first training of both; later ones take an epoch of ours.
 
-    `own_schedule`: the original also works as it would by itself, which takes an hour and more.
+    `own_schedule`: the original also trains as it would by itself, which takes an hour and a half for CoNSeP.
     """
 
     set_name: str
@@ -129,14 +129,11 @@ class RealWorld:
 
 FOUR_IMAGES = RealWorld("consep_train", 64, n_images=4, training_s=8.0)
 SMALL = (FOUR_IMAGES,)
-OWN_SCHEDULE_WORLD = replace(FOUR_IMAGES, own_schedule=True)
 FULL = (
-    RealWorld("consep_train", 64, n_images=None, training_s=60.0),
+    RealWorld("consep_train", 64, n_images=None, training_s=60.0, own_schedule=True),
     RealWorld("chula_rbc", 80, n_images=None, training_s=60.0),
-    OWN_SCHEDULE_WORLD,
+    FOUR_IMAGES,
 )
-
-
 REAL_WAYS = (ORIGINAL, ORIGINAL_LARGE, OURS, OURS_SAMPLED)
 
 
@@ -238,15 +235,17 @@ def run(options: Options) -> Result:
     ours, sampled, original = main[OURS], main[OURS_SAMPLED], main[ORIGINAL]
     ratios = {
         "ratio_of_human_theta_to_pages_of_300": ours["theta_human"] / main[ORIGINAL_LARGE]["theta_human"],
+        "ratio_of_human_theta_sampled": sampled["theta_human"] / original["theta_human"],
         "ratio_of_total_theta": ours["theta_total"] / original["theta_total"],
         "ratio_of_total_theta_sampled": sampled["theta_total"] / original["theta_total"],
     }
     # With as many seconds of training as ours, the original's waiting is little by the benchmark's own choice.
-    goal_of_total = "ratio_of_total_theta"
+    goal_of_total = "ratio_of_total_theta_sampled"
     if options.full:
-        goal_of_total = "ratio_of_total_theta_by_its_own_schedule"
-        patient = real[OWN_SCHEDULE_WORLD.name]
-        ratios[goal_of_total] = patient[OURS]["theta_total"] / patient[ORIGINAL_OWN_SCHEDULE]["theta_total"]
+        goal_of_total = "ratio_of_total_theta_sampled_to_its_own_schedule"
+        patient = main[ORIGINAL_OWN_SCHEDULE]
+        ratios["ratio_of_total_theta_to_its_own_schedule"] = ours["theta_total"] / patient["theta_total"]
+        ratios[goal_of_total] = sampled["theta_total"] / patient["theta_total"]
     return Result(
         name="labeling",
         value=ours["theta_human"],
@@ -258,6 +257,7 @@ def run(options: Options) -> Result:
         goal=GOAL_HUMAN,
         floors={
             "concordance_over_the_originals": 0.0,
+            "concordance_sampled_over_the_originals": 0.0,
             "total_theta_over_human_theta": 0.9,
             goal_of_total: GOAL_TOTAL,
             **{f"seen_{name}": goal for name, goal in GOALS_SEEN.items()},
@@ -266,6 +266,7 @@ def run(options: Options) -> Result:
         bounds={f"sampled_error_{name}": MOST_TRUE_ERROR for name in GOALS_SAMPLED},
         figures={
             "concordance_over_the_originals": significant(ours["concordance"] - original["concordance"]),
+            "concordance_sampled_over_the_originals": significant(sampled["concordance"] - original["concordance"]),
             "total_theta_over_human_theta": significant(ours["theta_total"] / ours["theta_human"]),
             **{name: significant(ratio) for name, ratio in ratios.items()},
             **{f"seen_{name}": of[OURS]["theta_human"] for name, of in synthetic.items()},

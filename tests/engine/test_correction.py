@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from apps.engine.correction import FEWEST_LANDMARKS, MOST_LANDMARKS, SHRINKAGE, Correction, Likeness, n_landmarks
 
@@ -39,13 +39,15 @@ def test_it_makes_the_labels_as_likely_as_the_best_of_its_kind() -> None:
     squares = ((x[:, None] - x) ** 2).sum(axis=2).astype(np.float64)
     kernel = np.exp(-squares / x.var(axis=0).sum())
 
-    def objective(flat: npt.NDArray[np.float64]) -> float:
+    def objective(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         outward = flat.reshape(60, 3)
+        corrected = logits + kernel @ outward
         penalty = 0.5 * SHRINKAGE * float((outward * (kernel @ outward)).sum())
-        return loss_of(logits + kernel @ outward, targets, shares) + penalty
+        wrong = (softmax(corrected, axis=1) - np.eye(3)[targets]) * (shares / shares.mean())[:, None]
+        return loss_of(corrected, targets, shares) + penalty, (kernel @ (wrong + SHRINKAGE * outward)).ravel()
 
-    best = minimize(objective, np.zeros(180), method="L-BFGS-B", options={"maxfun": 1_000_000}).fun
-    ours, nothing = objective(correction.outward.astype(np.float64).ravel()), objective(np.zeros(180))
+    best = minimize(objective, np.zeros(180), jac=True, method="L-BFGS-B", options={"maxiter": 10_000}).fun
+    ours, nothing = objective(correction.outward.astype(np.float64).ravel())[0], objective(np.zeros(180))[0]
     assert ours - best < 0.05 * (nothing - best)
 
 
@@ -84,6 +86,17 @@ def test_it_does_not_depend_on_where_the_features_lie() -> None:
     here = likeness_of(x, targets, shares, 80).fit(logits)
     far = likeness_of(x + 1000, targets, shares, 80).fit(logits)
     np.testing.assert_allclose(far.logits(x + 1000), here.logits(x), atol=0.02)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e5])
+def test_an_object_that_lies_far_off_stops_no_fit(far: float) -> None:
+    x, targets, shares, logits = make_labeled(300)
+    variance = float(x.var(axis=0).sum())
+    x[0] = far
+    correction = Likeness(x, targets, shares, np.arange(100), variance=variance).fit(logits)
+    right = ((correction.logits(x) + logits).argmax(axis=1) == targets).mean()
+    assert right > 0.9
+    assert (logits.argmax(axis=1) == targets).mean() < 0.7, "by the linear head alone"
 
 
 def test_far_from_all_landmarks_it_says_nothing() -> None:
