@@ -29,7 +29,8 @@ REGULARIZATION_C = 0.01
 MOST_STEPS = 100
 SMALLEST_GRADIENT = 1e-3
 N_FOLDS = 5
-# From here on two folds give enough held-out labels for one number, the temperature; below, all five are fitted.
+# From here on two folds give enough held-out labels for one number, the temperature, and from twice as many for choosing a
+# correction too; below, all five are fitted.
 MANY_LABELS = 1000
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
@@ -201,15 +202,18 @@ def fit_head(
         first_fold = folds == 0
         correction = None
         if may_correct:
-            # Surer or less sure than its weights say, as what was held out shows: what the correction has to add to.
-            temperature = _fit_temperature(logits, targets, predicted & ~first_fold)
+            # Surer than its shrunken weights say, as what was held out shows: what the correction has to add to. A head that
+            # knows nothing fits any temperature: what is then added must not be blown up by it.
+            temperature = float(np.clip(_fit_temperature(logits, targets, predicted & ~first_fold), 0.1, 1.0))
             landmarks = np.argsort(_scrambled(rows, seed))[: n_landmarks(len(rows), len(features), x.shape[1])]
             likeness = Likeness(raw, targets, _shares(targets, len(values)), landmarks, variance=variance)
             corrections = np.zeros_like(logits)
             for fold, left_out in fitted_without.items():
                 found = likeness.fit(fits[fold].logits(x) / temperature, without=left_out)
                 corrections[left_out] = temperature * likeness.logits(left_out, found)
-            strength = _choose_strength(corrections, logits, targets, predicted & ~first_fold)
+            # What was corrected stays so unless that is worse: predictions must not flicker from gesture to gesture.
+            gain = 0.0 if start_from is not None and start_from.correction is not None else WORTH_CORRECTING
+            strength = _choose_strength(corrections, logits, targets, predicted & ~first_fold, gain=gain)
             if strength:
                 logits += strength * corrections
                 correction = likeness.fit(fits[-1].logits(x) / temperature).scaled(strength * temperature)
@@ -251,8 +255,11 @@ def _choose_strength(
     logits: npt.NDArray[np.float64],
     targets: Rows,
     rows: npt.NDArray[np.bool_],
+    *,
+    gain: float,
 ) -> float:
-    """How much of the corrections (n, classes) serves the held-out labels of `rows` (n,): all, half, or nothing of them."""
+    """How much of the corrections (n, classes) serves the held-out labels of `rows` (n,): all, half, or nothing of them.
+    They have to surprise less by this part, `gain`."""
     if not rows.any():
         return 0.0
     labels = targets[rows]
@@ -267,7 +274,7 @@ def _choose_strength(
     for strength in (1.0, 0.5):
         surprise, right = judge(strength)
         fall, error = _mean_over_classes(right_without.astype(np.float64) - right, labels)
-        if surprise < (1 - WORTH_CORRECTING) * without and fall <= TOLERATED_FALL + error:
+        if surprise < (1 - gain) * without and fall <= TOLERATED_FALL + error:
             return strength
     return 0.0
 

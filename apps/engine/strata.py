@@ -7,23 +7,41 @@ sample, not a wrong label.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from apps.engine.sampling import much_the_same, risk_of_attempt, sample_size
-from apps.engine.suggest import Flags, Ordinals, Predicted
+from apps.engine.suggest import Bytes, Flags, Ordinals, Predicted
 
 # A stratum is sampled when it is expected to hold a quarter as many wrong ones as are allowed: a sample of 3/p is then clean
-# in one of two cases. Each sample that was not asks for more.
+# in one of two cases. Each sample of much the same objects that was not clean asks for more.
 EXPECTED_SHARE = 0.25
 AFTER_REFUSAL = 0.75
 # Of a smaller stratum a sample spares less than half.
 LEAST_SAMPLES = 2
-# Fewer at once than of those that are only confirmed, so that the next ones come from a head that knows better: of 100, 150,
-# 200 and 300 the best in the simulated labeling (tests/benchmarks/labeling.py).
+# Fewer at once than of those that are only confirmed, so that the next ones come from a head that knows better.
 DOUBTFUL_PAGE = 200
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A sample that was drawn before without success."""
+
+    stratum: npt.NDArray[np.integer]
+    """(n,) the ordinals that it was to speak for."""
+    was_refused: bool
+    """Whether something in it was wrong; otherwise it was left, or the labels changed."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What samples of one class have come to."""
+
+    attempts: Sequence[Attempt] = ()
+    denied: npt.NDArray[np.integer] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(k,) ordinals that a person has looked at and found not to be of the class: never accepted unseen."""
 
 
 @dataclass(frozen=True)
@@ -47,43 +65,37 @@ class Stratum:
 
 
 def strata_to_sample(
-    predicted: Predicted,
-    unlabeled: Flags,
-    max_error: float,
-    *,
-    tried: Mapping[int, Sequence[npt.NDArray[np.integer]]] | None = None,
+    predicted: Predicted, unlabeled: Flags, max_error: float, *, earlier: Mapping[int, Earlier] | None = None
 ) -> list[Stratum]:
     """The classes of which a sample would spare at least half: those that may be sampled now, the largest first, and then
     the others, the most doubtful first.
 
-    `max_error`: the share of wrong labels, 0 to 1, that a sample has to exclude. `tried`: by class value, what was sampled
-    for it before without success, each an array of ordinals: such a class has to be surer, and where it is much the same
-    objects the sample is larger.
+    `max_error`: the share of wrong labels, 0 to 1, that a sample has to exclude. `earlier`: by class value, what came of
+    samples before.
     """
     members = np.flatnonzero(unlabeled & (predicted.classes > 0))
     classes = predicted.classes[members]
     strata = []
     for value in np.unique(classes):
         own = members[classes == value]
-        surest_first = own[np.argsort(-predicted.confidence[own].astype(np.int16), kind="stable")]
-        doubt = 1 - predicted.confidence[surest_first] / 255
-        stratum = _stratum(int(value), surest_first, doubt, max_error, (tried or {}).get(int(value), ()))
+        stratum = _stratum(int(value), own, predicted.confidence, max_error, (earlier or {}).get(int(value), Earlier()))
         if stratum is not None:
             strata.append(stratum)
     return sorted(strata, key=lambda s: (-len(s.surest_first), 0.0) if not s.n_doubtful else (1, -s.expected_error))
 
 
-def _stratum(
-    value: int,
-    surest_first: Ordinals,
-    doubt: npt.NDArray[np.float64],
-    max_error: float,
-    tried: Sequence[npt.NDArray[np.integer]],
-) -> Stratum | None:
-    risk = risk_of_attempt(1 + sum(much_the_same(surest_first, other) for other in tried))
+def _stratum(value: int, own: Ordinals, confidence: Bytes, max_error: float, earlier: Earlier) -> Stratum | None:
+    own = own[~np.isin(own, earlier.denied)]
+    if not len(own):
+        return None
+    surest_first = own[np.argsort(-confidence[own].astype(np.int16), kind="stable")]
+    # Confidence comes rounded: one that is as sure as can be said is not held against it.
+    doubt = np.maximum(254.5 - confidence[surest_first], 0) / 255
+    again = [attempt for attempt in earlier.attempts if much_the_same(surest_first, attempt.stratum)]
+    risk = risk_of_attempt(1 + len(again))
     if LEAST_SAMPLES * sample_size(len(surest_first), max_error, risk) >= len(surest_first):
         return None
-    believed = EXPECTED_SHARE * max_error * AFTER_REFUSAL ** len(tried)
+    believed = EXPECTED_SHARE * max_error * AFTER_REFUSAL ** sum(attempt.was_refused for attempt in again)
     # The mean doubt of the surest k grows with k.
     n_sure = int((np.cumsum(doubt) <= believed * np.arange(1, len(doubt) + 1)).sum())
     n_sample = sample_size(n_sure, max_error, risk) if n_sure else 0

@@ -21,7 +21,7 @@ from apps.accounts.models import User
 from apps.common.packing import pack_ordinals, unpack_ordinals
 from apps.engine.sampling import draw, error_bound, much_the_same, risk_of_attempt, sample_size
 from apps.labels.models import LabelAction, LabelSet, StratumSample
-from apps.labels.selectors import labels_of, open_sample, strata_in_vain
+from apps.labels.selectors import attempts_at, denied_ordinals, labels_of, open_sample
 from apps.labels.services import Gesture, LabelError, checked_ordinals, label_objects, lock_chain
 from apps.projects.models import LabelClass, Project
 
@@ -59,7 +59,7 @@ def draw_sample(
     client_key: UUID | None = None,
 ) -> StratumSample:
     """Freeze the unlabeled ones of `ordinals` (n,) as a stratum, and draw a sample that bounds its error below the
-    project's limit if all of it is right.
+    project's limit if all of it is right. What was marked as wrong in a sample for this class is no part of another.
 
     Raises SampleNotAllowed, SampleClosed where the user has another one open, LabelError where nothing is unlabeled. A
     repeated `client_key` returns the sample that it made the first time.
@@ -80,8 +80,11 @@ def draw_sample(
     stratum = unique[values == 0]
     if not len(stratum):
         raise LabelError("all of these objects are labeled already")
-    tried = strata_in_vain(label_set).get(label_class.value, ())
-    attempt = 1 + sum(much_the_same(stratum, other) for other in tried)
+    stratum = stratum[~np.isin(stratum, denied_ordinals(label_set).get(label_class.value, ()))]
+    if not len(stratum):
+        raise LabelError(f"all of these objects were found not to be {label_class.name}")
+    earlier = attempts_at(label_set, {label_class.value: len(stratum)}).get(label_class.value, ())
+    attempt = 1 + sum(much_the_same(stratum, other.stratum) for other in earlier)
     seed = secrets.randbits(SEED_BITS)
     n = sample_size(len(stratum), project.max_sampled_error, risk_of_attempt(attempt))
     return StratumSample.objects.create(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from apps.accounts.models import User
 from apps.common.packing import unpack_ordinals
+from apps.engine.strata import Attempt
 from apps.labels.models import Label, LabelAction, LabelingSession, LabelSet, StratumSample
 from apps.labels.statements import read_sources, read_values
 from apps.projects.models import Project
@@ -128,14 +129,29 @@ def open_sample(project: Project, user: User) -> StratumSample | None:
     return StratumSample.objects.filter(project=project, drawn_by=user, state=StratumSample.State.OPEN).first()
 
 
-def strata_in_vain(label_set: LabelSet) -> dict[int, list[NDArray[np.uint32]]]:
-    """What anybody has sampled without success, by the value of the class it was to be accepted as: arrays of ordinals."""
-    ended = [StratumSample.State.REFUSED, StratumSample.State.ABANDONED, StratumSample.State.EXPIRED]
-    samples = StratumSample.objects.filter(label_set=label_set, state__in=ended).order_by("id")
-    strata: dict[int, list[NDArray[np.uint32]]] = {}
-    for value, packed in samples.values_list("label_class__value", "stratum").iterator():
-        strata.setdefault(value, []).append(unpack_ordinals(packed))
-    return strata
+def denied_ordinals(label_set: LabelSet) -> dict[int, NDArray[np.int64]]:
+    """What was looked at in samples and marked as not being of the class, by the class's value: ordinals (k,)."""
+    denied: dict[int, set[int]] = {}
+    marked = StratumSample.objects.filter(label_set=label_set).exclude(wrong=[])
+    for value, wrong in marked.values_list("label_class__value", "wrong"):
+        denied.setdefault(value, set()).update(wrong)
+    return {value: np.array(sorted(ordinals), np.int64) for value, ordinals in denied.items()}
+
+
+def attempts_at(label_set: LabelSet, sizes: Mapping[int, int]) -> dict[int, list[Attempt]]:
+    """What anybody has sampled without success, by class value; for strata of `sizes`, by class value, only those that are
+    so large that they can be much the same."""
+    alike = Q()
+    for value, size in sizes.items():
+        alike |= Q(label_class__value=value, size__gt=size / 2, size__lt=2 * size)
+    attempts: dict[int, list[Attempt]] = {}
+    if sizes:
+        ended = [StratumSample.State.REFUSED, StratumSample.State.ABANDONED, StratumSample.State.EXPIRED]
+        samples = StratumSample.objects.filter(alike, label_set=label_set, state__in=ended).order_by("id")
+        for value, state, packed in samples.values_list("label_class__value", "state", "stratum").iterator():
+            was_refused = state == StratumSample.State.REFUSED
+            attempts.setdefault(value, []).append(Attempt(unpack_ordinals(packed), was_refused))
+    return attempts
 
 
 def class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine import suggest
-from apps.engine.strata import Stratum, strata_to_sample
+from apps.engine.strata import Earlier, Stratum, strata_to_sample
 from apps.engine.suggest import Groups, Review
-from apps.labels.selectors import kept_class_values, shared_label_set, strata_in_vain
+from apps.labels.selectors import attempts_at, denied_ordinals, kept_class_values, shared_label_set
 from apps.models.models import Embedding
 from apps.models.selectors import Predictions, current_predictions, latest_embedding, object_groups, vectors
 from apps.projects.models import LabelClass, Project
@@ -87,8 +87,15 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
     """What could be accepted by sample; nothing where the project's manager has not switched that on."""
     if not project.allows_sampled:
         return []
-    tried = strata_in_vain(shared_label_set(project))
-    return strata_to_sample(known.predictions, unlabeled, project.max_sampled_error, tried=tried)
+    label_set = shared_label_set(project)
+    counts = np.bincount(known.predictions.classes[unlabeled], minlength=256)
+    sizes = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value}
+    attempts, denied = attempts_at(label_set, sizes), denied_ordinals(label_set)
+    earlier = {
+        value: Earlier(attempts.get(value, ()), denied.get(value, np.zeros(0, np.int64)))
+        for value in attempts.keys() | denied.keys()
+    }
+    return strata_to_sample(known.predictions, unlabeled, project.max_sampled_error, earlier=earlier)
 
 
 def suggestions(project: Project) -> Suggestions:
@@ -157,13 +164,14 @@ def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:
     if not stratum.n_doubtful:
         title = f"Accept {n:,} that look like {name} by a sample"
         return Proposal("sample", n, title, f"if none of {stratum.n_sample} random ones is wrong", value)
-    title = f"Review {len(stratum.doubtful)} that look least like {name}"
+    n_shown = len(stratum.doubtful)
+    title = f"Review {n_shown} that {'looks' if n_shown == 1 else 'look'} least like {name}"
     if stratum.n_sample:
-        n_sure = n - stratum.n_doubtful
-        why = f"after {stratum.n_doubtful:,} of these, {n_sure:,} may be accepted by a sample of {stratum.n_sample}"
+        first = "then" if n_shown == stratum.n_doubtful else f"after {stratum.n_doubtful:,} of these,"
+        why = f"{first} {n - stratum.n_doubtful:,} may be accepted by a sample of {stratum.n_sample}"
     else:
         why = f"too many of {n:,} are doubtful for a sample; these teach the model most"
-    return Proposal("doubtful", len(stratum.doubtful), title, why, value)
+    return Proposal("doubtful", n_shown, title, why, value)
 
 
 def _review(kind: Literal["review", "group"], review: Review, known: _Known) -> Proposal:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from apps.engine.sampling import risk_of_attempt, sample_size
-from apps.engine.strata import DOUBTFUL_PAGE, Stratum, strata_to_sample
+from apps.engine.strata import DOUBTFUL_PAGE, Attempt, Earlier, Stratum, strata_to_sample
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def test_where_all_is_doubtful_it_says_that_no_sample_is_near() -> None:
     (stratum,) = strata(predicted((2, 500, 140)))
     assert (stratum.n_doubtful, stratum.n_sample) == (500, 0)
     assert len(stratum.doubtful) == DOUBTFUL_PAGE
-    assert stratum.expected_error == pytest.approx(1 - 140 / 255)
+    assert stratum.expected_error == pytest.approx(1 - 140.5 / 255)
 
 
 def test_few_objects_are_no_stratum() -> None:
@@ -70,11 +70,32 @@ def test_labeled_objects_are_in_no_stratum() -> None:
 
 
 def test_a_class_that_was_sampled_in_vain_has_to_be_surer_and_takes_a_larger_sample() -> None:
+    everything = np.arange(800)
     said = predicted((1, 800, 253))
     (before,) = strata(said)
-    (after,) = strata(said, tried={1: [np.arange(800)]})
+    refused, left = Attempt(everything, was_refused=True), Attempt(everything, was_refused=False)
+    (after,) = strata(said, earlier={1: Earlier([refused])})
     assert before.n_doubtful == 0 and before.n_sample < after.n_sample == sample_size(800, 0.05, risk_of_attempt(2))
-    (unsure,) = strata(predicted((1, 800, 252)), tried={1: [np.arange(800), np.arange(800)]})
+    (unsure,) = strata(predicted((1, 800, 252)), earlier={1: Earlier([refused, refused])})
     assert unsure.n_doubtful == 800
-    (others,) = strata(said, tried={1: [np.arange(5000, 5800)]})
-    assert others.n_sample == before.n_sample, "other objects' sample is no attempt at these"
+    (sure,) = strata(predicted((1, 800, 252)), earlier={1: Earlier([left, left])})
+    assert sure.n_doubtful == 0, "who only left a sample has found nothing"
+    assert sure.n_sample == sample_size(800, 0.05, risk_of_attempt(3))
+
+
+def test_a_sample_of_other_objects_is_no_attempt_at_these() -> None:
+    said = predicted((1, 800, 253))
+    (before,) = strata(said)
+    (after,) = strata(said, earlier={1: Earlier([Attempt(np.arange(5000, 5800), was_refused=True)])})
+    assert (after.n_doubtful, after.n_sample) == (before.n_doubtful, before.n_sample)
+
+
+def test_what_was_found_not_to_be_of_the_class_is_in_no_stratum_of_it() -> None:
+    said = predicted((1, 800, 253), (2, 800, 253))
+    first, second = sorted(strata(said, earlier={1: Earlier(denied=np.array([3, 900]))}), key=lambda s: s.class_value)
+    assert set(range(800)) - set(first.surest_first) == {3}
+    assert len(second.surest_first) == 800
+
+
+def test_at_the_smallest_error_that_may_be_asked_for_the_surest_are_sure_enough() -> None:
+    assert strata(predicted((1, 3000, 255)), max_error=0.005)[0].n_doubtful == 0

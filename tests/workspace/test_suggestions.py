@@ -163,7 +163,7 @@ def test_where_samples_are_allowed_the_doubtful_come_first_and_then_a_sample_of_
     assert (first["kind"], first["class_value"]) == ("doubtful", 1)
     assert first["title"] == f"Review {first['n']} that look least like lymphocyte"
     n_sure = 140 - first["n"]
-    assert first["why"].startswith(f"after {first['n']} of these, {n_sure} may be accepted by a sample of 2")
+    assert first["why"].startswith(f"then {n_sure} may be accepted by a sample of 2")
     doubtful = page(rater, world, first)
     assert set(doubtful) <= set(range(100, 140)) and len(doubtful) == first["n"] > 30
     act(rater, label_set.pk, doubtful, class_value=2)
@@ -185,18 +185,22 @@ def test_where_samples_are_not_allowed_none_is_proposed(world, rater, many):
     assert page(rater, world, {"kind": "sample", "class_value": 1}) == []
 
 
-def test_after_a_sample_in_vain_more_is_doubtful(world, rater, many):
+def test_after_a_sample_in_vain_the_next_one_is_larger_and_without_what_was_marked(world, rater, many):
     label_set = shared_label_set(world.project)
-    act(rater, label_set.pk, [*range(128, 200)], class_value=2)  # 28 of the doubtful are left
-    before = next(p for p in proposals(rater, world) if p["kind"] == "doubtful")
+    act(rater, label_set.pk, range(100, 200), class_value=2)
+    first = proposals(rater, world)[0]
+    assert (first["kind"], first["n"]) == ("sample", 100)
     labeling = LabelingPage(rater, label_set)
     sample = labeling.started(range(100))
-    labeling.post(sample, "wrong", {"wrong": sample["ordinals"][:1]})
+    wrong = sample["ordinals"][0]
+    labeling.post(sample, "wrong", {"wrong": [wrong]})
     assert labeling.post(sample, "end").json()["state"] == "refused"
-    after = next(p for p in proposals(rater, world) if p["kind"] == "doubtful")
-    assert after["n"] >= before["n"]
-    sizes = [int(p["why"].rsplit(" ", 1)[1]) for p in (before, after)]
-    assert sizes[1] > sizes[0], "the next one takes a larger sample"
+    second = next(p for p in proposals(rater, world) if p["kind"] == "sample")
+    assert second["n"] == 99 and wrong not in page(rater, world, second)
+    sizes = [int(p["why"].split()[3]) for p in (first, second)]
+    assert sizes[1] > sizes[0] == sample["n"]
+    again = labeling.started(range(100))
+    assert again["size"] == 99 and again["n"] == sizes[1], "nor can it come back by a selection of one's own"
 
 
 def test_who_may_look_may_ask(world, signed_in, embedding):

@@ -19,6 +19,18 @@ it("remembers what was left out of a class, whichever page of that class it was 
   expect([...store.passed(proposal("review", 2))]).toEqual([]);
 });
 
+it("never brings into a sample what was left out of its class, nor takes patches behind its question for looked at", () => {
+  const store = new SuggestionStore();
+  const [sample, review] = [proposal("sample", 1), proposal("review", 1)];
+  store.set({ proposals: [review], message: "" });
+  store.passOver(sample, [1]);
+  expect([...store.passed(sample)]).toEqual([]);
+  store.passOver(review, [7]);
+  store.exhaust(review);
+  expect([...store.passed(review)]).toEqual([]);
+  expect([...store.passed(sample)]).toEqual([7]);
+});
+
 it("begins a new round when asked to", () => {
   const store = new SuggestionStore();
   store.passOver(proposal("typical"), [1]);

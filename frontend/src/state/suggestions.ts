@@ -9,6 +9,8 @@ export class SuggestionStore extends Emitter<"suggestions"> {
   /** Whether labels or predictions have changed since. */
   isOld = true;
   private readonly left = new Map<string, Set<number>>();
+  /** The same, never forgotten: who was left out of a class is not accepted as that class unseen. */
+  private readonly everLeft = new Map<string, Set<number>>();
   private exhausted: readonly Proposal[] = [];
 
   get recommended(): Proposal | undefined {
@@ -31,15 +33,20 @@ export class SuggestionStore extends Emitter<"suggestions"> {
 
   /** Seen on a page of this kind, and left as they are: such a page does not show them again. */
   passOver(proposal: Proposal, ordinals: Iterable<number>): void {
+    // Before a sample is drawn nobody has looked at anything.
+    if (proposal.kind === "sample") return;
     const key = keyOf(proposal);
-    const left = this.left.get(key) ?? new Set();
-    for (const ordinal of ordinals) left.add(ordinal);
-    this.left.set(key, left);
+    for (const known of [this.left, this.everLeft]) {
+      const left = known.get(key) ?? new Set();
+      for (const ordinal of ordinals) left.add(ordinal);
+      known.set(key, left);
+    }
   }
 
   /** Ascending. */
   passed(proposal: Proposal): Uint32Array {
-    return Uint32Array.from(this.left.get(keyOf(proposal)) ?? []).sort();
+    const known = proposal.kind === "sample" ? this.everLeft : this.left;
+    return Uint32Array.from(known.get(keyOf(proposal)) ?? []).sort();
   }
 
   /** Nothing of it was left that had not been passed over: the next is recommended. After the last the round begins anew. */

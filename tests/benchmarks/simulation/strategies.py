@@ -13,7 +13,7 @@ from sklearn.cluster import MiniBatchKMeans
 from apps.engine import suggest
 from apps.engine.predict import Head, fit_kernel_head
 from apps.engine.sampling import draw
-from apps.engine.strata import Stratum, strata_to_sample
+from apps.engine.strata import Attempt, Earlier, Stratum, strata_to_sample
 from tests.benchmarks.simulation.session import ClassValues, Rows, Session
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float16]
@@ -131,11 +131,12 @@ class SampledLoop(OurLoop):
     def __init__(self, session: Session, learner: Learner, *, page_size: int, max_error: float) -> None:
         super().__init__(session, learner, page_size=page_size)
         self._max_error = max_error
-        self._tried: dict[int, list[Rows]] = {}
+        self._attempts: dict[int, list[Attempt]] = {}
 
     def take_best(self, review: suggest.Review, predictions: Predictions) -> None:
         """What brings a class nearer to a sample, or the page where no class is worth one."""
-        strata = strata_to_sample(predictions, self._session.labels == 0, self._max_error, tried=self._tried)
+        earlier = {value: Earlier(attempts) for value, attempts in self._attempts.items()}
+        strata = strata_to_sample(predictions, self._session.labels == 0, self._max_error, earlier=earlier)
         if strata:
             self._look_at(strata[0])
         else:
@@ -154,4 +155,4 @@ class SampledLoop(OurLoop):
             session.accept_unseen(np.delete(rows, drawn), stratum.class_value)
         else:
             session.reach_for(keys=0, places=1)  # ends the sample; what was looked at is labeled
-            self._tried.setdefault(stratum.class_value, []).append(rows)
+            self._attempts.setdefault(stratum.class_value, []).append(Attempt(rows, was_refused=True))

@@ -737,6 +737,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.sayWhyNotToLabel();
       return;
     }
+    // What a sample is drawn from stays as it is until it is there.
+    if (this.sampling.busy) return;
     const { selection } = this;
     const isPagesOwn = classValue !== null && classValue === selection.reviewClass;
     let more: Uint32Array = new Uint32Array(0);
@@ -803,6 +805,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   confirm(): boolean {
     const { reviewClass, pickedCount, source, order } = this.selection;
     if (reviewClass === null) return false;
+    if (this.sampling.busy) return true;
     // What was undone waits to be confirmed again.
     if (this.selection.held && this.withoutLabel(this.selection.picks()).length > 0) this.selection.held = false;
     if (this.selection.held) {
@@ -832,7 +835,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private goOnWith(ordinals: Uint32Array): void {
     this.selection.offer(ordinals);
     this.selection.setCursor(this.selection.rankOf(ordinals[0]!), true);
-    this.lookUntil = performance.now() + LOOK_MS;
+    this.lookAnew();
     this.emit("onward");
   }
 
@@ -873,6 +876,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       client_key: newKey(),
     };
     const change = this.labels.propose(ordinals, classValue ?? 0);
+    const revisionBefore = this.labels.revision;
     const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
     const done =
       classValue === null
@@ -893,6 +897,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         this.applyResult(result);
         if (onlyUnlabeled && result.n_changed < ordinals.length) {
           const n = ordinals.length - result.n_changed;
+          // Theirs may have come in before this answer, which has painted over it.
+          this.labels.revision = Math.min(this.labels.revision, revisionBefore);
+          void this.syncLabels();
           this.notify({
             text: `${plural(n, "object")} labeled by somebody else meanwhile, left as they are`,
             tone: "warning",
@@ -1089,6 +1096,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       return;
     }
     const { proposal } = found;
+    if (proposal.kind === "sample" && this.sampling.sample !== null) {
+      this.sampling.show();
+      this.notify({ text: "This sample is still open: go on with it, or end it.", tone: "plain", topic: "hint" });
+      return;
+    }
     // Labels may still be on their way to the server.
     const page = proposal.kind === "discordant" ? found.page : this.withoutLabel(found.page);
     if (page.length === 0) {
@@ -1105,6 +1117,18 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
     if (!isReview) this.selection.setCursor(0, true);
     if (proposal.kind === "sample") document.dispatchEvent(new CustomEvent("accept-by-sample"));
+  }
+
+  /** A sample that was proposed is not wanted: the next is recommended, until labels or predictions have changed. */
+  declineSample(): void {
+    this.lookAnew();
+    const { proposal } = this.selection;
+    if (proposal?.kind === "sample") this.suggestions.exhaust(proposal);
+  }
+
+  /** A key that was meant for what was there a moment ago is not for what is there now. */
+  lookAnew(): void {
+    this.lookUntil = performance.now() + LOOK_MS;
   }
 
   /** The page of the proposal that was chosen, or of the first one of which not everything was passed over. */

@@ -3,6 +3,9 @@ import { el } from "../../lib/dom";
 import { count, plural, share } from "../../lib/format";
 import type { WorkspaceController } from "./controller";
 
+/** What the dialog is closed with when the sample is wanted. */
+const DRAWN = "drawn";
+
 /** Asks for which class a selection is to be accepted, and says what that will take and mean. */
 export class SampleDialog {
   readonly element: HTMLDialogElement;
@@ -45,6 +48,9 @@ export class SampleDialog {
         this.confirm,
       ),
     );
+    this.element.addEventListener("close", () => {
+      if (this.element.returnValue !== DRAWN) this.controller.declineSample();
+    });
     document.addEventListener("accept-by-sample", this.open);
   }
 
@@ -55,6 +61,7 @@ export class SampleDialog {
   private readonly open = (): void => {
     const { project, sampling } = this.controller;
     if (!sampling.isAllowed || this.element.open) return;
+    this.element.returnValue = "";
     this.ordinals = sampling.candidates();
     const likely = sampling.likelyClass(this.ordinals);
     this.classes.replaceChildren(
@@ -100,7 +107,8 @@ export class SampleDialog {
   }
 
   private draw(): void {
-    this.element.close();
+    this.element.close(DRAWN);
+    this.controller.lookAnew();
     void this.controller.sampling.draw(this.ordinals, Number(this.classes.value));
   }
 }
