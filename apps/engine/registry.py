@@ -61,15 +61,15 @@ CLASSIFIERS = Registry(
     built_in=[
         Classifier(
             "kernel",
-            "Linear head, corrected by likeness",
-            "Where no plane tells classes apart, labeled objects correct what it says of those like them, if that serves "
-            "labels that were held out.",
+            "Standard: also by likeness to labeled objects",
+            "Learns from all labels together, and from the labeled objects most alike where that is more often right on labels "
+            "it was not made from.",
             "apps.engine.predict:fit_kernel_head",
         ),
         Classifier(
             "linear",
-            "Linear head",
-            "Logistic regression on the features, balanced over the classes, with calibrated confidence.",
+            "Simple: a linear head",
+            "Learns from all labels together (logistic regression); every class counts alike.",
             "apps.engine.predict:fit_head",
         ),
     ],

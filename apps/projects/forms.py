@@ -86,7 +86,8 @@ class SampledAcceptanceForm(forms.Form):
         label="Largest error, %",
         min_value=100 * MIN_SAMPLED_ERROR,
         max_value=100 * MAX_SAMPLED_ERROR,
-        help_text="What a clean sample must exclude at 95% confidence. 2% takes a look at 150 patches, 5% at 60.",
+        help_text="After a sample without a wrong patch, fewer of the labels are wrong than this, with 95% confidence. "
+        "1% takes a look at 300 patches, 2% at 150, 5% at 60, 10% at 30.",
         widget=forms.NumberInput(attrs={"step": "0.1"}),
     )
 

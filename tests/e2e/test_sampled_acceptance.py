@@ -80,8 +80,16 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     expect(page.get_by_test_id("sample-state")).to_contain_text("1 wrong")
 
     look_at_every_patch(page)
+    page.keyboard.press("Shift+Enter")
+    expect(page.get_by_text("can not be accepted as a whole")).to_be_visible()
     wrong = handle(page, "tileToClient(argument)", drawn[-1])
     page.mouse.click(wrong["x"] + 20, wrong["y"] + 20)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(f"Shift Enter accepts all {len(free)} as stromal")).to_be_visible()
+    # who looks elsewhere in between has seen it all the same
+    handle(page, "showAll()")
+    page.get_by_test_id("sample-resume").click()
+    expect(page.get_by_test_id("sample-state")).to_contain_text(f"{len(drawn)} of {len(drawn)} seen")
     with held_back(page, "**/accept"):
         page.get_by_test_id("sample-accept").click()
         page.get_by_test_id("filter").select_option("labeled")  # in a hurry: the answer is not there yet
@@ -129,6 +137,15 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     drawn = handle(page, "selection().ordinals")
     assert set(drawn) < set(stratum) and 2 * len(drawn) <= len(stratum)
     expect(page.get_by_test_id("sample-accept")).to_contain_text(f"Accept all {len(stratum)} as ")
+    look_at_every_patch(page)
+    pictures.take(page, "sample-clean")
+    page.keyboard.press("Shift+Enter")
+    wait_until(page, "argument.every(ordinal => page.labelOf(ordinal) > 0)", stratum)
+    page.keyboard.press("z")
+    wait_until(page, "argument.every(ordinal => page.labelOf(ordinal) === 0)", stratum)
+    take_other(page, "sample", "doubtful")
+    page.keyboard.press("Enter")
+    wait_until(page, "page.selection().source === 'sample'")
     # proposed again, the open one is shown
     page.get_by_test_id("other-suggestions").click()
     page.locator(".next-bar__item[data-kind=sample]").first.click()

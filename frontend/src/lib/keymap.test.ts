@@ -37,6 +37,11 @@ it("undoes and redoes with and without Ctrl", () => {
   expect(commandFor(press("z", { metaKey: true, shiftKey: true }))).toEqual({ name: "redo" });
 });
 
+it("confirms by Enter, and accepts a sample by a key of its own", () => {
+  expect(commandFor(press("Enter", { code: "Enter" }))).toEqual({ name: "confirm" });
+  expect(commandFor(press("Enter", { code: "Enter", shiftKey: true }))).toEqual({ name: "accept-sample" });
+});
+
 it("leaves the browser's own shortcuts alone", () => {
   for (const key of ["c", "r", "t", "f", "l", "p"]) expect(commandFor(press(key, { ctrlKey: true }))).toBeNull();
 });

@@ -26,6 +26,7 @@ export type PlainCommand =
   | "toggle"
   | "choose-class"
   | "confirm"
+  | "accept-sample"
   | "next-suggestion"
   | "similar"
   | "larger"
@@ -101,6 +102,7 @@ export function commandFor(press: KeyPress): Command | null {
   if (letter === "z") return { name: press.shiftKey ? "redo" : "undo" };
   const arrow = ARROWS[press.key];
   if (arrow !== undefined) return { name: "move", dx: arrow[0], dy: arrow[1], extend: press.shiftKey };
+  if (press.key === "Enter" && press.shiftKey) return { name: "accept-sample" };
   const named = NAMED[press.key];
   if (named !== undefined) return { name: named };
   if (press.shiftKey) return null;
@@ -134,6 +136,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
       ["G", "Go to what is suggested next"],
       ["Shift 1 … 9", "Review: what the model calls that class, surest first"],
       ["Enter", "Confirm what stays selected of a page or a review, then show its next patches"],
+      ["Shift Enter", "Accept all that a sample stands for, once it was looked at and nothing in it is wrong"],
       ["Z", "Undo"],
       ["Shift Z", "Redo"],
     ],

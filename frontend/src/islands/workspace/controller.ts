@@ -804,6 +804,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
    * screen yet. Returns whether this is such a page. */
   confirm(): boolean {
     const { reviewClass, pickedCount, source, order } = this.selection;
+    if (this.sampling.isShown) {
+      this.sampling.sayHowItStands();
+      return true;
+    }
     if (reviewClass === null) return false;
     if (this.sampling.busy) return true;
     // What was undone waits to be confirmed again.
@@ -846,6 +850,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         tone: "warning",
         topic: "access",
       });
+      return;
+    }
+    if (this.sampling.isShown) {
+      this.sampling.sayHowItStands();
       return;
     }
     const { size } = this.selection;
@@ -1049,7 +1057,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   // What to look at next -----------------------------------------------------------------------------------------------
 
-  private ageSuggestions(): void {
+  /** What was proposed may hold no more: it is asked again in a moment. */
+  ageSuggestions(): void {
     if (this.project.status !== "ready") return;
     this.suggestions.isOld = true;
     window.clearTimeout(this.suggestionTimer);

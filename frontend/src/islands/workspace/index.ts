@@ -197,6 +197,9 @@ export class WorkspaceIsland implements Island {
       case "confirm":
         if (!controller.confirm()) document.dispatchEvent(new CustomEvent("choose-class"));
         return true;
+      case "accept-sample":
+        controller.sampling.acceptByKey();
+        return true;
       case "next-suggestion":
         void controller.takeSuggestion();
         return true;

@@ -102,9 +102,10 @@ export class SamplePanel {
       sampling.busy || !done,
       "button--primary",
     );
-    accept.title = done ? "" : "Scroll until every patch of the sample was on the screen";
+    accept.title = done ? "Shift Enter" : "Scroll until every patch of the sample was on the screen";
     return row(
       accept,
+      done && el("kbd", { class: "key" }, "Shift Enter"),
       el(
         "p",
         { class: "sample-panel__text muted" },

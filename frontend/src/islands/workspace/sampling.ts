@@ -1,6 +1,6 @@
 import { acceptSample, drawSample, endSample, fetchSample, postMarks } from "../../api/samples";
 import type { ActionResult, Sample } from "../../api/types";
-import { plural } from "../../lib/format";
+import { count, plural } from "../../lib/format";
 import { Emitter } from "../../state/emitter";
 import { messageOf, newKey, type WorkspaceController } from "./controller";
 
@@ -15,6 +15,8 @@ export class Sampling extends Emitter<"sample"> {
   /** Whether a request that changes the sample is on its way. */
   busy = false;
   private marksQueued = false;
+  /** Of the open sample, what was on the screen: whoever looks elsewhere in between has seen it all the same. */
+  private seen = new Set<number>();
   private readonly subscriptions: (() => void)[];
 
   constructor(private readonly controller: WorkspaceController) {
@@ -34,7 +36,9 @@ export class Sampling extends Emitter<"sample"> {
         if (this.isShown) this.emit("sample");
       }),
       controller.on("seen", () => {
-        if (this.isShown) this.emit("sample");
+        if (!this.isShown) return;
+        for (const ordinal of this.sample?.ordinals ?? []) if (controller.seen[ordinal] === 1) this.seen.add(ordinal);
+        this.emit("sample");
       }),
     ];
   }
@@ -92,6 +96,7 @@ export class Sampling extends Emitter<"sample"> {
     if (project.labelSet === null || this.busy) return;
     const stated = { class_value: classValue, selection: this.controller.selectionContext(), client_key: newKey() };
     await this.ask("No sample was drawn", async () => {
+      this.seen = new Set();
       this.sample = await drawSample(config.api, project.labelSet!.id, stated, ordinals);
       this.show();
     });
@@ -102,8 +107,32 @@ export class Sampling extends Emitter<"sample"> {
     if (this.sample === null) return;
     const { marked, ordinals } = this.sample;
     this.controller.showSample(Uint32Array.from(ordinals));
+    this.controller.markSeen([...this.seen], 0);
     this.controller.selection.pickOrdinals(marked);
     this.emit("sample");
+  }
+
+  /** By key, which says what is missing where it can not be accepted yet. */
+  acceptByKey(): void {
+    const { sample } = this;
+    if (sample === null || !this.isShown || this.busy) return;
+    if (sample.stale === "" && this.wrong().length === 0 && this.nSeen >= sample.n) this.accept();
+    else this.sayHowItStands();
+  }
+
+  /** What a key that does nothing here would have to wait for, or which one does it. */
+  sayHowItStands(): void {
+    const { sample } = this;
+    if (sample === null || this.busy) return;
+    const nWrong = this.wrong().length;
+    const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
+    let text = `All ${count(sample.n)} were looked at and none is wrong: Shift Enter accepts all ${count(sample.size)} as ${name}.`;
+    if (sample.stale !== "") text = "This sample can not be accepted any more.";
+    else if (nWrong > 0)
+      text = `${nWrong === 1 ? "One is" : `${count(nWrong)} are`} wrong: the selection can not be accepted as a whole.`;
+    else if (this.nSeen < sample.n)
+      text = `${count(this.nSeen)} of the ${count(sample.n)} patches were on the screen. Look at all, and click what is wrong.`;
+    this.controller.notices.show({ text, tone: "plain", topic: "hint" });
   }
 
   /** The explicit gesture. It waits for labels and marks that are still on their way. */
@@ -131,7 +160,11 @@ export class Sampling extends Emitter<"sample"> {
     }
     this.send<Sample>(
       () => endSample(this.controller.config.api, sample.id),
-      () => Promise.resolve(),
+      () => {
+        const text = "The sample has ended, and nothing was accepted. Another one of much the same objects is larger.";
+        if (!keepRight) this.controller.notices.show({ text, tone: "plain", topic: "hint" });
+        return Promise.resolve();
+      },
     );
   }
 
@@ -214,7 +247,9 @@ export class Sampling extends Emitter<"sample"> {
 
   private close(): void {
     this.sample = null;
+    this.seen = new Set();
     this.busy = false;
+    this.controller.ageSuggestions();
     // Whoever has drawn a lasso since waits for that.
     if (this.controller.askedSource === "sample") this.controller.showAll();
     this.emit("sample");
