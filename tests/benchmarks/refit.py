@@ -150,11 +150,15 @@ class Page:
 
 
 def synthetic_features(n: int, dimension: int, *, seed: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Vectors (n, d) around one center per class, and the class values (n,) from 1."""
+    """Vectors (n, d) around two opposite centers per class, which no plane tells from the others', so that the head's
+    correction is at work; and the class values (n,) from 1."""
     rng = np.random.default_rng(seed)
     truth = rng.choice(len(SHARES), n, p=SHARES)
-    centers = rng.normal(scale=0.12, size=(len(SHARES), dimension)).astype(np.float32)
-    return centers[truth] + rng.standard_normal((n, dimension), np.float32), (truth + 1).astype(np.uint8)
+    centers = rng.normal(scale=4 / np.sqrt(dimension), size=(len(SHARES), dimension)).astype(np.float32)
+    side = rng.choice((-1, 1), (n, 1)).astype(np.float32)
+    spread_by_column = (1 / np.sqrt(1 + np.arange(dimension) / 8)).astype(np.float32)
+    noise = spread_by_column * rng.standard_normal((n, dimension), np.float32)
+    return side * centers[truth] + noise, (truth + 1).astype(np.uint8)
 
 
 def _label_next(page: Page, order: npt.NDArray[np.int64], truth: npt.NDArray[np.uint8], n_labels: int) -> None:

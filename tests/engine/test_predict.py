@@ -338,3 +338,21 @@ def test_a_kernel_head_is_the_same_each_time_and_never_nan() -> None:
     confidence = first.predict(features)[1]
     assert np.isfinite(confidence).all()
     np.testing.assert_array_equal(confidence, second.predict(features)[1])
+
+
+@pytest.mark.parametrize("case", ["all alike", "one label of a class", "more labels than are fitted", "twenty classes"])
+def test_a_kernel_head_is_never_nan(case: str) -> None:
+    n = 10_400 if case == "more labels than are fitted" else 400
+    features, values = make_rings(n)
+    if case == "all alike":
+        features[:] = 1
+    elif case == "one label of a class":
+        values[values == 2] = 1
+        values[7] = 2
+    elif case == "twenty classes":
+        values = (np.arange(n) % 20 + 1).astype(np.uint8)
+    head = fit_kernel_head(features, values, seed=0)
+    assert head is not None
+    predicted, confidence = head.predict(features)
+    assert np.isfinite(confidence).all() and set(predicted) <= set(values)
+    assert ((confidence > 0) & (confidence <= 1)).all()

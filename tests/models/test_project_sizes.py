@@ -9,7 +9,7 @@ import pytest
 
 from apps.models.selectors import coordinates, current_predictions
 from apps.projects.models import Project
-from apps.projects.services import Learning, update_project_learning
+from apps.projects.services import Learning, allow_sampled_acceptance, update_project_learning
 from tests.conftest import World
 from tests.factories import blobs, make_image
 from tests.models.test_maps import iterate, label
@@ -54,6 +54,7 @@ def test_a_project_of_any_size_goes_round_the_loop(
 
     draw_map(project)
     assert not current_predictions(project).classes.any(), "nothing is known yet"
+    allow_sampled_acceptance(project=project, allowed=True, max_error=0.1, changed_by=world.manager)
     half = n // 2
     label(world, 1, range(half, n))
     if half:
