@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import psycopg
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from apps.common.channel_layer import NOTIFICATION
 from apps.common.notifications import listening_parameters
+from apps.engine.correction import n_landmarks
 from apps.labels.models import LabelSet
 from apps.labels.selectors import class_values, shared_label_set
 from apps.models.selectors import current_prediction_set, vectors
@@ -82,8 +85,9 @@ def run(options: Options) -> Result:
         name="refit",
         value=value_s,
         unit="s (p95)",
-        peer="scikit-learn: LogisticRegression().fit on the labeled vectors and predict_proba of all, as float32 arrays in "
-        "memory; no held-out labels, no calibration, nothing stored or sent; `ratio` is that of the medians",
+        peer="scikit-learn: Nystroem with as many landmarks and LogisticRegression, fitted to the labeled vectors, and "
+        "predict_proba of all, as float32 arrays in memory; no held-out labels, no calibration, nothing stored or sent; "
+        "`ratio` is that of the medians",
         peer_value=peer_s,
         ratio=peer_s / statistics.median(waits),
         goal=1.0,
@@ -175,7 +179,9 @@ def _plain_fit(features: npt.NDArray[np.float16], labels: npt.NDArray[np.uint8])
     everything = features.astype(np.float32)
     labeled = labels > 0
     started = time.perf_counter()
-    model = LogisticRegression()
+    landmarks = n_landmarks(int(labeled.sum()), len(everything), everything.shape[1])
+    kernel = Nystroem(gamma=1 / everything.var(axis=0).sum(), n_components=landmarks, random_state=0)
+    model = make_pipeline(kernel, LogisticRegression(C=10, max_iter=200))
     model.fit(everything[labeled], labels[labeled])
     probability = model.predict_proba(everything)
     return time.perf_counter() - started, model.classes_[probability.argmax(axis=1)]
