@@ -91,10 +91,8 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
     counts = np.bincount(known.predictions.classes[unlabeled], minlength=256)
     sizes = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value}
     attempts, denied = attempts_at(label_set, sizes), denied_ordinals(label_set)
-    earlier = {
-        value: Earlier(attempts.get(value, ()), denied.get(value, np.zeros(0, np.int64)))
-        for value in attempts.keys() | denied.keys()
-    }
+    nothing = np.zeros(0, np.int64)
+    earlier = {value: Earlier(attempts.get(value, ()), denied.get(value, nothing)) for value in sizes}
     return strata_to_sample(known.predictions, unlabeled, project.max_sampled_error, earlier=earlier)
 
 

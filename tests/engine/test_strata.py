@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,8 @@ def predicted(*groups: tuple[int, int, int]) -> Predicted:
     return Predicted(np.repeat(values, n).astype(np.uint8), np.repeat(confidence, n).astype(np.uint8))
 
 
-def strata(said: Predicted, *, max_error: float = 0.05, **others: object) -> list[Stratum]:
-    return strata_to_sample(said, np.ones(len(said.classes), np.bool_), max_error, **others)  # type: ignore[arg-type]
+def strata(said: Predicted, *, max_error: float = 0.05, earlier: Mapping[int, Earlier] | None = None) -> list[Stratum]:
+    return strata_to_sample(said, np.ones(len(said.classes), np.bool_), max_error, earlier=earlier)
 
 
 def test_what_the_model_is_sure_of_may_be_sampled_at_once() -> None:
