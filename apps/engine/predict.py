@@ -6,6 +6,7 @@ labels while the network still trains.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
+from apps.engine.cores import usable_cores
 from apps.engine.correction import Correction, Likeness, n_landmarks
 from apps.engine.errors import EngineError
 from apps.engine.halves import to_float32
@@ -121,7 +123,8 @@ class Head:
         n = len(features)
         class_value = np.empty(n, np.uint8)
         confidence = np.empty(n, np.float32)
-        for first in range(0, n, PREDICT_ROWS):  # in blocks, which stay in the processor's cache
+
+        def predict_block(first: int) -> None:
             rows = slice(first, first + PREDICT_ROWS)
             x = to_float32(features[rows])
             logits = x @ self.weights + self.bias
@@ -132,6 +135,10 @@ class Head:
             below = (logits - logits[np.arange(len(best)), best][:, None]) / np.float32(self.temperature)
             class_value[rows] = self.class_values[best]
             confidence[rows] = 1 / np.exp(below).sum(axis=1)
+
+        # In blocks, which stay in the processor's cache; a thread per core, each with matrix products of its own.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(usable_cores(), "predict") as pool:
+            list(pool.map(predict_block, range(0, n, PREDICT_ROWS)))
         return class_value, confidence
 
 
