@@ -27,15 +27,15 @@ class LabeledSet:
         return len(self.class_values)
 
 
-def read_labeled_set(name: str, work: Path, *, patch_size_px: int, n_images: int | None = None) -> LabeledSet | None:
-    """The set of that name (`consep_train`, `chula_rbc`), or its first images; None where the shared data is absent.
+def read_labeled_set(name: str, work: Path, *, patch_size_px: int, n_images: int | None = None) -> LabeledSet:
+    """The set of that name (`consep_train`, `chula_rbc`), or its first images; the benchmark ends where the shared data is absent.
 
     `work`: a folder for the pixel store.
     """
     folder = ROOT / name
     images = sorted(folder.glob("images/*.png"))[:n_images]
     if not images:
-        return None
+        raise SystemExit("this benchmark needs the shared data: objects whose classes are known")
     tiles = [Tile(image, folder / "masks" / image.name) for image in images]
     with (folder / "classes.csv").open() as file:
         stated = {(row["image"], int(row["label_id"])): row["class_name"] for row in csv.DictReader(file)}
