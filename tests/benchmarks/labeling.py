@@ -223,11 +223,6 @@ def _known_from(features: Floats, truth: ClassValues, rows: npt.NDArray[np.int64
 def run(options: Options) -> Result:
     """Simulate every way of working in every world, and write the curves."""
     folder = options.out or Path(tempfile.mkdtemp(prefix="patchsorter-labeling-"))
-    panels = [
-        Panel(f"{world.use_case.name}, synthetic, linear probe {world.probe:g}", simulate(world), world.use_case)
-        for world in SYNTHETIC_WORLDS
-    ]
-    synthetic = {panel.use_case.name: {way: measure(s) for way, s in panel.sessions.items()} for panel in panels}
     worlds = FULL if options.full else SMALL
     real: dict[str, dict[str, Any]] = {}
     with (
@@ -239,6 +234,11 @@ def run(options: Options) -> Result:
             for world in worlds
             if world.own_schedule
         }
+        panels = [
+            Panel(f"{world.use_case.name}, synthetic, linear probe {world.probe:g}", simulate(world), world.use_case)
+            for world in SYNTHETIC_WORLDS
+        ]
+        synthetic = {panel.use_case.name: {way: measure(s) for way, s in panel.sessions.items()} for panel in panels}
         done = {world.name: simulate_real(world, Path(temporary) / world.name) for world in worlds}
         for name, coming in patient.items():
             done[name] = done[name].with_those_of(coming.result())
