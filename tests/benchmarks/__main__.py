@@ -45,6 +45,7 @@ BENCHMARKS = {
         Benchmark("reduce", "a map of features that drifted, started from the map before", needs_site=False),
         Benchmark("label", "10,000 of 1,000,000 objects labeled by one request", needs_site=True),
         Benchmark("refit", "from a label to the renewed predictions of 100,000 objects", needs_site=True),
+        Benchmark("predict", "what predictions are worth after so many labels", needs_site=False),
         Benchmark("plot", "1,000,000 points of a map to the browser", needs_site=True),
         Benchmark("similar", "the 200 most similar of 100,000 objects", needs_site=True),
         Benchmark("maps", "what features and maps are worth after equal seconds of training", needs_site=False),

@@ -1,0 +1,143 @@
+"""What a project's predictions are worth after so many labels, on real objects: ours, the linear head alone, and peers."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.svm import SVC
+
+from apps.engine.embedding import embed_objects
+from apps.engine.predict import Head, fit_head, fit_kernel_head
+from apps.engine.registry import APPROACHES
+from tests.benchmarks.labeled_sets import read_labeled_set
+from tests.benchmarks.report import Options, Result, significant
+
+Features = npt.NDArray[np.floating[Any]]
+ClassValues = npt.NDArray[np.uint8]
+# Class value (n,) and its probability (n,), of features (n, d), after the labels (n,), 0 for none.
+Predictor = Callable[[Features, ClassValues], tuple[ClassValues, npt.NDArray[np.floating[Any]]]]
+
+N_LABELS = (100, 300, 1000, 3000)
+JUDGED_AT = 1000
+DRAWS = {False: 2, True: 5}
+OURS, LINEAR, FOREST = "ours", "ours, linear head alone", "random forest"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Of the objects that have no label. Means over the draws."""
+
+    right: float  # share
+    balanced: float  # mean over the classes of the share that is right
+    calibration_error: float  # mean |probability - share that is right| over ten bins of probability
+    seconds: float  # of the processor, to learn and to predict all objects
+
+
+def run(options: Options) -> Result:
+    """Everybody learns from the same labels, drawn at random, and the same features: the measurements alone."""
+    tables: dict[str, Any] = {}
+    leads: dict[str, list[float]] = {"right": [], "balanced": [], "right_over_linear": []}
+    calibration: list[float] = []
+    sets = (("consep_train", 64), ("chula_rbc", 80)) if options.full else (("consep_train", 64),)
+    for name, patch_size_px in sets:
+        with tempfile.TemporaryDirectory(prefix="patchsorter-benchmark-") as temporary:
+            objects = read_labeled_set(name, Path(temporary), patch_size_px=patch_size_px)
+            settings = APPROACHES.get("instant").settings()
+            features = embed_objects("instant", settings, Path(temporary) / "instant", objects.patches)
+        tables[name] = {}
+        for n_labels in N_LABELS:
+            worth = _compare(features, objects.class_values, n_labels, draws=DRAWS[options.full])
+            leads["right"].append(worth[OURS].right - worth[FOREST].right)
+            leads["balanced"].append(worth[OURS].balanced - worth[FOREST].balanced)
+            leads["right_over_linear"].append(worth[OURS].right - worth[LINEAR].right)
+            calibration.append(worth[OURS].calibration_error)
+            tables[name][str(n_labels)] = {
+                way: {measure: significant(value) for measure, value in asdict(of).items()} for way, of in worth.items()
+            }
+    judged = tables["consep_train"][str(JUDGED_AT)]
+    value, peer_value = judged[OURS]["right"], judged[FOREST]["right"]
+    return Result(
+        name="predict",
+        value=value,
+        unit=f"share of predictions that are right after {JUDGED_AT:,} labels, consep_train",
+        peer="scikit-learn: a random forest of 100 trees, the kind that QuPath and ilastik classify objects with",
+        peer_value=peer_value,
+        ratio=value / peer_value,
+        goal=1.0,
+        figures={
+            **{f"smallest_lead_{name}": significant(min(values)) for name, values in leads.items()},
+            "largest_calibration_error": significant(max(calibration)),
+            "draws": DRAWS[options.full],
+            **tables,
+        },
+        floors={f"smallest_lead_{name}": 0.0 for name in leads},
+        bounds={"largest_calibration_error": 0.1},
+    )
+
+
+def _compare(features: Features, truth: ClassValues, n_labels: int, *, draws: int) -> dict[str, Worth]:
+    found: dict[str, list[Worth]] = {way: [] for way in PREDICTORS}
+    for seed in range(draws):
+        labeled = np.random.default_rng(seed).permutation(len(truth))[:n_labels]
+        labels = np.zeros_like(truth)
+        labels[labeled] = truth[labeled]
+        for way, predict in PREDICTORS.items():
+            started = time.process_time()
+            values, probability = predict(features, labels)
+            seconds = time.process_time() - started
+            found[way].append(_judge(values, probability, truth, labels == 0, seconds))
+    return {
+        way: Worth(*(float(mean) for mean in np.mean([list(asdict(worth).values()) for worth in of], axis=0)))
+        for way, of in found.items()
+    }
+
+
+def _judge(
+    values: ClassValues,
+    probability: npt.NDArray[np.floating[Any]],
+    truth: ClassValues,
+    asked: npt.NDArray[np.bool_],
+    seconds: float,
+) -> Worth:
+    right, probability, truth = (values == truth)[asked], probability[asked], truth[asked]
+    bins = np.minimum((probability * 10).astype(np.int64), 9)
+    errors = [(bins == b).sum() * abs(probability[bins == b].mean() - right[bins == b].mean()) for b in np.unique(bins)]
+    balanced = np.mean([right[truth == value].mean() for value in np.unique(truth)])
+    return Worth(float(right.mean()), float(balanced), float(sum(errors)) / len(right), seconds)
+
+
+def _by_head(fit: Callable[..., Head | None]) -> Predictor:
+    def predict(features: Features, labels: ClassValues) -> tuple[ClassValues, npt.NDArray[np.floating[Any]]]:
+        head = fit(features, labels, seed=0)
+        assert head is not None
+        return head.predict(features)
+
+    return predict
+
+
+def _by_forest(features: Features, labels: ClassValues) -> tuple[ClassValues, npt.NDArray[np.floating[Any]]]:
+    forest = RandomForestClassifier(100, random_state=0).fit(features[labels > 0], labels[labels > 0])
+    probability = forest.predict_proba(features)
+    return forest.classes_[probability.argmax(axis=1)], probability.max(axis=1)
+
+
+def _by_support_vectors(features: Features, labels: ClassValues) -> tuple[ClassValues, npt.NDArray[np.floating[Any]]]:
+    """Its kernel's width is ours. It states no probabilities of use; 1 says that it is always sure."""
+    machine = SVC(C=10.0).fit(features[labels > 0].astype(np.float32), labels[labels > 0])
+    return machine.predict(features.astype(np.float32)), np.ones(len(labels))
+
+
+PREDICTORS: dict[str, Predictor] = {
+    OURS: _by_head(fit_kernel_head),
+    LINEAR: _by_head(fit_head),
+    FOREST: _by_forest,
+    "support vectors": _by_support_vectors,
+}
