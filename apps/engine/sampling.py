@@ -23,11 +23,16 @@ RISK = Fraction(1, 20)
 """Chance that a stratum with too many wrong objects shows a clean sample: confidence 95 %."""
 
 
+MOST_ATTEMPTS = 20
+"""At much the same objects: more than five times the first sample is then to be looked at, and pages serve better."""
+
+
 def risk_of_attempt(attempt: int) -> Fraction:
     """The risk that the k-th sample (from 1) of much the same objects may take: each time half.
 
     Whoever draws until a sample happens to be clean would pass any stratum in the end. With risks of 1/20, 1/40, 1/80, ...
-    all samples together stay below twice the first one's risk, however many are drawn.
+    all samples together stay below twice the first one's risk, however many are drawn; also where several people draw at the
+    same time, as long as no two samples count as the same attempt.
     """
     if attempt < 1:
         raise ValueError("attempts are counted from 1")

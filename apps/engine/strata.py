@@ -7,12 +7,12 @@ sample, not a wrong label.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from apps.engine.sampling import much_the_same, risk_of_attempt, sample_size
+from apps.engine.sampling import MOST_ATTEMPTS, much_the_same, risk_of_attempt, sample_size
 from apps.engine.suggest import Bytes, Flags, Ordinals, Predicted
 
 # A stratum is sampled when it is expected to hold a quarter as many wrong ones as are allowed: a sample of 3/p is then clean
@@ -27,21 +27,12 @@ DOUBTFUL_PAGE = 200
 
 @dataclass(frozen=True)
 class Attempt:
-    """A sample that was drawn before without success."""
+    """A sample that was drawn before."""
 
     stratum: npt.NDArray[np.integer]
     """(n,) the ordinals that it was to speak for."""
     was_refused: bool
-    """Whether something in it was wrong; otherwise it was left, or the labels changed."""
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What samples of one class have come to."""
-
-    attempts: Sequence[Attempt] = ()
-    denied: npt.NDArray[np.integer] = field(default_factory=lambda: np.zeros(0, np.int64))
-    """(k,) ordinals that a person has looked at and found not to be of the class: never accepted unseen."""
+    """Whether something in it was wrong; otherwise it was left, the labels changed, or somebody is at it."""
 
 
 @dataclass(frozen=True)
@@ -65,33 +56,33 @@ class Stratum:
 
 
 def strata_to_sample(
-    predicted: Predicted, unlabeled: Flags, max_error: float, *, earlier: Mapping[int, Earlier] | None = None
+    predicted: Predicted, eligible: Flags, max_error: float, *, earlier: Mapping[int, Sequence[Attempt]] | None = None
 ) -> list[Stratum]:
     """The classes of which a sample would spare at least half: those that may be sampled now, the largest first, and then
     the others, the most doubtful first.
 
-    `max_error`: the share of wrong labels, 0 to 1, that a sample has to exclude. `earlier`: by class value, what came of
-    samples before.
+    `eligible` (n,): the unlabeled ones that nobody has found not to be what the model calls them. `max_error`: the share of
+    wrong labels, 0 to 1, that a sample has to exclude. `earlier`: by class value, the samples before.
     """
-    members = np.flatnonzero(unlabeled & (predicted.classes > 0))
+    members = np.flatnonzero(eligible & (predicted.classes > 0))
     classes = predicted.classes[members]
     strata = []
     for value in np.unique(classes):
         own = members[classes == value]
-        stratum = _stratum(int(value), own, predicted.confidence, max_error, (earlier or {}).get(int(value), Earlier()))
+        stratum = _stratum(int(value), own, predicted.confidence, max_error, (earlier or {}).get(int(value), ()))
         if stratum is not None:
             strata.append(stratum)
     return sorted(strata, key=lambda s: (-len(s.surest_first), 0.0) if not s.n_doubtful else (1, -s.expected_error))
 
 
-def _stratum(value: int, own: Ordinals, confidence: Bytes, max_error: float, earlier: Earlier) -> Stratum | None:
-    own = own[~np.isin(own, earlier.denied)]
-    if not len(own):
-        return None
+def _stratum(
+    value: int, own: Ordinals, confidence: Bytes, max_error: float, earlier: Sequence[Attempt]
+) -> Stratum | None:
     surest_first = own[np.argsort(-confidence[own].astype(np.int16), kind="stable")]
-    # Confidence comes rounded: one that is as sure as can be said is not held against it.
-    doubt = np.maximum(254.5 - confidence[surest_first], 0) / 255
-    again = [attempt for attempt in earlier.attempts if much_the_same(surest_first, attempt.stratum)]
+    doubt = 1 - confidence[surest_first] / 255
+    again = [attempt for attempt in earlier if much_the_same(surest_first, attempt.stratum)]
+    if len(again) >= MOST_ATTEMPTS:
+        return None
     risk = risk_of_attempt(1 + len(again))
     if LEAST_SAMPLES * sample_size(len(surest_first), max_error, risk) >= len(surest_first):
         return None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from apps.accounts.models import User
 from apps.common.packing import pack_ordinals, unpack_ordinals
-from apps.engine.sampling import draw, error_bound, much_the_same, risk_of_attempt, sample_size
+from apps.engine.sampling import MOST_ATTEMPTS, draw, error_bound, much_the_same, risk_of_attempt, sample_size
 from apps.labels.models import LabelAction, LabelSet, StratumSample
 from apps.labels.selectors import attempts_at, denied_ordinals, labels_of, open_sample
 from apps.labels.services import Gesture, LabelError, checked_ordinals, label_objects, lock_chain
@@ -59,9 +59,10 @@ def draw_sample(
     client_key: UUID | None = None,
 ) -> StratumSample:
     """Freeze the unlabeled ones of `ordinals` (n,) as a stratum, and draw a sample that bounds its error below the
-    project's limit if all of it is right. What was marked as wrong in a sample for this class is no part of another.
+    project's limit if all of it is right. What was found not to be of this class is no part of it.
 
-    Raises SampleNotAllowed, SampleClosed where the user has another one open, LabelError where nothing is unlabeled. A
+    Raises SampleNotAllowed, SampleClosed where the user has another one open, LabelError where nothing is unlabeled, or much
+    the same was sampled too often. A
     repeated `client_key` returns the sample that it made the first time.
     """
     lock_chain(label_set.project_id)  # nobody labels in between, and two requests draw one after the other
@@ -85,6 +86,8 @@ def draw_sample(
         raise LabelError(f"all of these objects were found not to be {label_class.name}")
     earlier = attempts_at(label_set, {label_class.value: len(stratum)}).get(label_class.value, ())
     attempt = 1 + sum(much_the_same(stratum, other.stratum) for other in earlier)
+    if attempt > MOST_ATTEMPTS:
+        raise LabelError(f"much the same objects were sampled {MOST_ATTEMPTS} times: review them page by page")
     seed = secrets.randbits(SEED_BITS)
     n = sample_size(len(stratum), project.max_sampled_error, risk_of_attempt(attempt))
     return StratumSample.objects.create(
@@ -137,8 +140,9 @@ def accept_sample(*, sample: StratumSample, size: int, seen: int, embedding: int
         raise LabelError(f"only {seen:,} of the {sample.n:,} patches were looked at")
     lock_chain(sample.project_id)
     verdict = judge(sample, embedding)
-    if len(verdict.wrong) or verdict.stale:
-        return _end(sample, State.REFUSED if len(verdict.wrong) else State.EXPIRED)
+    sample.wrong = verdict.wrong.tolist()
+    if sample.wrong or verdict.stale:
+        return _end(sample, State.REFUSED if sample.wrong else State.EXPIRED)
     sample.action = label_objects(
         label_set=sample.label_set,
         label_class=sample.label_class,
@@ -159,7 +163,10 @@ def end_sample(*, sample: StratumSample) -> StratumSample:
     if sample.state != State.OPEN:
         return sample
     lock_chain(sample.project_id)
-    return _end(sample, State.REFUSED if len(judge(sample, sample.embedding).wrong) else State.ABANDONED)
+    sample.wrong = judge(
+        sample, sample.embedding
+    ).wrong.tolist()  # a mark that was followed by the class was taken back
+    return _end(sample, State.REFUSED if sample.wrong else State.ABANDONED)
 
 
 def judge(sample: StratumSample, embedding: int | None) -> Verdict:
@@ -171,6 +178,8 @@ def judge(sample: StratumSample, embedding: int | None) -> Verdict:
     right = values == sample.label_class.value
     wrong = drawn & ~right & (marked | (values > 0))
     n_labeled = int((~drawn & (values > 0)).sum())
+    denied = denied_ordinals(sample.label_set).get(sample.label_class.value, np.zeros(0, np.int64))
+    n_denied = int((~drawn & (values == 0) & np.isin(stratum, denied)).sum())
     if not project.allows_sampled:
         stale = "labels by sample are not allowed in this project any more"
     elif sample.max_error > project.max_sampled_error:
@@ -180,6 +189,9 @@ def judge(sample: StratumSample, embedding: int | None) -> Verdict:
     elif n_labeled:
         objects = "object" if n_labeled == 1 else "objects"
         stale = f"{n_labeled:,} {objects} of the selection were labeled since the sample was drawn"
+    elif n_denied:
+        objects = "object" if n_denied == 1 else "objects"
+        stale = f"{n_denied:,} {objects} of the selection were found not to be {sample.label_class.name} meanwhile"
     else:
         stale = ""
     return Verdict(wrong=stratum[wrong], stale=stale)
@@ -208,5 +220,5 @@ def _locked(sample: StratumSample) -> StratumSample:
 
 def _end(sample: StratumSample, state: str) -> StratumSample:
     sample.state, sample.ended_at = state, timezone.now()
-    sample.save(update_fields=["state", "ended_at", "action"])
+    sample.save(update_fields=["state", "ended_at", "action", "wrong"])
     return sample

@@ -80,7 +80,8 @@ class LabelChanges(APIView):
 
 
 class SelectionField(serializers.JSONField):
-    """The context of a gesture, kept with the action: what was lassoed, filtered, shown."""
+    """The context of a gesture, kept with the action: what was lassoed, filtered, shown; `left_out` are the ordinals of the
+    patches on a confirmed page that were seen and are not of its class."""
 
     MAX_BYTES = 1_000_000
     MAX_DEPTH = 8
@@ -91,6 +92,9 @@ class SelectionField(serializers.JSONField):
         canonical = _canonical(data, depth=self.MAX_DEPTH)
         if len(json.dumps(canonical)) > self.MAX_BYTES:
             raise serializers.ValidationError("more than a megabyte; send fewer corners")
+        left_out = canonical.get(selectors.LEFT_OUT, [])
+        if not isinstance(left_out, list) or not all(type(ordinal) is int and ordinal >= 0 for ordinal in left_out):
+            raise serializers.ValidationError(f"{selectors.LEFT_OUT}: expected ordinals")
         return canonical
 
 

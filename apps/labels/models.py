@@ -120,6 +120,11 @@ class LabelAction(models.Model):
                 condition=models.Q(provenance="sampled", kind="label"),
                 name="label_action_by_sample",
             ),
+            models.Index(
+                fields=["label_set"],
+                condition=models.Q(selection__has_key="left_out", kind="label"),
+                name="label_action_with_left_out",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -179,7 +184,7 @@ class StratumSample(models.Model):
     wrong = ArrayField(models.PositiveIntegerField(), default=list)  # marked as wrong
     size = models.PositiveIntegerField()  # objects of the stratum
     max_error = models.FloatField()
-    attempt = models.PositiveSmallIntegerField()  # 2: much the same objects were sampled before, without success
+    attempt = models.PositiveSmallIntegerField()  # 2: much the same objects were sampled before
     seed = models.BigIntegerField()
     selection = models.JSONField(default=dict)
     started_at = models.DateTimeField()

@@ -19,6 +19,8 @@ from apps.projects.models import Project
 
 # The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
 STATING_KINDS = (LabelSet.Kind.SHARED, LabelSet.Kind.IMPORTED)
+# In an action's `selection`: the ordinals of a page's patches that were seen and are not what the page was confirmed as.
+LEFT_OUT = "left_out"
 UNDOABLE = (LabelAction.Kind.LABEL, LabelAction.Kind.REMOVE, LabelAction.Kind.REDO)
 
 
@@ -130,24 +132,27 @@ def open_sample(project: Project, user: User) -> StratumSample | None:
 
 
 def denied_ordinals(label_set: LabelSet) -> dict[int, NDArray[np.int64]]:
-    """What was looked at in samples and marked as not being of the class, by the class's value: ordinals (k,)."""
+    """What somebody has looked at and found not to be of the class, by the class's value: ordinals (k,). It was marked in a
+    sample, or left out of a page that was confirmed and was not taken back."""
     denied: dict[int, set[int]] = {}
     marked = StratumSample.objects.filter(label_set=label_set).exclude(wrong=[])
-    for value, wrong in marked.values_list("label_class__value", "wrong"):
-        denied.setdefault(value, set()).update(wrong)
+    confirmed = label_set.actions.filter(selection__has_key=LEFT_OUT, kind=LabelAction.Kind.LABEL, undone_by=None)
+    for found, ordinals in ((marked, "wrong"), (confirmed, f"selection__{LEFT_OUT}")):
+        for value, wrong in found.values_list("label_class__value", ordinals):
+            denied.setdefault(value, set()).update(wrong)
     return {value: np.array(sorted(ordinals), np.int64) for value, ordinals in denied.items()}
 
 
 def attempts_at(label_set: LabelSet, sizes: Mapping[int, int]) -> dict[int, list[Attempt]]:
-    """What anybody has sampled without success, by class value; for strata of `sizes`, by class value, only those that are
-    so large that they can be much the same."""
+    """What anybody has sampled, by class value, whatever came of it: each sample of much the same objects counts as another
+    attempt, also while it is open, or two people would each have the first one. For strata of `sizes`, by class value, only
+    those that are so large that they can be much the same."""
     alike = Q()
     for value, size in sizes.items():
         alike |= Q(label_class__value=value, size__gt=size / 2, size__lt=2 * size)
     attempts: dict[int, list[Attempt]] = {}
     if sizes:
-        ended = [StratumSample.State.REFUSED, StratumSample.State.ABANDONED, StratumSample.State.EXPIRED]
-        samples = StratumSample.objects.filter(alike, label_set=label_set, state__in=ended).order_by("id")
+        samples = StratumSample.objects.filter(alike, label_set=label_set).order_by("id")
         for value, state, packed in samples.values_list("label_class__value", "state", "stratum").iterator():
             was_refused = state == StratumSample.State.REFUSED
             attempts.setdefault(value, []).append(Attempt(unpack_ordinals(packed), was_refused))

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine import suggest
-from apps.engine.strata import Earlier, Stratum, strata_to_sample
+from apps.engine.strata import Stratum, strata_to_sample
 from apps.engine.suggest import Groups, Review
+from apps.labels.models import LabelSet
 from apps.labels.selectors import attempts_at, denied_ordinals, kept_class_values, shared_label_set
 from apps.models.models import Embedding
 from apps.models.selectors import Predictions, current_predictions, latest_embedding, object_groups, vectors
@@ -52,6 +53,7 @@ class _Known:
     """What proposals are made from: of the objects that have a vector, by ordinal."""
 
     embedding: Embedding
+    label_set: LabelSet
     labels: NDArray[np.uint8]
     predictions: Predictions
     classes: dict[int, LabelClass]
@@ -69,7 +71,7 @@ class _Known:
         return label_class.name if label_class else f"class {class_value}"
 
 
-def _known(project: Project, labels: NDArray[np.uint8]) -> _Known | None:
+def _known(project: Project, label_set: LabelSet, labels: NDArray[np.uint8]) -> _Known | None:
     embedding = latest_embedding(project)
     if embedding is None or not embedding.n:
         return None
@@ -77,6 +79,7 @@ def _known(project: Project, labels: NDArray[np.uint8]) -> _Known | None:
     n = embedding.n
     return _Known(
         embedding,
+        label_set,
         labels[:n],
         Predictions(classes[:n], confidence[:n], revision),
         {label_class.value: label_class for label_class in project.label_classes.all()},
@@ -87,22 +90,24 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
     """What could be accepted by sample; nothing where the project's manager has not switched that on."""
     if not project.allows_sampled:
         return []
-    label_set = shared_label_set(project)
-    counts = np.bincount(known.predictions.classes[unlabeled], minlength=256)
+    predicted, eligible = known.predictions, unlabeled.copy()
+    for value, ordinals in denied_ordinals(known.label_set).items():
+        on_map = ordinals[ordinals < len(eligible)]
+        eligible[on_map[predicted.classes[on_map] == value]] = False
+    counts = np.bincount(predicted.classes[eligible], minlength=256)
     sizes = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value}
-    attempts, denied = attempts_at(label_set, sizes), denied_ordinals(label_set)
-    nothing = np.zeros(0, np.int64)
-    earlier = {value: Earlier(attempts.get(value, ()), denied.get(value, nothing)) for value in sizes}
-    return strata_to_sample(known.predictions, unlabeled, project.max_sampled_error, earlier=earlier)
+    earlier = attempts_at(known.label_set, sizes)
+    return strata_to_sample(predicted, eligible, project.max_sampled_error, earlier=earlier)
 
 
 def suggestions(project: Project) -> Suggestions:
     """What to look at next. Typical objects until each group of similar ones has a label, or the model can say what it
     takes the rest for; then, where that is allowed, what can be accepted by sample or brings a class nearer to it; then
     pages to confirm, the one with the most labels per second first, as long as they give more than labeling one by one."""
-    labels = kept_class_values(shared_label_set(project), project.n_objects)
+    label_set = shared_label_set(project)
+    labels = kept_class_values(label_set, project.n_objects)
     n_labeled = int(np.count_nonzero(labels))
-    known = _known(project, labels)
+    known = _known(project, label_set, labels)
     if known is None:
         message = "Suggestions come with the first map" if project.n_objects else "There are no objects yet"
         return Suggestions([], message, n_labeled, project.n_objects)
@@ -197,8 +202,8 @@ def suggested_page(
 
     `passed`: objects that the person has looked at and left out, not to be shown again now.
     """
-    labels = kept_class_values(shared_label_set(project), project.n_objects)
-    known = _known(project, labels)
+    label_set = shared_label_set(project)
+    known = _known(project, label_set, kept_class_values(label_set, project.n_objects))
     if known is None:
         return np.zeros(0, np.int64)
     unlabeled = known.unlabeled

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from apps.engine.sampling import risk_of_attempt, sample_size
-from apps.engine.strata import DOUBTFUL_PAGE, Attempt, Earlier, Stratum, strata_to_sample
+from apps.engine.sampling import MOST_ATTEMPTS, risk_of_attempt, sample_size
+from apps.engine.strata import DOUBTFUL_PAGE, Attempt, Stratum, strata_to_sample
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ def predicted(*groups: tuple[int, int, int]) -> Predicted:
     return Predicted(np.repeat(values, n).astype(np.uint8), np.repeat(confidence, n).astype(np.uint8))
 
 
-def strata(said: Predicted, *, max_error: float = 0.05, earlier: Mapping[int, Earlier] | None = None) -> list[Stratum]:
+def strata(
+    said: Predicted, *, max_error: float = 0.05, earlier: Mapping[int, list[Attempt]] | None = None
+) -> list[Stratum]:
     return strata_to_sample(said, np.ones(len(said.classes), np.bool_), max_error, earlier=earlier)
 
 
@@ -49,7 +51,7 @@ def test_where_all_is_doubtful_it_says_that_no_sample_is_near() -> None:
     (stratum,) = strata(predicted((2, 500, 140)))
     assert (stratum.n_doubtful, stratum.n_sample) == (500, 0)
     assert len(stratum.doubtful) == DOUBTFUL_PAGE
-    assert stratum.expected_error == pytest.approx(1 - 140.5 / 255)
+    assert stratum.expected_error == pytest.approx(1 - 140 / 255)
 
 
 def test_few_objects_are_no_stratum() -> None:
@@ -75,11 +77,11 @@ def test_a_class_that_was_sampled_in_vain_has_to_be_surer_and_takes_a_larger_sam
     said = predicted((1, 800, 253))
     (before,) = strata(said)
     refused, left = Attempt(everything, was_refused=True), Attempt(everything, was_refused=False)
-    (after,) = strata(said, earlier={1: Earlier([refused])})
+    (after,) = strata(said, earlier={1: [refused]})
     assert before.n_doubtful == 0 and before.n_sample < after.n_sample == sample_size(800, 0.05, risk_of_attempt(2))
-    (unsure,) = strata(predicted((1, 800, 252)), earlier={1: Earlier([refused, refused])})
+    (unsure,) = strata(predicted((1, 800, 252)), earlier={1: [refused, refused]})
     assert unsure.n_doubtful == 800
-    (sure,) = strata(predicted((1, 800, 252)), earlier={1: Earlier([left, left])})
+    (sure,) = strata(predicted((1, 800, 252)), earlier={1: [left, left]})
     assert sure.n_doubtful == 0, "who only left a sample has found nothing"
     assert sure.n_sample == sample_size(800, 0.05, risk_of_attempt(3))
 
@@ -87,15 +89,15 @@ def test_a_class_that_was_sampled_in_vain_has_to_be_surer_and_takes_a_larger_sam
 def test_a_sample_of_other_objects_is_no_attempt_at_these() -> None:
     said = predicted((1, 800, 253))
     (before,) = strata(said)
-    (after,) = strata(said, earlier={1: Earlier([Attempt(np.arange(5000, 5800), was_refused=True)])})
+    (after,) = strata(said, earlier={1: [Attempt(np.arange(5000, 5800), was_refused=True)]})
     assert (after.n_doubtful, after.n_sample) == (before.n_doubtful, before.n_sample)
 
 
-def test_what_was_found_not_to_be_of_the_class_is_in_no_stratum_of_it() -> None:
-    said = predicted((1, 800, 253), (2, 800, 253))
-    first, second = sorted(strata(said, earlier={1: Earlier(denied=np.array([3, 900]))}), key=lambda s: s.class_value)
-    assert set(range(800)) - set(first.surest_first) == {3}
-    assert len(second.surest_first) == 800
+def test_what_was_sampled_too_often_is_no_stratum_any_more() -> None:
+    said = predicted((1, 8000, 255))
+    often = [Attempt(np.arange(8000), was_refused=False)] * MOST_ATTEMPTS
+    assert len(strata(said, earlier={1: often[1:]})) == 1
+    assert strata(said, earlier={1: often}) == []
 
 
 def test_at_the_smallest_error_that_may_be_asked_for_the_surest_are_sure_enough() -> None:

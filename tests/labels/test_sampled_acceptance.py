@@ -74,8 +74,9 @@ class Page:
     def accept(self, sample: dict[str, Any], **other: Any) -> Any:
         return self.post(sample, "accept", {"size": sample["size"], "seen": sample["n"], **other})
 
-    def label(self, ordinals: Any, value: int) -> None:
+    def label(self, ordinals: Any, value: int, **selection: Any) -> None:
         body = {"kind": "label", "class_value": value, "provenance": "bulk", "ordinals": list(ordinals)}
+        body["selection"] = selection
         url = f"/api/v1/label-sets/{self.label_set.pk}/actions"
         assert self.client.post(url, body, content_type="application/json").status_code == 201
 
@@ -234,8 +235,47 @@ def test_sampling_much_the_same_objects_again_takes_a_larger_sample(page, others
         sizes.append((sample["n"], sample["attempt"], sample["confidence"]))
         page.post(sample, "end")
     assert sizes == [(148, 1, 0.95), (182, 2, 0.975), (216, 3, 0.9875)]
-    assert others_page.started(STRATUM)["attempt"] == 4, "whoever it is that tries"
+    mine = page.started(STRATUM)
+    assert mine["attempt"] == 4
+    assert others_page.started(STRATUM)["attempt"] == 5, "whoever it is that tries, also while mine is open"
+    page.post(mine, "end")
     assert page.started(STRATUM[:6000])["attempt"] == 1, "half of it is another selection"
+
+
+def test_samples_of_much_the_same_end_some_time(page, monkeypatch):
+    monkeypatch.setattr(acceptance, "MOST_ATTEMPTS", 2)
+    for _ in range(2):
+        page.post(page.started(), "end")
+    refused = page.start()
+    assert refused.status_code == 400 and "sampled 2 times: review them page by page" in refused.json()["detail"]
+    assert page.start(value=2).status_code == 201
+
+
+def test_who_was_left_out_of_a_confirmed_page_is_not_accepted_unseen_unless_that_was_undone(page):
+    page.label(range(13_400, 13_500), 1, left_out=[1003, 1005])
+    without = page.started()
+    assert without["size"] == len(STRATUM) - 2
+    page.post(without, "end")
+    page.undo()
+    assert page.started()["size"] == len(STRATUM)
+
+
+def test_a_mark_on_what_was_then_labeled_with_the_class_is_taken_back(page):
+    sample = page.started()
+    slip, wrong = sample["ordinals"][:2]
+    page.post(sample, "wrong", {"wrong": [slip, wrong]})
+    page.label([slip], 1)
+    assert page.post(sample, "end").json()["state"] == "refused"
+    page.undo()
+    assert selectors.denied_ordinals(page.label_set)[1].tolist() == [wrong]
+
+
+@pytest.mark.parametrize("left_out", [["1"], [-1], 5, [True], [[1]], [1.5]])
+def test_what_was_left_out_are_ordinals(page, left_out):
+    body = {"kind": "label", "class_value": 1, "provenance": "bulk", "ordinals": [1]}
+    url = f"/api/v1/label-sets/{page.label_set.pk}/actions"
+    answer = page.client.post(url, {**body, "selection": {"left_out": left_out}}, content_type="application/json")
+    assert answer.status_code == 400 and "left_out: expected ordinals" in str(answer.json())
 
 
 def test_another_class_is_another_question(page):
@@ -249,6 +289,13 @@ def test_another_class_is_another_question(page):
 def a_colleague_labels(world: World, sample: dict[str, Any], others_page: Page) -> str:
     others_page.label([next(ordinal for ordinal in STRATUM if ordinal not in sample["ordinals"])], 1)
     return "1 object of the selection were labeled"
+
+
+def a_colleague_finds_one_of_another_class(world: World, sample: dict[str, Any], others_page: Page) -> str:
+    theirs = others_page.started()
+    outside = next(ordinal for ordinal in theirs["ordinals"] if ordinal not in sample["ordinals"])
+    mark(others_page, theirs, outside)
+    return "1 object of the selection were found not to be lymphocyte meanwhile"
 
 
 def a_new_map_comes(world: World, sample: dict[str, Any], others_page: Page) -> str:
@@ -268,7 +315,14 @@ def the_manager_wants_less_error(world: World, sample: dict[str, Any], others_pa
 
 
 @pytest.mark.parametrize(
-    "change", [a_colleague_labels, a_new_map_comes, the_manager_forbids_it, the_manager_wants_less_error]
+    "change",
+    [
+        a_colleague_labels,
+        a_colleague_finds_one_of_another_class,
+        a_new_map_comes,
+        the_manager_forbids_it,
+        the_manager_wants_less_error,
+    ],
 )
 def test_a_sample_expires_when_what_it_was_drawn_from_changes(world, page, others_page, change):
     sample = page.started()
@@ -382,7 +436,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_objects(world
         lambda: acceptance.accept_sample(sample=sample, size=n, seen=sample.n, embedding=None)
     )
     assert accepted.state == "accepted"
-    assert (n_drawing, n_accepting) == (8, 16)
+    assert (n_drawing, n_accepting) == (9, 18)
 
 
 # -- who may -----------------------------------------------------------------------------------------------------------------

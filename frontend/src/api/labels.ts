@@ -15,6 +15,8 @@ export interface SelectionContext {
   readonly size: number;
   readonly embedding: number | null;
   readonly review_class?: number;
+  /** Of a page that is confirmed: seen, and not of its class. */
+  readonly left_out?: readonly number[];
   /** The proposal whose page this was. */
   readonly suggestion?: { readonly kind: string; readonly title: string; readonly group: number | null };
   /** What was searched with: the first of the objects, or a picture's job. */

@@ -9,8 +9,6 @@ export class SuggestionStore extends Emitter<"suggestions"> {
   /** Whether labels or predictions have changed since. */
   isOld = true;
   private readonly left = new Map<string, Set<number>>();
-  /** The same, never forgotten: who was left out of a class is not accepted as that class unseen. */
-  private readonly everLeft = new Map<string, Set<number>>();
   private exhausted: readonly Proposal[] = [];
 
   get recommended(): Proposal | undefined {
@@ -36,17 +34,14 @@ export class SuggestionStore extends Emitter<"suggestions"> {
     // Before a sample is drawn nobody has looked at anything.
     if (proposal.kind === "sample") return;
     const key = keyOf(proposal);
-    for (const known of [this.left, this.everLeft]) {
-      const left = known.get(key) ?? new Set();
-      for (const ordinal of ordinals) left.add(ordinal);
-      known.set(key, left);
-    }
+    const left = this.left.get(key) ?? new Set();
+    for (const ordinal of ordinals) left.add(ordinal);
+    this.left.set(key, left);
   }
 
-  /** Ascending. */
+  /** Ascending. A sample is drawn of all that the server has not been told to be of another class. */
   passed(proposal: Proposal): Uint32Array {
-    const known = proposal.kind === "sample" ? this.everLeft : this.left;
-    return Uint32Array.from(known.get(keyOf(proposal)) ?? []).sort();
+    return Uint32Array.from(proposal.kind === "sample" ? [] : (this.left.get(keyOf(proposal)) ?? [])).sort();
   }
 
   /** Nothing of it was left that had not been passed over: the next is recommended. After the last the round begins anew. */

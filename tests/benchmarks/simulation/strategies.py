@@ -13,7 +13,7 @@ from sklearn.cluster import MiniBatchKMeans
 from apps.engine import suggest
 from apps.engine.predict import Head, fit_kernel_head
 from apps.engine.sampling import draw
-from apps.engine.strata import Attempt, Earlier, Stratum, strata_to_sample
+from apps.engine.strata import Attempt, Stratum, strata_to_sample
 from tests.benchmarks.simulation.session import ClassValues, Rows, Session
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float16]
@@ -135,8 +135,7 @@ class SampledLoop(OurLoop):
 
     def take_best(self, review: suggest.Review, predictions: Predictions) -> None:
         """What brings a class nearer to a sample, or the page where no class is worth one."""
-        earlier = {value: Earlier(attempts) for value, attempts in self._attempts.items()}
-        strata = strata_to_sample(predictions, self._session.labels == 0, self._max_error, earlier=earlier)
+        strata = strata_to_sample(predictions, self._session.labels == 0, self._max_error, earlier=self._attempts)
         if strata:
             self._look_at(strata[0])
         else:

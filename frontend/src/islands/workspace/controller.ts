@@ -737,18 +737,17 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.sayWhyNotToLabel();
       return;
     }
-    // What a sample is drawn from stays as it is until it is there.
-    if (this.sampling.busy) return;
+    if (this.waitsForSample()) return;
     const { selection } = this;
     const isPagesOwn = classValue !== null && classValue === selection.reviewClass;
     let more: Uint32Array = new Uint32Array(0);
+    let leftOut: Uint32Array = new Uint32Array(0);
     if (PAGES.has(selection.source) && !selection.held && selection.pickedCount > 0) {
       if (performance.now() < this.lookUntil) return;
-      const leftOut = selection.leftOut.filter((ordinal) => this.seen[ordinal] === 1);
-      const wrong = isPagesOwn || classValue === null ? [] : this.withoutLabel(leftOut);
-      if (wrong.length > 0) {
+      leftOut = this.withoutLabel(selection.leftOut).filter((ordinal) => this.seen[ordinal] === 1);
+      if (!isPagesOwn && classValue !== null && leftOut.length > 0) {
         // Another class than the page's is for those that were taken out of it; the others wait to be confirmed.
-        this.labelOrdinals(Uint32Array.from(wrong), classValue, { onlyUnlabeled: true });
+        this.labelOrdinals(leftOut, classValue, { onlyUnlabeled: true });
         selection.forgetLeftOut();
         return;
       }
@@ -775,6 +774,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     }
     this.labelOrdinals(ordinals, classValue, {
       onlyUnlabeled: PAGES.has(selection.source) && !selection.held && isPagesOwn,
+      leftOut: isPagesOwn ? leftOut : undefined,
       more: more.length > 0 ? `; ${count(more.length)} more to look at` : "",
     });
     // Another class may have been a slip of the finger: then the picks stay, to be corrected.
@@ -809,7 +809,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       return true;
     }
     if (reviewClass === null) return false;
-    if (this.sampling.busy) return true;
+    if (this.waitsForSample()) return true;
     // What was undone waits to be confirmed again.
     if (this.selection.held && this.withoutLabel(this.selection.picks()).length > 0) this.selection.held = false;
     if (this.selection.held) {
@@ -824,6 +824,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     } else if (pickedCount > 0) this.label(reviewClass);
     // Not the patch at the cursor: where nothing stays selected, it was just taken out.
     else this.sayWhyNotToLabel();
+    return true;
+  }
+
+  /** What a sample is drawn from stays as it is until it is there; who labels meanwhile is told. */
+  private waitsForSample(): boolean {
+    if (!this.sampling.isDrawing) return false;
+    this.notify({ text: "The sample is being drawn. Nothing was labeled.", tone: "plain", topic: "hint" });
     return true;
   }
 
@@ -867,11 +874,15 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
   }
 
-  /** `more`: what is said after what was done. */
+  /** `more`: what is said after what was done. `leftOut`: seen with these, and not of the class. */
   labelOrdinals(
     ordinals: Uint32Array,
     classValue: number | null,
-    { onlyUnlabeled = false, more = "" }: { readonly onlyUnlabeled?: boolean; readonly more?: string } = {},
+    {
+      onlyUnlabeled = false,
+      more = "",
+      leftOut = new Uint32Array(0),
+    }: { readonly onlyUnlabeled?: boolean; readonly more?: string; readonly leftOut?: Uint32Array | undefined } = {},
   ): void {
     const labelSet = this.project.labelSet;
     if (labelSet === null) return;
@@ -880,7 +891,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       class_value: classValue,
       provenance: ordinals.length === 1 ? "single" : "bulk",
       only_unlabeled: onlyUnlabeled,
-      selection: this.selectionContext(),
+      selection: { ...this.selectionContext(), ...(leftOut.length > 0 ? { left_out: [...leftOut] } : {}) },
       client_key: newKey(),
     };
     const change = this.labels.propose(ordinals, classValue ?? 0);
@@ -902,11 +913,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       send: () => postAction(this.config.api, labelSet.id, action, ordinals),
       onSaved: (result) => {
         this.labels.confirm(change);
+        const n = onlyUnlabeled ? ordinals.length - result.n_changed : 0;
+        // Others' labels may have come in before this answer, which has painted over them.
+        if (n > 0) this.labels.revision = Math.min(this.labels.revision, revisionBefore);
         this.applyResult(result);
-        if (onlyUnlabeled && result.n_changed < ordinals.length) {
-          const n = ordinals.length - result.n_changed;
-          // Theirs may have come in before this answer, which has painted over it.
-          this.labels.revision = Math.min(this.labels.revision, revisionBefore);
+        if (n > 0) {
           void this.syncLabels();
           this.notify({
             text: `${plural(n, "object")} labeled by somebody else meanwhile, left as they are`,
@@ -1029,7 +1040,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     try {
       const since = this.labels.revision;
       const changes = await fetchChanges(this.config.api, labelSet.id, since, { signal: this.lifetime.signal });
-      this.labels.apply(changes, Math.max(changes.revision, this.labels.revision));
+      // What was taken back meanwhile is asked for again.
+      const { revision } = this.labels;
+      this.labels.apply(changes, revision < since ? revision : Math.max(changes.revision, revision));
     } catch (error) {
       if (!this.lifetime.signal.aborted) console.warn("PatchSorter could not fetch label changes:", messageOf(error));
     }

@@ -14,6 +14,8 @@ export class Sampling extends Emitter<"sample"> {
   sample: Sample | null = null;
   /** Whether a request that changes the sample is on its way. */
   busy = false;
+  /** Whether that is the one for a new sample. */
+  isDrawing = false;
   private marksQueued = false;
   /** Of the open sample, what was on the screen: whoever looks elsewhere in between has seen it all the same. */
   private seen = new Set<number>();
@@ -59,7 +61,7 @@ export class Sampling extends Emitter<"sample"> {
   }
 
   get nSeen(): number {
-    return this.controller.seenCount;
+    return this.sample?.ordinals.filter((ordinal) => this.seen.has(ordinal)).length ?? 0;
   }
 
   /** The unlabeled ones of what is selected, or of the whole region where nothing is. */
@@ -95,11 +97,19 @@ export class Sampling extends Emitter<"sample"> {
     const { project, config } = this.controller;
     if (project.labelSet === null || this.busy) return;
     const stated = { class_value: classValue, selection: this.controller.selectionContext(), client_key: newKey() };
-    await this.ask("No sample was drawn", async () => {
+    this.busy = this.isDrawing = true;
+    this.emit("sample");
+    try {
       this.seen = new Set();
-      this.sample = await drawSample(config.api, project.labelSet!.id, stated, ordinals);
+      this.sample = await drawSample(config.api, project.labelSet.id, stated, ordinals);
       this.show();
-    });
+    } catch (error) {
+      this.tell(`No sample was drawn: ${messageOf(error)}`);
+      void this.controller.catchUp();
+    } finally {
+      this.busy = this.isDrawing = false;
+      this.emit("sample");
+    }
   }
 
   /** Puts the sample into the grid, its patches in the order in which they were drawn. */
@@ -195,6 +205,7 @@ export class Sampling extends Emitter<"sample"> {
     }
     try {
       const sample = await fetchSample(this.controller.config.api, id);
+      if (id !== this.sample?.id) this.seen = new Set();
       if (sample.state === "open") this.sample = sample;
       else this.close();
       this.emit("sample");
@@ -225,20 +236,6 @@ export class Sampling extends Emitter<"sample"> {
         void this.takeUp(sample.id, true);
       },
     });
-  }
-
-  private async ask(otherwise: string, request: () => Promise<void>): Promise<void> {
-    this.busy = true;
-    this.emit("sample");
-    try {
-      await request();
-    } catch (error) {
-      this.tell(`${otherwise}: ${messageOf(error)}`);
-      void this.controller.catchUp();
-    } finally {
-      this.busy = false;
-      this.emit("sample");
-    }
   }
 
   private tell(text: string): void {

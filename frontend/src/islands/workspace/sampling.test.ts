@@ -1,0 +1,153 @@
+import { beforeEach, expect, it, vi } from "vitest";
+import { fetchChanges, postAction } from "../../api/labels";
+import { fetchSample } from "../../api/samples";
+import type { Sample } from "../../api/types";
+import { ActionQueue } from "../../state/action-queue";
+import { Emitter } from "../../state/emitter";
+import { LabelsStore } from "../../state/labels";
+import { SelectionStore } from "../../state/selection";
+import { WorkspaceController } from "./controller";
+import { Sampling } from "./sampling";
+
+vi.mock("../../api/samples");
+vi.mock("../../api/labels");
+
+const N = 500;
+const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
+const range = (from: number, n: number) => Array.from({ length: n }, (_, i) => from + i);
+
+class News extends Emitter<"state" | "embedding"> {
+  come(): void {
+    this.emit("state");
+  }
+}
+
+/** The controller without a page: what the server says is given by each test. */
+function makeController() {
+  const project = Object.assign(new News(), {
+    sampled: { open_sample: null as number | null, allowed: true },
+    canLabel: true,
+    labelSet: { id: 1 },
+    classOf: () => ({ name: "lymphocyte" }),
+    setSession: () => undefined,
+  });
+  const [selection, labels] = [new SelectionStore(), new LabelsStore()];
+  selection.resize(N);
+  labels.resize(N);
+  labels.revision = 0;
+  const told: string[] = [];
+  const controller = Object.assign(Object.create(WorkspaceController.prototype), new Emitter<"seen">(), {
+    project,
+    selection,
+    labels,
+    config: { api: "", projectId: "" },
+    seen: new Uint8Array(N),
+    seenCount: 0,
+    lookUntil: 0,
+    syncing: null,
+    syncAgain: false,
+    lifetime: new AbortController(),
+    notices: { show: ({ text }: { text: string }) => told.push(text), dismissTopic: () => undefined },
+    queue: new ActionQueue(),
+    selectionContext: () => ({}),
+    ageSuggestions: () => undefined,
+    showAll: () => undefined,
+    showSample(ordinals: Uint32Array) {
+      this.seen.fill(0);
+      this.seenCount = 0;
+      selection.setRegion(ordinals, "sample");
+    },
+  }) as WorkspaceController;
+  const sampling = new Sampling(controller);
+  Object.assign(controller, { sampling });
+  return { controller, sampling, project, selection, labels, told };
+}
+
+const sampleOf = (id: number, ordinals: number[]) =>
+  ({
+    id,
+    n: ordinals.length,
+    size: N,
+    ordinals,
+    marked: [],
+    stale: "",
+    class_value: 1,
+    state: "open",
+  }) as unknown as Sample;
+
+beforeEach(() => vi.resetAllMocks());
+
+it("does not take the patches of another sample for seen", async () => {
+  const { controller, sampling, project } = makeController();
+  const samples = new Map([
+    [1, sampleOf(1, range(0, 150))],
+    [2, sampleOf(2, range(140, 60))],
+  ]);
+  vi.mocked(fetchSample).mockImplementation((_, id) => Promise.resolve(samples.get(id)!));
+  const takeUp = async (id: number) => {
+    project.sampled.open_sample = id;
+    project.come();
+    await settle();
+    sampling.show();
+  };
+  await takeUp(1);
+  controller.markSeen(range(0, 150), 150);
+  expect(sampling.nSeen).toBe(150);
+  await takeUp(2); // ended and drawn anew in another tab
+  expect(sampling.nSeen).toBe(0);
+  controller.markSeen(range(140, 3), 3);
+  expect(sampling.nSeen).toBe(3);
+});
+
+it("says that nothing is labeled while a sample is drawn, and labels while one is on its way", () => {
+  const { controller, sampling, selection, told } = makeController();
+  const labelOrdinals = vi.spyOn(controller, "labelOrdinals").mockReturnValue();
+  selection.setRegion(Uint32Array.of(0, 1), "lasso", { pickAll: true });
+  sampling.isDrawing = true;
+  controller.label(1);
+  expect(labelOrdinals).not.toHaveBeenCalled();
+  expect(told).toEqual(["The sample is being drawn. Nothing was labeled."]);
+  [sampling.isDrawing, sampling.busy] = [false, true];
+  controller.label(1);
+  expect(labelOrdinals).toHaveBeenCalledOnce();
+});
+
+it("tells the server who was left out of a page that is confirmed, but not whom nobody saw", async () => {
+  const { controller, selection } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n: 2, n_changed: 2, revision: 1 } as never);
+  selection.setRegion(Uint32Array.of(0, 1, 2, 3, 4), "review", { reviewClass: 1, pickAll: true });
+  controller.markSeen([0, 1, 2, 3], 4);
+  selection.toggle(3);
+  selection.toggle(4);
+  controller.label(1);
+  await settle();
+  const [, , action, ordinals] = vi.mocked(postAction).mock.calls[0]!;
+  expect([...ordinals]).toEqual([0, 1, 2]);
+  expect(action.selection.left_out).toEqual([3]);
+});
+
+it("shows a colleague's label that came in while one's own gesture was on its way", async () => {
+  const { controller, labels } = makeController();
+  const history = [{ revision: 1, ordinal: 5, value: 2 }];
+  vi.mocked(fetchChanges).mockImplementation(async (_api, _set, since) => {
+    const changes = history.filter(({ revision }) => revision > since);
+    const revision = history.at(-1)!.revision;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    return {
+      ordinals: Uint32Array.from(changes.map(({ ordinal }) => ordinal)),
+      classes: Uint8Array.from(changes.map(({ value }) => value)),
+      unseen: new Uint8Array(changes.length),
+      revision,
+    };
+  });
+  let answer: (result: never) => void = () => undefined;
+  vi.mocked(postAction).mockReturnValue(new Promise((resolve) => (answer = resolve)));
+  const isFetched = controller["syncLabels"]();
+  controller.labelOrdinals(Uint32Array.of(5, 6), 1, { onlyUnlabeled: true });
+  await isFetched;
+  history.push({ revision: 2, ordinal: 9, value: 2 }, { revision: 3, ordinal: 6, value: 1 });
+  answer({ n: 1, n_changed: 1, revision: 3 } as never);
+  await settle();
+  expect([labels.shown[5], labels.shown[6], labels.shown[9]]).toEqual([2, 1, 2]);
+  expect(labels.revision).toBe(3);
+});
