@@ -24,8 +24,8 @@ Rows = npt.NDArray[np.int64]
 SHRINKAGE = 0.03
 # More labels make more landmarks worth their time: with 8,000 of CoNSeP's, 0.885 are right with 512 and 0.896 with 1,024.
 MOST_LANDMARKS, FEWEST_LANDMARKS = 1024, 256
-# Multiplications: all fits to 1,000 labels then take a third of a second on a core, those to 10,000 half of one, and predicting
-# 100,000 objects of 512 numbers, or by the fewest landmarks 300,000 of 128, less than half of one.
+# Multiplications. Of a few classes, all fits to 1,000 labels then take a third of a second on a core, and those to 10,000 half
+# of one (of 254 classes two: the steps are then most of it); predicting 100,000 objects of 512 numbers takes less than half.
 MOST_TO_FIT, MOST_TO_PREDICT = 2.5e9, 1.3e10
 # Of the bound's steps; after 8 as after 40, accuracy is within half a hundredth.
 STEPS = 15

@@ -313,6 +313,37 @@ def test_a_kernel_head_that_knows_little_is_not_sure_of_it() -> None:
         assert confidence.mean() < (predicted == truth[600:]).mean() + 0.03
 
 
+def make_curved(weight: float, n: int = 1500) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Two classes on two sides of a surface: a plane for weight 0, the more curved the larger it is."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(n, 4)).astype(np.float32)
+    curved = np.linalg.norm(features, axis=1) - 1.8
+    side = features[:, 0] + weight * curved + 0.3 * rng.standard_normal(n)
+    return features, np.where(side > 0, 1, 2).astype(np.uint8)
+
+
+def test_who_was_corrected_stays_so_as_long_as_that_is_no_worse() -> None:
+    """By what is hardly worth it, predictions must not change their kind from gesture to gesture."""
+    hardly, clearly, not_at_all = make_curved(0.15), make_curved(1.5), make_curved(0.0)
+    before = fit_kernel_head(*clearly, seed=0)
+    assert before is not None and before.correction is not None
+    anew, still, no_more = (
+        fit_kernel_head(*labels, seed=0, start_from=start)
+        for labels, start in ((hardly, None), (hardly, before), (not_at_all, before))
+    )
+    assert anew is not None and still is not None and no_more is not None
+    assert (anew.correction, no_more.correction) == (None, None)
+    assert still.correction is not None
+
+
+def test_a_kernel_head_forgets_labels_that_became_others() -> None:
+    features, values = make_rings(2000)
+    before = fit_kernel_head(features, np.where(values == 1, 2, 1).astype(np.uint8), seed=0)
+    after = fit_kernel_head(features, values, seed=0, start_from=before)
+    assert after is not None
+    assert (after.predict(features)[0] == values).mean() > 0.85
+
+
 def test_a_kernel_head_goes_on_from_the_one_before_with_a_class_more_and_one_less() -> None:
     features, values = make_rings(2500)
     values[features[:, 0] > 1.5] = 3
