@@ -93,7 +93,7 @@ class OriginalRecipe:
         """
         started = self._clock()
         steps = 0
-        with compute_threads(0):
+        with compute_threads(1):
             while True:
                 for _ in self._steps(class_values):
                     steps += 1
@@ -109,7 +109,7 @@ class OriginalRecipe:
         epochs, self._epochs_planned = self._epochs_planned, LATER_EPOCHS
         lowest, best_epoch, best = math.inf, 0, None
         for epoch in range(1, epochs + 1):
-            with compute_threads(0):
+            with compute_threads(1):
                 *_, loss = self._steps(class_values)
             if float(loss) < lowest:
                 lowest, best_epoch = float(loss), epoch
@@ -170,7 +170,7 @@ class OriginalRecipe:
     def _codes(self) -> torch.Tensor:
         self._network.eval()
         n = len(self._patches)
-        with torch.inference_mode(), compute_threads(0):
+        with torch.inference_mode(), compute_threads(1):
             batches = [
                 self._network(to_images(list(self._patches[first : first + EMBED_BATCH])).to(self._device)).cpu()
                 for first in range(0, n, EMBED_BATCH)

@@ -83,6 +83,7 @@ class OurLoop:
         self._page_size = page_size
         self._seconds = suggest.GestureSeconds(glance=session.use_case.look_s)
         self._features: Floats | None = None
+        self._groups: suggest.Groups | None = None
         self._head: Head | None = None
 
     def run(self) -> None:
@@ -101,15 +102,17 @@ class OurLoop:
         """Look at what the product recommends; False where nothing is left."""
         if self._session.labels.all():
             return False
-        predictions = self.predict()
-        unlabeled = self._session.labels == 0
-        self.take_best(suggest.rank_reviews(predictions, unlabeled, seconds=self._seconds).by_class[0], predictions)
+        self.take_best(self.predict())
         return True
 
-    def take_best(self, review: suggest.Review, predictions: Predictions) -> None:
-        """Confirm the page that promises the most labels a second of one for each class."""
-        unlabeled = self._session.labels == 0
-        page = suggest.review_page(predictions, unlabeled, review.class_value, size=self._page_size)
+    def take_best(self, predictions: Predictions) -> None:
+        """Confirm the page that promises the most labels a second, of one for each class and for each group of similar ones."""
+        unlabeled, groups = self._session.labels == 0, self._groups
+        assert groups is not None
+        reviews = suggest.rank_reviews(predictions, unlabeled, groups, seconds=self._seconds)
+        best = max([*reviews.by_class[:1], *reviews.by_group[:1]], key=lambda review: review.labels_per_second)
+        among = None if best.group is None else groups.group == best.group
+        page = suggest.review_page(predictions, unlabeled, best.class_value, among=among, size=self._page_size)
         self._session.review_page(page)
 
     def predict(self) -> Predictions:
@@ -117,7 +120,7 @@ class OurLoop:
         while one looks on."""
         features = self._learner.features(self._session)
         if features is not self._features:
-            self._features, self._head = features, None
+            self._features, self._groups, self._head = features, suggest.group_objects(features), None
         self._head = fit_kernel_head(features, self._session.labels_to_learn_from, seed=0, start_from=self._head)
         assert self._head is not None
         classes, confidence = self._head.predict(features)
@@ -133,13 +136,13 @@ class SampledLoop(OurLoop):
         self._max_error = max_error
         self._attempts: dict[int, list[Attempt]] = {}
 
-    def take_best(self, review: suggest.Review, predictions: Predictions) -> None:
+    def take_best(self, predictions: Predictions) -> None:
         """What brings a class nearer to a sample, or the page where no class is worth one."""
         strata = strata_to_sample(predictions, self._session.labels == 0, self._max_error, earlier=self._attempts)
         if strata:
             self._look_at(strata[0])
         else:
-            super().take_best(review, predictions)
+            super().take_best(predictions)
 
     def _look_at(self, stratum: Stratum) -> None:
         """Its doubtful ones, or a random sample, after which the rest is accepted if that was clean."""
