@@ -65,8 +65,8 @@ def find_weights(name: str, weights_root: Path | None) -> Path:
     weights = weights_root / name / WEIGHTS_NAME
     if not (os.path.isfile(weights) and os.access(weights, os.R_OK)):  # Path.is_file raises where it may not look
         raise EngineError(
-            f"The weights of {name} are not there, or may not be read: put {WEIGHTS_NAME} and its {CONFIG_NAME} into "
-            f"{weights_root.name}/{name} on the server"
+            f"The weights of {name} are not there, or may not be read: put {WEIGHTS_NAME} into {weights_root.name}/{name} on "
+            "the server, with what else docs/foundation-models.md says belongs there"
         )
     return weights
 

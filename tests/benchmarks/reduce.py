@@ -51,7 +51,10 @@ def run(options: Options) -> Result:
     if options.full:
         figures |= {f"million_{name}": value for name, value in _ours(*drifting_features(*MILLION)).items()}
         figures |= {f"beyond_a_million_{name}": value for name, value in _update(*drifting_features(*BEYOND)).items()}
-        bounds |= {"million_warm_seconds": 70, "million_displacement": 0.05, "beyond_a_million_displacement": 0.05}
+        lost = 1 - figures["million_warm_trustworthiness"] / figures["million_fresh_trustworthiness"]
+        figures["million_trust_lost_to_fresh"] = significant(lost)
+        bounds |= {"million_warm_seconds": 70, "million_displacement": 0.05, "million_trust_lost_to_fresh": 0.005}
+        bounds |= {"beyond_a_million_displacement": 0.05}
     return Result(
         name="reduce",
         value=warm_seconds,

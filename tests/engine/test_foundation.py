@@ -259,7 +259,7 @@ def test_files_of_the_library_transformers_give_the_features_of_the_formula(tmp_
 
 
 def test_missing_files_say_where_they_belong(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"put model\.safetensors and its config\.json into .*/phikon"):
+    with pytest.raises(EngineError, match=r"put model\.safetensors into .*/phikon on the server"):
         create_backbone("weights:phikon", encoder_size_px=64, weights_root=tmp_path)
     publish(tmp_path, "ours")
     (tmp_path / "ours" / "config.json").unlink()

@@ -77,7 +77,7 @@ def test_weights_that_are_not_there_are_refused_and_the_page_says_where_to_put_t
 ) -> None:
     settings.WEIGHTS_ROOT = tmp_path
     form = signed_in(world.manager).post(address(world), posted("frozen", backbone="weights:uni")).content.decode()
-    assert f"put model.safetensors and its config.json into {tmp_path.name}/uni on the server" in form
+    assert f"put model.safetensors into {tmp_path.name}/uni on the server" in form
     assert str(tmp_path) not in form, "where the server keeps its files is nobody's business here"
     world.project.refresh_from_db()
     assert world.project.approach == "simclr"

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from apps.engine.approaches.base import AugmentSettings
 from apps.engine.jit import kernel
+from apps.engine.nn.devices import to_device
 from apps.engine.nn.patches import Patches
 
 Floats = npt.NDArray[np.float32]
@@ -111,11 +112,10 @@ def render_on_cpu(patches: Patches, draws: ViewDraws) -> torch.Tensor:
 def render_on_device(patches: Patches, draws: ViewDraws, device: torch.device) -> torch.Tensor:
     """The same as `render_on_cpu`, computed by torch on `device`; only the noise's own values differ."""
     size = patches.shape[1]
-    pixels = torch.from_numpy(patches).to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+    pixels = to_device(patches, device).permute(0, 3, 1, 2).float() / 255
     pixels = pixels.repeat(-(-len(draws) // len(patches)), 1, 1, 1)[: len(draws)]  # (v, 3, p, p)
     gamma, color, affine, blur, noise = (
-        torch.from_numpy(array).to(device, non_blocking=True)
-        for array in (draws.gamma, draws.color, draws.affine.copy(), draws.blur, draws.noise)
+        to_device(array, device) for array in (draws.gamma, draws.color, draws.affine.copy(), draws.blur, draws.noise)
     )
     pixels = torch.cat([pixels[:, :3] ** gamma[:, :, None, None], pixels[:, 3:]], dim=1)
     # grid_sample's coordinates run from -1 to 1 over (p - 1) pixels; rotation and scale are the same in both units.

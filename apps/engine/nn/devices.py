@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from apps.engine.cores import usable_cores
@@ -54,6 +56,13 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
         enabled=precision != torch.float32,
     )
     return context
+
+
+def to_device(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """The array there. Where that is a GPU it is copied by way of pinned memory while the GPU works: from other memory, the
+    copy would wait until it has nothing left to do."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @contextmanager

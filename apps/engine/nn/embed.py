@@ -19,7 +19,7 @@ from torch.nn import functional
 from apps.engine.durable import replacing
 from apps.engine.errors import EngineError
 from apps.engine.nn.checkpoints import DESCRIPTION_NAME, WEIGHTS_NAME, load_checkpoint
-from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads
+from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads, to_device
 from apps.engine.nn.object_masks import with_object_mask
 from apps.engine.nn.patches import Ordinals, Patches, PatchSource, read_ahead, resize_patches
 from apps.engine.nn.processes import ALONE, Processes
@@ -147,7 +147,7 @@ def _features(model: nn.Module, work: _Work, shards: list[range], device: torch.
     under_way: torch.Tensor | None = None
     for pixels in read_ahead(work.read, work.batches(shards)):
         # (n, p, p, c) seen as (n, c, p, p) is channels last already.
-        images = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        images = to_device(pixels, device).permute(0, 3, 1, 2).float() / 255
         features = functional.normalize(model(images).float(), dim=1).to(torch.float16)
         if under_way is not None:
             yield under_way.cpu().numpy()

@@ -24,7 +24,7 @@ from apps.engine.errors import EngineError
 from apps.engine.nn.augment import ViewDraws, draw_views, render_on_cpu, render_on_device
 from apps.engine.nn.checkpoints import WEIGHTS_NAME, load_checkpoint, save_checkpoint
 from apps.engine.nn.config import TrainConfig
-from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads, reproducible
+from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads, reproducible, to_device
 from apps.engine.nn.losses import class_weights, weighted_cross_entropy
 from apps.engine.nn.model import PatchModel
 from apps.engine.nn.object_masks import with_object_mask
@@ -388,7 +388,7 @@ class _Training:
             pixels, draws = next(reading)
             views = self._render(pixels, draws)
             targets = self._render(pixels, draws.geometry_only()) if self._wants_targets else None
-            classes = torch.from_numpy(self._row_of[self._labels[batch]]).to(device)
+            classes = to_device(self._row_of[self._labels[batch]], device)
             spent.input_seconds += time.perf_counter() - asked
             with autocast(device, self.precision):
                 loss = self._step(views, targets, classes)
