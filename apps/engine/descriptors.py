@@ -82,12 +82,12 @@ def describe_objects(
 ) -> Floats:
     """Descriptors (n, N_DESCRIPTORS) float32 of the objects `ordinals` (default all), finite, in their own units.
 
-    Reports the stage "describe"; raises `Stopped`. Columns in the order of GROUPS.
+    Reports the stage "measuring"; raises `Stopped`. Columns in the order of GROUPS.
     """
     wanted = np.arange(len(source), dtype=np.int64) if ordinals is None else np.asarray(ordinals, np.int64)
     size = min(source.patch_size_px, LARGEST_SIZE_PX)
     described = np.empty((len(wanted), N_DESCRIPTORS), np.float32)
-    progress = Progress("describe", len(wanted), on_progress, should_stop)
+    progress = Progress("measuring", len(wanted), on_progress, should_stop)
     for first in range(0, len(wanted), BATCH_SIZE):
         batch = wanted[first : first + BATCH_SIZE]
         context = source.read(batch, patch_size_px=CONTEXT_WIDTHS * source.patch_size_px, size_px=CONTEXT_WIDTHS * size)

@@ -40,7 +40,7 @@ def embed_objects(
     `described` (n, N_DESCRIPTORS): the objects' descriptors, where the caller keeps them; measured here otherwise.
     `weights_root`: the folder with the foundation models' weights. `shards`: a folder, the caller's to remove, by which a
     call that was killed goes on with what is done, and in which all GPUs of the machine work together.
-    Reports the stages "embed" and "describe"; raises `Stopped` and `EngineError`.
+    Reports the stages "embedding" and "measuring"; raises `Stopped` and `EngineError`.
     """
     chosen = APPROACHES.get(approach)
     parts: list[Part] = []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from apps.engine.errors import Stopped
 
 ProgressCallback = Callable[[str, float, str], None]
-"""Called with the stage ("train", "embed", ...), the fraction done (0 to 1) and a message for the user."""
+"""Called with the stage ("training", "embedding", ...), the fraction done (0 to 1) and a message for the user."""
 
 StopCallback = Callable[[], bool]
 """Asked often; true means: stop soon. The work then raises `Stopped`."""

@@ -60,7 +60,7 @@ def reduce_to_plot(
     labels themselves. Of more than `most_laid_out` objects a random `n_landmarks` are laid out, the others placed.
 
     `on_points` gets all coordinates as they are, aligned, every second or two while the layout runs. Reports the stage
-    "map"; raises `Stopped`, and `EngineError` where an array is not of n rows or there is no such reducer.
+    "drawing the map"; raises `Stopped`, and `EngineError` where an array is not of n rows or there is no such reducer.
     """
     n = len(features)
     lay_out = REDUCERS.get(reducer).load()
@@ -71,14 +71,14 @@ def reduce_to_plot(
     start = _known_places(previous, n)
     vectors = _usable(features)
     if n < FEWEST_FOR_REDUCER or _all_alike(vectors):
-        on_progress("map", 1.0, "")
+        on_progress("drawing the map", 1.0, "")
         return align_to(small_layout(vectors.astype(np.float32)), start)
     preview = _Preview(start, on_points)
     if n > most_laid_out:
-        progress = Progress("map", LANDMARK_STEPS + 100 + SETTLING_STEPS, on_progress, should_stop)
+        progress = Progress("drawing the map", LANDMARK_STEPS + 100 + SETTLING_STEPS, on_progress, should_stop)
         points = _by_landmarks(vectors, start, class_values, lay_out, seed, n_landmarks, progress, preview)
     else:
-        progress = Progress("map", 100, on_progress, should_stop)
+        progress = Progress("drawing the map", 100, on_progress, should_stop)
         points = lay_out(Layout(vectors, start, class_values, seed, progress, preview.show))
     if points.shape != (n, 2):
         raise EngineError(f"the reducer {reducer} gave coordinates of shape {points.shape} for {n} objects")
@@ -109,7 +109,7 @@ def place_new(
         return start
     if not known.any():
         raise EngineError("no object has a place on the map yet, so none can be placed beside it")
-    progress = Progress("map", LANDMARK_STEPS + SETTLING_STEPS, on_progress, should_stop)
+    progress = Progress("drawing the map", LANDMARK_STEPS + SETTLING_STEPS, on_progress, should_stop)
     new, placed = np.flatnonzero(~known), np.flatnonzero(known)
     neighbors, distances = _nearest_placed(_usable(features), new, placed, seed, progress)
     start[new] = _settled(start[placed], neighbors, distances, start[new], seed, progress)

@@ -45,9 +45,11 @@ class Stratum:
     n_doubtful: int
     """So many of its least sure ones are to be looked at before; 0 where a sample may be drawn now."""
     n_sample: int
-    """So many of the others are then to be looked at; 0 where all are doubtful."""
+    """So many of the others are then to be looked at; 0 where those are so few that a sample would spare less than half."""
     expected_error: float
-    """The share of wrong ones that the model expects in all of it."""
+    """The share of wrong ones that the model expects in all of it ..."""
+    expected_error_of_doubtful: float
+    """... and in `doubtful`, 0 where there are none."""
 
     @property
     def doubtful(self) -> Ordinals:
@@ -90,4 +92,13 @@ def _stratum(
     # The mean doubt of the surest k grows with k.
     n_sure = int((np.cumsum(doubt) <= believed * np.arange(1, len(doubt) + 1)).sum())
     n_sample = sample_size(n_sure, max_error, risk) if n_sure else 0
-    return Stratum(value, surest_first, len(surest_first) - n_sure, n_sample, float(doubt.mean()))
+    n_doubtful = len(surest_first) - n_sure
+    looked_at = doubt[::-1][: min(DOUBTFUL_PAGE, n_doubtful)]
+    return Stratum(
+        class_value=value,
+        surest_first=surest_first,
+        n_doubtful=n_doubtful,
+        n_sample=n_sample if LEAST_SAMPLES * n_sample <= n_sure else 0,
+        expected_error=float(doubt.mean()),
+        expected_error_of_doubtful=float(looked_at.mean()) if n_doubtful else 0.0,
+    )

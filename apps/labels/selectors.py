@@ -253,9 +253,9 @@ def _counts_beneath(label_set: LabelSet) -> list[tuple[int, int]]:
 
 
 def last_undoable(label_set: LabelSet, actor: User) -> LabelAction | None:
-    """The actor's last gesture on this set that still stands."""
+    """The actor's last gesture on this set that still stands and changed something."""
     return (
-        label_set.actions.filter(actor=actor, kind__in=UNDOABLE, undone_by=None)
+        label_set.actions.filter(actor=actor, kind__in=UNDOABLE, undone_by=None, n__gt=0)
         .select_related("label_class")
         .order_by("-sequence")
         .first()

@@ -310,13 +310,16 @@ def _checked_learning(learning: Learning, *, before: Project | None = None) -> d
     known = before.approach_settings.get("backbone") if before else None
     try:
         settings = APPROACHES.get(learning.approach).settings().changed(learning.approach_settings)
-        backbone = settings.backbone if isinstance(settings, NetworkSettings) else ""
-        if backbone != known:
-            check_backbone(backbone, site.WEIGHTS_ROOT)
         REDUCERS.get(learning.reducer)
         CLASSIFIERS.get(learning.classifier)
     except EngineError as error:
         raise ValidationError(str(error)) from error
+    backbone = settings.backbone if isinstance(settings, NetworkSettings) else ""
+    if backbone != known:
+        try:
+            check_backbone(backbone, site.WEIGHTS_ROOT)
+        except EngineError as error:
+            raise ValidationError({"backbone": str(error)}) from error
     return vars(learning) | {"approach_settings": settings.to_json()}
 
 

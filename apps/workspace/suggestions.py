@@ -36,6 +36,10 @@ class Proposal:
     group: int | None = None
     labels_per_second: float | None = None
     """Expected by the model of a person in apps/engine/suggest.py: it ranks pages, and is no promise."""
+    expected_right: float | None = None
+    """The share of the page, 0 to 1, that the model expects to be of the class."""
+    n_sample: int | None = None
+    """How many of a stratum a sample would show."""
 
 
 @dataclass(frozen=True)
@@ -166,20 +170,27 @@ def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:
     value, n, name = stratum.class_value, len(stratum.surest_first), known.name_of(stratum.class_value)
     if not stratum.n_doubtful:
         title = f"Accept {n:,} that look like {name} by a sample"
-        return Proposal("sample", n, title, f"if none of {stratum.n_sample} random ones is wrong", value)
+        why = f"if none of {stratum.n_sample} random ones is wrong"
+        return Proposal("sample", n, title, why, value, n_sample=stratum.n_sample)
     n_shown = len(stratum.doubtful)
-    title = f"Review {n_shown} that {'looks' if n_shown == 1 else 'look'} least like {name}"
+    right = 1 - stratum.expected_error_of_doubtful
+    title = f"Look at {n_shown} that may not be {name}"
     if stratum.n_sample:
-        first = "then" if n_shown == stratum.n_doubtful else f"after {stratum.n_doubtful:,} of these,"
-        why = f"{first} {n - stratum.n_doubtful:,} may be accepted by a sample of {stratum.n_sample}"
+        first = "then" if n_shown == stratum.n_doubtful else f"after {stratum.n_doubtful:,} such"
+        why = f"{_share_right(right)}; {first} {n - stratum.n_doubtful:,} may be accepted by a sample of {stratum.n_sample}"
     else:
-        why = f"too many of {n:,} are doubtful for a sample; these teach the model most"
-    return Proposal("doubtful", n_shown, title, why, value)
+        why = f"{_share_right(right)}; too many of {n:,} are doubtful for a sample, and these teach the model most"
+    return Proposal("doubtful", n_shown, title, why, value, expected_right=right)
+
+
+def _share_right(share: float) -> str:
+    return f"about {round(100 * share)}% right"
 
 
 def _review(kind: Literal["review", "group"], review: Review, known: _Known) -> Proposal:
     name = known.name_of(review.class_value)
-    share = f"about {round(100 * review.expected_right / review.n)}% right"
+    right = review.expected_right / review.n
+    share = _share_right(right)
     if kind == "review":
         title = f"Review {review.n} that look like {name}, surest first"
         n_alike = np.count_nonzero(known.unlabeled & (known.predictions.classes == review.class_value))
@@ -187,7 +198,7 @@ def _review(kind: Literal["review", "group"], review: Review, known: _Known) -> 
     else:
         title = f"Review {review.n} alike that look like {name}"
         why = f"{share}; one group of similar objects, so an odd one stands out"
-    return Proposal(kind, review.n, title, why, review.class_value, review.group, review.labels_per_second)
+    return Proposal(kind, review.n, title, why, review.class_value, review.group, review.labels_per_second, right)
 
 
 def suggested_page(

@@ -53,7 +53,7 @@ def test_embedding_reports_and_stops(checkpoint: Path) -> None:
     patches, _kinds = make_patches(8)
     reports: list[tuple[str, float, str]] = []
     embed_patches(checkpoint, patches, batch_size=4, on_progress=lambda *report: reports.append(report))
-    assert reports[0][:2] == ("embed", 0.0)
-    assert reports[-1][:2] == ("embed", 1.0)
+    assert reports[0][:2] == ("embedding", 0.0)
+    assert reports[-1][:2] == ("embedding", 1.0)
     with pytest.raises(Stopped):
         embed_patches(checkpoint, patches, should_stop=lambda: True)

@@ -65,7 +65,7 @@ def test_two_processes_train_and_embed_and_say_how_it_goes(tmp_path: Path, patch
     )
     assert (trained.epochs, trained.n_labeled) == (1, N)
     several = embed_on_this_machine(tmp_path / "model", patches, shards=tmp_path / "shards", **options)
-    assert [said[0][0], said[-1][:2]] == ["train", ("embed", 1.0)]
+    assert [said[0][0], said[-1][:2]] == ["training", ("embedding", 1.0)]
     one = embed_on_this_machine(tmp_path / "model", patches, shards=tmp_path / "others", processes=1)
     np.testing.assert_array_equal(several, one)
     wait_until_gone(str(tmp_path))

@@ -126,8 +126,8 @@ def test_the_map_reports_and_stops_between_epochs() -> None:
     features, _groups = make_features(50)
     reports: list[tuple[str, float, str]] = []
     reduce_to_plot(features, on_progress=lambda *report: reports.append(report))
-    assert reports[0][:2] == ("map", 0.0)
-    assert reports[-1][:2] == ("map", 1.0)
+    assert reports[0][:2] == ("drawing the map", 0.0)
+    assert reports[-1][:2] == ("drawing the map", 1.0)
     asked = iter([False] * 5 + [True] * 9)
     with pytest.raises(Stopped):
         reduce_to_plot(features, should_stop=lambda: next(asked))

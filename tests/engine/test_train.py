@@ -113,7 +113,7 @@ def test_stopping_within_a_step_leaves_no_checkpoint_not_even_half_of_one(tmp_pa
         )
     assert asked == 4
     assert list(tmp_path.iterdir()) == []
-    assert reports[0] == ("train", 0.0, "starting")
+    assert reports[0] == ("training", 0.0, "starting")
 
 
 def test_progress_rises_to_one_and_names_epoch_and_speed(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_progress_rises_to_one_and_names_epoch_and_speed(tmp_path: Path) -> None
     fractions = [fraction for _stage, fraction, _message in reports]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    assert {stage for stage, _fraction, _message in reports} == {"train"}
+    assert {stage for stage, _fraction, _message in reports} == {"training"}
     assert "epoch 2 of 2" in reports[-1][2]
     assert "patches/s" in reports[-1][2]
 

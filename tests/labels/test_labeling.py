@@ -158,6 +158,13 @@ def test_undo_takes_back_ones_own_gestures_only_the_last_first(world, label_set)
         services.undo(label_set=label_set, actor=world.rater)
 
 
+def test_undo_passes_over_a_gesture_that_changed_nothing(world, label_set):
+    for _ in range(2):
+        label(world, label_set, 1, [1, 2])
+    assert services.undo(label_set=label_set, actor=world.rater).n == 2
+    assert not values(label_set).any()
+
+
 def test_undo_leaves_alone_what_somebody_labeled_since(world, label_set):
     label(world, label_set, 1, [1, 2])
     label(world, label_set, 2, [2], user=world.manager)

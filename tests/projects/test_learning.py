@@ -95,7 +95,8 @@ def test_a_backbone_that_nobody_has_is_refused_where_it_is_chosen(
 ) -> None:
     settings.WEIGHTS_ROOT = tmp_path
     form = signed_in(world.manager).post(address(world), posted("simclr", backbone=backbone)).content.decode()
-    assert refusal in form
+    field = form.partition('id="learning_backbone_error"')[2].partition("</div>")[0]
+    assert refusal in field
     world.project.refresh_from_db()
     assert world.project.approach_settings["backbone"] == "resnet18"
 

@@ -161,9 +161,11 @@ def test_where_samples_are_allowed_the_doubtful_come_first_and_then_a_sample_of_
     act(rater, label_set.pk, range(140, 200))
     first = proposals(rater, world)[0]
     assert (first["kind"], first["class_value"]) == ("doubtful", 1)
-    assert first["title"] == f"Review {first['n']} that look least like lymphocyte"
+    assert first["title"] == f"Look at {first['n']} that may not be lymphocyte"
     n_sure = 140 - first["n"]
-    assert first["why"].startswith(f"then {n_sure} may be accepted by a sample of 2")
+    assert first["expected_right"] == pytest.approx(130 / 255, abs=0.05)
+    share = round(100 * first["expected_right"])
+    assert first["why"].startswith(f"about {share}% right; then {n_sure} may be accepted by a sample of 2")
     doubtful = page(rater, world, first)
     assert set(doubtful) <= set(range(100, 140)) and len(doubtful) == first["n"] > 30
     act(rater, label_set.pk, doubtful, class_value=2)

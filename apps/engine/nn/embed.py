@@ -49,7 +49,7 @@ def embed_patches(
     on_progress: ProgressCallback = ignore_progress,
     should_stop: StopCallback = never_stop,
 ) -> Vectors:
-    """Features (n, d) float16 of all objects by ordinal, each row of length 1. Reports the stage "embed".
+    """Features (n, d) float16 of all objects by ordinal, each row of length 1. Reports the stage "embedding".
 
     Device, precision and threads are chosen for this machine, whatever the checkpoint was trained on. float16 keeps a unit
     vector's entries to 3 digits, in half the space; the maps and neighbors from it do not differ from float32's.
@@ -76,7 +76,7 @@ def embed_patches(
     first = processes.is_first
     wanted = done.missing() if done is not None else work.shards()
     progress = Progress(
-        "embed",
+        "embedding",
         sum(len(shard) for shard in wanted),
         on_progress if first else ignore_progress,
         should_stop if first else never_stop,

@@ -88,7 +88,7 @@ def train_model(
     goes on after its last kept epoch and ends with the same weights. The folder is the caller's to remove.
 
     With several `processes` each calls this; every one trains on its share of each batch. The first one writes, reports the
-    stage "train", and raises `Stopped` within one step of `should_stop`. `EngineError` for what cannot be trained; then no
+    stage "training", and raises `Stopped` within one step of `should_stop`. `EngineError` for what cannot be trained; then no
     checkpoint is written.
     """
     n = len(patches)
@@ -324,7 +324,7 @@ class _Training:
         first = self._processes.is_first
         spent, resumed_after = self._resume(states)
         progress = Progress(
-            "train",
+            "training",
             config.epochs * self._objects_per_epoch,
             on_progress if first else ignore_progress,
             should_stop if first else never_stop,

@@ -172,6 +172,10 @@ export interface Proposal {
   /** What the page is to be confirmed as, where the model has an opinion. */
   readonly class_value: number | null;
   readonly group: number | null;
+  /** The share of the page, 0 to 1, that the model expects to be of the class. */
+  readonly expected_right: number | null;
+  /** How many of a stratum a sample would show. */
+  readonly n_sample: number | null;
 }
 
 export interface Suggestions {

@@ -283,7 +283,7 @@ export class PointLayer {
     };
 
     this.bindAttributes(resources, stride);
-    base(null, look.dimOthers ? look.alpha * 0.55 : look.alpha, look.dimOthers ? 0.72 : 0, look.dimOthers ? 0 : 1);
+    base(null, look.dimOthers ? look.alpha * 0.65 : look.alpha, look.dimOthers ? 0.6 : 0, look.dimOthers ? 0 : 1);
     gl.uniform1f(u["uSize"]!, size);
     gl.drawArrays(gl.POINTS, 0, Math.floor(cloud.n / stride));
 

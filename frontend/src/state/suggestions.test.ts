@@ -9,6 +9,8 @@ const proposal = (kind: Proposal["kind"], classValue: number | null = null): Pro
   why: "",
   class_value: classValue,
   group: null,
+  expected_right: null,
+  n_sample: null,
 });
 
 it("remembers what was left out of a class, whichever page of that class it was on", () => {

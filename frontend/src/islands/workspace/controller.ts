@@ -268,7 +268,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       const plot = await fetchPlot(this.config.api, this.config.projectId, number, { signal: this.lifetime.signal });
       if (this.loadingEmbedding !== number) return;
       if (plot.n > this.project.nObjects) this.resizeTo(plot.n);
-      const first = this.project.plot === null;
+      // A layout that still ran had no order by likeness.
+      const first = this.project.plotNumber === null;
       this.project.setPlot(number, plot, new SpatialIndex(plot.positions));
       this.notices.dismissTopic("map");
       this.chooseColor();
@@ -289,7 +290,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   private pointsMoved(first: boolean): void {
     this.updateHidden();
-    if (first && this.region.source === "all") {
+    if (first && this.region.source === "all" && this.selection.pickedCount === 0) {
       this.showAll();
     } else {
       // The objects stay selected; the outline that was drawn around their old places means nothing now.
@@ -675,7 +676,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   orderFor(n: number): UsedOrder {
     if (this.region.isOrderGiven) return "given";
     if (this.order !== "similarity") return this.order;
-    return this.project.plot !== null && n <= SIMILARITY_LIMIT && n > 2 ? "similarity" : "image";
+    return this.project.plotNumber !== null && n <= SIMILARITY_LIMIT && n > 2 ? "similarity" : "image";
   }
 
   private sorted(ordinals: Uint32Array): Uint32Array | Promise<Uint32Array | null> {
@@ -963,7 +964,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       onSaved: (result) => {
         this.project.setSession(result.session, result.undo, result.redo);
         const before = this.labels.shown.slice();
-        void this.syncLabels().then(() => this.offerUndone(before));
+        void this.syncLabels().then(() => {
+          this.offerUndone(before);
+          this.returnToUndone(before);
+        });
         this.notices.dismissTopic("hint");
         const skipped = result.n_skipped ?? 0;
         const left = skipped > 0 ? `; ${plural(skipped, "object")} changed by others since, left as they are` : "";
@@ -998,6 +1002,16 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.seen[ordinal] = 0;
     }
     selection.offerToo(undone);
+  }
+
+  /** One key an object: who takes a label back wants to give that patch another one. */
+  private returnToUndone(before: Uint8Array): void {
+    const { selection, labels } = this;
+    if (selection.source !== "suggested" || selection.reviewClass !== null) return;
+    const undone = [...selection.order.keys()].filter(
+      (rank) => labels.shown[selection.order[rank]!] !== before[selection.order[rank]!],
+    );
+    if (undone.length === 1) selection.setCursor(undone[0]!, true);
   }
 
   /** The answer to a gesture whose labels are not on the screen yet; resolves when they are. */
@@ -1130,10 +1144,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.ageSuggestions();
       return;
     }
-    const isReview = proposal.class_value !== null;
+    // Where most are expected to be wrong, none is to be confirmed by one key: each gets its own.
+    const isReview = proposal.class_value !== null && (proposal.expected_right ?? 1) >= 0.5;
     await this.showRegion(page, "suggested", {
       proposal,
-      reviewClass: proposal.class_value,
+      reviewClass: isReview ? proposal.class_value : null,
       pickAll: isReview,
       isOrderGiven: true,
     });

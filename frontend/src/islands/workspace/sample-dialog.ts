@@ -90,7 +90,7 @@ export class SampleDialog {
         {},
         "You look at a random sample of these ",
         el("strong", { class: "num" }, plural(n, "unlabeled object")),
-        `: ${count(Math.min(n, Math.ceil(3 / error)))} patches at most, or more where much the same objects were tried before.`,
+        `: ${this.size(n, error)}.`,
       ),
       el(
         "p",
@@ -104,6 +104,15 @@ export class SampleDialog {
         "Labels whose patch nobody saw are marked ≈. They can be hidden and left out of exports, and the model does not learn from them.",
       ),
     );
+  }
+
+  /** The server knows what was tried before. */
+  private size(n: number, error: number): string {
+    const { proposal } = this.controller.selection;
+    const isAsProposed = proposal?.n_sample != null && proposal.class_value === Number(this.classes.value);
+    if (isAsProposed && n === proposal.n) return plural(proposal.n_sample!, "patch", "patches");
+    const most = Math.min(n, Math.ceil(3 / error));
+    return `${plural(most, "patch", "patches")} at most, or more where much the same objects were tried before`;
   }
 
   private draw(): void {

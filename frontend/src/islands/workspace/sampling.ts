@@ -4,6 +4,9 @@ import { count, plural } from "../../lib/format";
 import { Emitter } from "../../state/emitter";
 import { messageOf, newKey, type WorkspaceController } from "./controller";
 
+/** For a patch: a person needs several times as long to look at one. */
+const LOOK_AT_LEAST_MS = 100;
+
 /** Accepting a selection by a random sample of it: what the person is asked, has seen and has marked.
  *
  * In the sample, to select a patch is to mark it as wrong. The server keeps the sample and the marks, so that one can leave
@@ -19,6 +22,8 @@ export class Sampling extends Emitter<"sample"> {
   private marksQueued = false;
   /** Of the open sample, what was on the screen: whoever looks elsewhere in between has seen it all the same. */
   private seen = new Set<number>();
+  /** When the open sample came on the screen. */
+  private since = 0;
   private readonly subscriptions: (() => void)[];
 
   constructor(private readonly controller: WorkspaceController) {
@@ -100,7 +105,7 @@ export class Sampling extends Emitter<"sample"> {
     this.busy = this.isDrawing = true;
     this.emit("sample");
     try {
-      this.seen = new Set();
+      this.begin();
       this.sample = await drawSample(config.api, project.labelSet.id, stated, ordinals);
       this.show();
     } catch (error) {
@@ -112,6 +117,16 @@ export class Sampling extends Emitter<"sample"> {
     }
   }
 
+  private begin(): void {
+    this.seen = new Set();
+    this.since = Number.POSITIVE_INFINITY;
+  }
+
+  /** Whether nobody can have looked at so many patches in the time. */
+  private get isTooSoon(): boolean {
+    return performance.now() - this.since < LOOK_AT_LEAST_MS * (this.sample?.n ?? 0);
+  }
+
   /** Puts the sample into the grid, its patches in the order in which they were drawn. */
   show(): void {
     if (this.sample === null) return;
@@ -119,6 +134,7 @@ export class Sampling extends Emitter<"sample"> {
     this.controller.showSample(Uint32Array.from(ordinals));
     this.controller.markSeen([...this.seen], 0);
     this.controller.selection.pickOrdinals(marked);
+    this.since = Math.min(this.since, performance.now());
     this.emit("sample");
   }
 
@@ -126,7 +142,8 @@ export class Sampling extends Emitter<"sample"> {
   acceptByKey(): void {
     const { sample } = this;
     if (sample === null || !this.isShown || this.busy) return;
-    if (sample.stale === "" && this.wrong().length === 0 && this.nSeen >= sample.n) this.accept();
+    if (sample.stale === "" && this.wrong().length === 0 && this.nSeen >= sample.n)
+      this.accept(); // or says why not yet
     else this.sayHowItStands();
   }
 
@@ -141,15 +158,19 @@ export class Sampling extends Emitter<"sample"> {
     else if (nWrong > 0)
       text = `${nWrong === 1 ? "One is" : `${count(nWrong)} are`} wrong: the selection can not be accepted as a whole.`;
     else if (this.nSeen < sample.n)
-      text = `${count(this.nSeen)} of the ${count(sample.n)} patches were on the screen. Look at all, and click what is wrong.`;
+      text = `${count(this.nSeen)} of the ${count(sample.n)} patches were on the screen. Look at all of them.`;
+    else if (this.isTooSoon) text = "That was quick. Look at each patch, then accept.";
     this.controller.notices.show({ text, tone: "plain", topic: "hint" });
   }
 
   /** The explicit gesture. It waits for labels and marks that are still on their way. */
   accept(): void {
-    const { sample } = this;
+    const { sample, nSeen } = this;
     if (sample === null || this.busy) return;
-    const { nSeen } = this;
+    if (this.isTooSoon) {
+      this.sayHowItStands();
+      return;
+    }
     this.send<ActionResult>(
       () => acceptSample(this.controller.config.api, sample.id, sample.size, nSeen),
       (result) => {
@@ -171,7 +192,7 @@ export class Sampling extends Emitter<"sample"> {
     this.send<Sample>(
       () => endSample(this.controller.config.api, sample.id),
       () => {
-        const text = "The sample has ended, and nothing was accepted. Another one of much the same objects is larger.";
+        const text = "Nothing was accepted. Another sample of these will be larger.";
         if (!keepRight) this.controller.notices.show({ text, tone: "plain", topic: "hint" });
         return Promise.resolve();
       },
@@ -205,7 +226,7 @@ export class Sampling extends Emitter<"sample"> {
     }
     try {
       const sample = await fetchSample(this.controller.config.api, id);
-      if (id !== this.sample?.id) this.seen = new Set();
+      if (id !== this.sample?.id) this.begin();
       if (sample.state === "open") this.sample = sample;
       else this.close();
       this.emit("sample");
@@ -244,7 +265,7 @@ export class Sampling extends Emitter<"sample"> {
 
   private close(): void {
     this.sample = null;
-    this.seen = new Set();
+    this.begin();
     this.busy = false;
     this.controller.ageSuggestions();
     // Whoever has drawn a lasso since waits for that.

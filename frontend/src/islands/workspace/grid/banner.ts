@@ -90,7 +90,7 @@ export class RegionBanner {
         "p",
         {},
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click the wrong ones (a class key labels them), ",
+        " Click the wrong ones, ",
         key("Enter"),
         " confirms those seen.",
       );

@@ -1,16 +1,19 @@
 import { beforeEach, expect, it, vi } from "vitest";
-import { fetchChanges, postAction } from "../../api/labels";
-import { fetchSample } from "../../api/samples";
-import type { Sample } from "../../api/types";
+import { fetchChanges, postAction, postUndo } from "../../api/labels";
+import { acceptSample, fetchSample } from "../../api/samples";
+import { fetchSuggestedPage } from "../../api/suggestions";
+import type { Proposal, Sample } from "../../api/types";
 import { ActionQueue } from "../../state/action-queue";
 import { Emitter } from "../../state/emitter";
 import { LabelsStore } from "../../state/labels";
 import { SelectionStore } from "../../state/selection";
+import { SuggestionStore } from "../../state/suggestions";
 import { WorkspaceController } from "./controller";
 import { Sampling } from "./sampling";
 
 vi.mock("../../api/samples");
 vi.mock("../../api/labels");
+vi.mock("../../api/suggestions");
 
 const N = 500;
 const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
@@ -75,7 +78,12 @@ const sampleOf = (id: number, ordinals: number[]) =>
     state: "open",
   }) as unknown as Sample;
 
-beforeEach(() => vi.resetAllMocks());
+beforeEach(() => {
+  vi.resetAllMocks();
+  vi.useRealTimers();
+  const nothing = { ordinals: new Uint32Array(0), classes: new Uint8Array(0), unseen: new Uint8Array(0), revision: 0 };
+  vi.mocked(fetchChanges).mockResolvedValue(nothing);
+});
 
 it("does not take the patches of another sample for seen", async () => {
   const { controller, sampling, project } = makeController();
@@ -97,6 +105,59 @@ it("does not take the patches of another sample for seen", async () => {
   expect(sampling.nSeen).toBe(0);
   controller.markSeen(range(140, 3), 3);
   expect(sampling.nSeen).toBe(3);
+});
+
+it("accepts no sample sooner than anybody can have looked at it", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  const { controller, sampling, project, told } = makeController();
+  vi.mocked(fetchSample).mockResolvedValue(sampleOf(1, range(0, 50)));
+  vi.mocked(acceptSample).mockResolvedValue({} as never);
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  controller.markSeen(range(0, 50), 50);
+  vi.advanceTimersByTime(4_900);
+  sampling.acceptByKey();
+  expect(told).toEqual(["That was quick. Look at each patch, then accept."]);
+  expect(acceptSample).not.toHaveBeenCalled();
+  vi.advanceTimersByTime(200);
+  sampling.acceptByKey();
+  await settle();
+  expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N, 50);
+});
+
+it("shows the open sample where one is proposed", async () => {
+  const { controller, sampling, project, selection, told } = makeController();
+  const suggestions = new SuggestionStore();
+  Object.assign(controller, { suggestions, regionRequest: null, askedSource: "all" });
+  vi.mocked(fetchSample).mockResolvedValue(sampleOf(1, range(10, 5)));
+  vi.mocked(fetchSuggestedPage).mockResolvedValue(Uint32Array.from(range(0, 100)));
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  await controller.takeSuggestion({ kind: "sample", class_value: 1, group: null, n: 100 } as Proposal);
+  expect(sampling.isShown).toBe(true);
+  expect([...selection.order]).toEqual(range(10, 5));
+  expect(told).toEqual(["This sample is still open: go on with it, or end it."]);
+});
+
+it("goes back to the patch whose label was taken back, where each gets a key of its own", async () => {
+  const { controller, project, selection, labels } = makeController();
+  Object.assign(project, { undo: { text: "" }, redo: null });
+  vi.mocked(postUndo).mockResolvedValue({ n_changed: 1, revision: 2 } as never);
+  vi.mocked(fetchChanges).mockResolvedValue({
+    ordinals: Uint32Array.of(7),
+    classes: Uint8Array.of(0),
+    unseen: Uint8Array.of(0),
+    revision: 2,
+  });
+  labels.shown[7] = 3;
+  selection.setRegion(Uint32Array.of(5, 7, 9), "suggested");
+  selection.setCursor(2, true);
+  controller.undo();
+  await settle();
+  expect(selection.cursor).toBe(1);
 });
 
 it("says that nothing is labeled while a sample is drawn, and labels while one is on its way", () => {
