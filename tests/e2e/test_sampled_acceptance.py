@@ -146,10 +146,6 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     wait_until(page, "argument.every(ordinal => page.labelOf(ordinal) === 0)", stratum)
 
     # what was accepted and taken back is another attempt
-    page.get_by_test_id("filter").select_option("unlabeled")
-    wait_until(
-        page, "page.selection().source === 'filter' || page.selection().ordinals.length === argument", len(stratum)
-    )
     page.get_by_test_id("by-sample").click()
     page.get_by_test_id("sample-class").select_option(index=1)
     page.get_by_test_id("sample-draw").click()

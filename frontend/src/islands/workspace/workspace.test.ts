@@ -130,7 +130,7 @@ it("accepts no sample sooner than anybody can have looked at it", async () => {
 it("shows the open sample where one is proposed", async () => {
   const { controller, sampling, project, selection, told } = makeController();
   const suggestions = new SuggestionStore();
-  Object.assign(controller, { suggestions, regionRequest: null, askedSource: "all" });
+  Object.assign(controller, { suggestions, regionRequest: null });
   vi.mocked(fetchSample).mockResolvedValue(sampleOf(1, range(10, 5)));
   vi.mocked(fetchSuggestedPage).mockResolvedValue(Uint32Array.from(range(0, 100)));
   project.sampled.open_sample = 1;
