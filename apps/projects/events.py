@@ -22,6 +22,12 @@ class ObjectsAdded(TypedDict):
     n_objects: int
 
 
+class ProjectChanged(TypedDict):
+    """A setting, a class or a member is another than before."""
+
+    type: Literal["project.changed"]
+
+
 def group_of(project_id: int) -> str:
     return f"project.{project_id}"
 

@@ -21,6 +21,7 @@ from apps.engine.errors import EngineError
 from apps.engine.pairing import FORMULA_SIGNS
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
 from apps.projects.access import permissions_of
+from apps.projects.events import ProjectChanged, send_event_on_commit
 from apps.projects.models import MAX_LABEL_CLASSES, LabelClass, Project, ProjectMember
 from apps.projects.permissions import Permission, ProjectRole, project_permissions
 from apps.projects.selectors import highest_class_value
@@ -376,6 +377,8 @@ def _save_changes(project: Project, values: dict[str, Any], actor: User, action:
 
 
 def _record(project: Project, actor: User | None, action: str, subject: str, **detail: Any) -> None:
+    """Keep what was changed, and tell the open pages that something was."""
+    send_event_on_commit(project.pk, ProjectChanged(type="project.changed"))
     record(
         actor=actor,
         action=action,

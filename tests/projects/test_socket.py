@@ -14,6 +14,7 @@ from apps.labels.services import Gesture, label_objects
 from apps.projects.consumers import ProjectConsumer
 from apps.projects.jobs import start_job
 from apps.projects.models import Project, ProjectMember
+from apps.projects.services import add_label_class, allow_sampled_acceptance
 from tests.conftest import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
@@ -59,6 +60,20 @@ async def test_labels_are_announced_once_committed_with_numbers_only(world):
     await sync_to_async(label_something)(world)
     event = await communicator.receive_json_from()
     assert (event["type"], event["n"], event["revision"], event["actor"]) == ("labels.changed", 2, 1, "Rafa Rater")
+    await communicator.disconnect()
+
+
+async def test_open_pages_hear_that_a_manager_has_changed_something_and_only_then(world):
+    communicator = socket(world.rater, world.project)
+    await communicator.connect()
+    for _ in range(2):
+        await sync_to_async(allow_sampled_acceptance)(
+            project=world.project, allowed=True, max_error=0.02, changed_by=world.manager
+        )
+    assert await communicator.receive_json_from() == {"type": "project.changed"}
+    assert await communicator.receive_nothing()
+    await sync_to_async(add_label_class)(project=world.project, name="mitosis", added_by=world.manager)
+    assert await communicator.receive_json_from() == {"type": "project.changed"}
     await communicator.disconnect()
 
 

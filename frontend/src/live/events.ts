@@ -9,7 +9,8 @@ export type ProjectEvent =
   | ({ readonly type: "predictions.ready" } & PredictionsInfo)
   | { readonly type: "labels.changed"; readonly label_set: number; readonly revision: number; readonly n: number }
   | { readonly type: "presence"; readonly users: readonly { readonly id: number; readonly name: string }[] }
-  | { readonly type: "objects.added"; readonly n_objects: number };
+  | { readonly type: "objects.added"; readonly n_objects: number }
+  | { readonly type: "project.changed" };
 
 const TYPES: ReadonlySet<string> = new Set([
   "job.progress",
@@ -20,6 +21,7 @@ const TYPES: ReadonlySet<string> = new Set([
   "labels.changed",
   "presence",
   "objects.added",
+  "project.changed",
 ] satisfies ProjectEvent["type"][]);
 
 /** The event in a frame, or null for anything unknown: a newer server may say more than this page understands. */

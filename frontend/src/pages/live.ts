@@ -26,6 +26,7 @@ const TOPICS: Record<ProjectEvent["type"], string> = {
   "labels.changed": "labels",
   presence: "presence",
   "objects.added": "objects",
+  "project.changed": "project",
 };
 
 const ending = new WeakMap<Element, () => void>();

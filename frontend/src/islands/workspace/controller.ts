@@ -413,6 +413,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       case "objects.added":
         this.resizeTo(event.n_objects);
         return;
+      case "project.changed":
+        void this.catchUp();
+        return;
       default:
         event satisfies never;
     }

@@ -30,7 +30,8 @@ export class Sampling extends Emitter<"sample"> {
     super();
     const { project, selection, labels } = controller;
     this.subscriptions = [
-      project.on("state", () => void this.takeUp(project.sampled.open_sample)),
+      // Where samples are not allowed any more, the server says so of the open one.
+      project.on("state", () => void this.takeUp(project.sampled.open_sample, !project.sampled.allowed)),
       project.on("embedding", () => {
         if (this.sample !== null) void this.takeUp(this.sample.id, true);
       }),

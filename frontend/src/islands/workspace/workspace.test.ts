@@ -127,6 +127,19 @@ it("accepts no sample sooner than anybody can have looked at it", async () => {
   expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N, 50);
 });
 
+it("says so of an open sample where samples are not allowed any more", async () => {
+  const { sampling, project } = makeController();
+  vi.mocked(fetchSample).mockResolvedValueOnce(sampleOf(1, range(0, 5)));
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  vi.mocked(fetchSample).mockResolvedValueOnce({ ...sampleOf(1, range(0, 5)), stale: "not allowed any more" });
+  project.sampled.allowed = false;
+  project.come();
+  await settle();
+  expect(sampling.sample?.stale).toBe("not allowed any more");
+});
+
 it("shows the open sample where one is proposed", async () => {
   const { controller, sampling, project, selection, told } = makeController();
   const suggestions = new SuggestionStore();
