@@ -88,7 +88,7 @@ def create_project(
     )
     project.full_clean()
     project.save()
-    _record(
+    _record_and_tell(
         project, created_by, "project.create", f"project {project.name}", patch_size_px=patch_size_px, approach=approach
     )
     project_created.send(sender=Project, project=project)
@@ -97,7 +97,7 @@ def create_project(
         add_label_class(project=project, name=class_name, color=color, added_by=created_by)
     if created_by is not None:
         member = ProjectMember.objects.create(project=project, user=created_by, role=ProjectRole.MANAGER)
-        _record(project, created_by, "project.member.add", f"member {created_by.email}", role=member.role)
+        _record_and_tell(project, created_by, "project.member.add", f"member {created_by.email}", role=member.role)
     return project
 
 
@@ -132,7 +132,7 @@ def update_project_learning(*, project: Project, learning: Learning, updated_by:
         setattr(project, key, value)
     project.full_clean()
     project.save(update_fields=list(values))
-    _record(project, updated_by, "project.learning", f"project {project.name}", changes=changes)
+    _record_and_tell(project, updated_by, "project.learning", f"project {project.name}", changes=changes)
     return project
 
 
@@ -169,7 +169,7 @@ def add_label_class(
     )
     label_class.full_clean()
     label_class.save()
-    _record(project, added_by, "class.add", f"class {label_class.name}", value=value, color=label_class.color)
+    _record_and_tell(project, added_by, "class.add", f"class {label_class.name}", value=value, color=label_class.color)
     return label_class
 
 
@@ -222,7 +222,9 @@ def update_label_class(
         setattr(label_class, key, values[key])
     label_class.full_clean()
     label_class.save(update_fields=list(changes))
-    _record(project, updated_by, "class.update", f"class {label_class.name}", value=label_class.value, changes=changes)
+    _record_and_tell(
+        project, updated_by, "class.update", f"class {label_class.name}", value=label_class.value, changes=changes
+    )
     return label_class
 
 
@@ -235,7 +237,7 @@ def add_project_member(*, project: Project, user: User, role: str, added_by: Use
     member.full_clean()
     _check_may_give(added_by, project, project_permissions(role, [], []))
     member.save()
-    _record(project, added_by, "project.member.add", f"member {user.email}", role=role)
+    _record_and_tell(project, added_by, "project.member.add", f"member {user.email}", role=role)
     return member
 
 
@@ -272,7 +274,9 @@ def update_project_member(
         updated_by, member.project, project_permissions(member.role, member.grants, member.denials) - before
     )
     member.save(update_fields=list(changes))
-    _record(member.project, updated_by, "project.member.update", f"member {member.user.email}", changes=changes)
+    _record_and_tell(
+        member.project, updated_by, "project.member.update", f"member {member.user.email}", changes=changes
+    )
     return member
 
 
@@ -281,7 +285,9 @@ def remove_project_member(*, member: ProjectMember, removed_by: User | None) -> 
     """Take somebody off the project. What they labeled stays, with their name."""
     removed, _ = ProjectMember.objects.filter(pk=member.pk).delete()
     if removed:  # not by somebody else a moment ago
-        _record(member.project, removed_by, "project.member.remove", f"member {member.user.email}", role=member.role)
+        _record_and_tell(
+            member.project, removed_by, "project.member.remove", f"member {member.user.email}", role=member.role
+        )
 
 
 def class_name_fault(name: str) -> str:
@@ -372,11 +378,11 @@ def _save_changes(project: Project, values: dict[str, Any], actor: User, action:
             setattr(project, key, values[key])
         project.full_clean()
         project.save(update_fields=list(changes))
-        _record(project, actor, action, f"project {project.name}", changes=changes)
+        _record_and_tell(project, actor, action, f"project {project.name}", changes=changes)
     return project
 
 
-def _record(project: Project, actor: User | None, action: str, subject: str, **detail: Any) -> None:
+def _record_and_tell(project: Project, actor: User | None, action: str, subject: str, **detail: Any) -> None:
     """Keep what was changed, and tell the open pages that something was."""
     send_event_on_commit(project.pk, ProjectChanged(type="project.changed"))
     record(

@@ -106,8 +106,9 @@ export class Sampling extends Emitter<"sample"> {
     this.busy = this.isDrawing = true;
     this.emit("sample");
     try {
-      this.begin();
-      this.sample = await drawSample(config.api, project.labelSet.id, stated, ordinals);
+      const sample = await drawSample(config.api, project.labelSet.id, stated, ordinals);
+      this.begin(); // not before: where none is drawn, an open one stays as far as it was
+      this.sample = sample;
       this.show();
     } catch (error) {
       this.tell(`No sample was drawn: ${messageOf(error)}`);
@@ -227,9 +228,13 @@ export class Sampling extends Emitter<"sample"> {
     }
     try {
       const sample = await fetchSample(this.controller.config.api, id);
-      if (id !== this.sample?.id) this.begin();
+      const isAnother = id !== this.sample?.id;
+      const { isShown } = this;
+      if (isAnother) this.begin();
       if (sample.state === "open") this.sample = sample;
       else this.close();
+      // Drawn in another tab: its patches take the place of those of the one before.
+      if (isAnother && isShown && this.sample !== null) this.show();
       this.emit("sample");
     } catch (error) {
       console.warn("PatchSorter could not fetch the sample:", messageOf(error));

@@ -86,7 +86,7 @@ beforeEach(() => {
 });
 
 it("does not take the patches of another sample for seen", async () => {
-  const { controller, sampling, project } = makeController();
+  const { controller, sampling, project, selection } = makeController();
   const samples = new Map([
     [1, sampleOf(1, range(0, 150))],
     [2, sampleOf(2, range(140, 60))],
@@ -96,12 +96,13 @@ it("does not take the patches of another sample for seen", async () => {
     project.sampled.open_sample = id;
     project.come();
     await settle();
-    sampling.show();
   };
   await takeUp(1);
+  sampling.show();
   controller.markSeen(range(0, 150), 150);
   expect(sampling.nSeen).toBe(150);
   await takeUp(2); // ended and drawn anew in another tab
+  expect([...selection.order]).toEqual(range(140, 60));
   expect(sampling.nSeen).toBe(0);
   controller.markSeen(range(140, 3), 3);
   expect(sampling.nSeen).toBe(3);
