@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from tests.benchmarks.installation import installation
 from tests.benchmarks.report import Options, Result, as_json, as_table
 
 
@@ -61,7 +60,7 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="only the JSON line, which is always the last")
     parser.add_argument("--full", action="store_true", help="more repeats and larger inputs: minutes")
-    parser.add_argument("--device", default="auto", help="for train and embed: auto, cpu, cuda")
+    parser.add_argument("--device", default="auto", help="for train, embed, maps and labeling: auto, cpu, cuda")
     parser.add_argument("--out", type=Path, help="for labeling and maps: a folder for their curves and pictures")
     arguments = parser.parse_args()
     if arguments.name is None:
@@ -73,6 +72,9 @@ def main() -> int:
         if benchmark.one_core and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         if benchmark.needs_site:
+            # Here, so that the others run where there is no Django.
+            from tests.benchmarks.installation import installation
+
             held.enter_context(installation())
         result = benchmark.load().run(Options(full=arguments.full, device=arguments.device, out=arguments.out))
     if not arguments.json:

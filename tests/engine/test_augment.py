@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from apps.engine.approaches.base import AugmentSettings
-from apps.engine.nn.augment import ViewDraws, draw_views, render_on_cpu, render_on_device
+from apps.engine.nn.augment import DeviceRenderer, ViewDraws, draw_views, render_on_cpu
 from tests.engine.fake_patches import make_patches
 
-CPU = torch.device("cpu")
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 USUAL = AugmentSettings()
 STILL = AugmentSettings(
     max_rotation_degrees=0, smallest_scale=1, largest_scale=1, max_shift=0, stain=0, brightness=0, contrast=0,
@@ -24,25 +25,37 @@ def draws_for(n: int, size_px: int, settings: AugmentSettings = USUAL) -> ViewDr
     return draw_views(np.random.default_rng(3), n, size_px=size_px, settings=settings)
 
 
+def render_by_torch(
+    patches: npt.NDArray[np.uint8], draws: ViewDraws, device: str = "cpu", *, geometry_only: bool = False
+) -> torch.Tensor:
+    renderer = DeviceRenderer(patches.shape[1], torch.device(device))
+    render = renderer.render_geometry if geometry_only else renderer.render
+    arrays = (patches, draws.numbers(), draws.noise_seed.astype(np.int64))
+    return render(*(torch.from_numpy(array).to(device) for array in arrays)).cpu()
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("size_px", [16, 33])
-def test_numba_and_torch_render_the_same_views(size_px: int) -> None:
+def test_numba_and_torch_render_the_same_views(size_px: int, device: str) -> None:
     patches = make_patches(5, size_px=size_px)[0].patches
     wide = AugmentSettings(
-        smallest_scale=0.5, largest_scale=2.0, max_shift=0.8, blur_probability=0.5, stain=0.5, max_noise=0
+        smallest_scale=0.5, largest_scale=2.0, max_shift=0.8, blur_probability=0.5, stain=0.5, max_noise=0.1
     )
     draws = draws_for(10, size_px, wide)
-    on_cpu, by_torch = render_on_cpu(patches, draws), render_on_device(patches, draws, CPU)
+    on_cpu, by_torch = render_on_cpu(patches, draws), render_by_torch(patches, draws, device)
     assert on_cpu.shape == by_torch.shape == (10, 3, size_px, size_px)
     assert on_cpu.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(on_cpu, by_torch, atol=2e-4, rtol=0)
+    moved = render_by_torch(patches, draws, device, geometry_only=True)
+    torch.testing.assert_close(render_on_cpu(patches, draws.geometry_only()), moved, atol=2e-4, rtol=0)
 
 
-def test_the_noise_of_both_renderers_has_the_drawn_strength() -> None:
+def test_the_noise_has_the_drawn_strength() -> None:
     patches = np.full((4, 32, 32, 3), 128, np.uint8)
     draws = draws_for(8, 32, replace(STILL, max_noise=0.1))
-    for views in (render_on_cpu(patches, draws), render_on_device(patches, draws, CPU)):
-        np.testing.assert_allclose(views.flatten(1).std(dim=1).numpy(), draws.noise, rtol=0.1, atol=1e-3)
-        assert views.mean().item() == pytest.approx(128 / 255, abs=0.005)
+    views = render_on_cpu(patches, draws)
+    np.testing.assert_allclose(views.flatten(1).std(dim=1).numpy(), draws.noise, rtol=0.1, atol=1e-3)
+    assert views.mean().item() == pytest.approx(128 / 255, abs=0.005)
 
 
 def test_without_any_strength_a_view_is_the_patch_or_its_mirror_image() -> None:

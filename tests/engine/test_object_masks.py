@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,14 @@ from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.components import FoundObjects
 from apps.engine.errors import EngineError
 from apps.engine.masks import MaskKind, find_objects
-from apps.engine.nn.augment import draw_views, render_on_cpu, render_on_device
+from apps.engine.nn.augment import draw_views, render_on_cpu
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.object_masks import DIMMED, show_objects, with_object_mask
 from apps.engine.nn.train import train_model
 from apps.engine.pixels import PatchReader, StoredImage, write_image
 from tests.engine.fake_patches import make_patches
+from tests.engine.test_augment import render_by_torch
 
 CPU = torch.device("cpu")
 CHANGING = ["object_only", "dimmed", "channel"]
@@ -126,13 +126,12 @@ def test_both_renderers_move_the_mask_with_its_patch_and_change_nothing_else_of_
     four = np.concatenate([patches.patches, patches.patches[..., :1]], axis=3)
     wide = AugmentSettings(smallest_scale=0.5, largest_scale=2.0, max_shift=0.8, blur_probability=0.5, stain=0.5)
     draws = draw_views(np.random.default_rng(3), 10, size_px=size_px, settings=wide)
-    for render in (render_on_cpu, lambda *given: render_on_device(*given, CPU)):
+    for render in (render_on_cpu, render_by_torch):
         views, moved = render(four, draws), render(four, draws.geometry_only())
         assert views.shape == (10, 4, size_px, size_px)
         torch.testing.assert_close(moved[:, 3], moved[:, 0], atol=1e-4, rtol=0)
         torch.testing.assert_close(views[:, 3], moved[:, 3], atol=1e-6, rtol=0)
-    quiet = replace(draws, noise=np.zeros_like(draws.noise))
-    torch.testing.assert_close(render_on_cpu(four, quiet), render_on_device(four, quiet, CPU), atol=2e-4, rtol=0)
+    torch.testing.assert_close(render_on_cpu(four, draws), render_by_torch(four, draws), atol=2e-4, rtol=0)
     three = render_on_cpu(patches.patches, draws)
     assert torch.equal(three, render_on_cpu(four, draws)[:, :3])
 

@@ -199,11 +199,12 @@ def test_a_fine_tuning_epoch_is_the_labels_and_twice_as_many_others(n_labeled: i
     assert set(range(n_labeled)) <= objects
 
 
-def test_batches_are_smaller_in_small_projects_and_on_a_cpu() -> None:
+def test_batches_are_smaller_in_small_projects_of_large_patches_and_on_a_cpu() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     config = TrainConfig(batch_size=256)
     assert [batch_size_for(config, n, cpu) for n in (10, 500, 100_000)] == [32, 62, 128]
-    assert batch_size_for(config, 100_000, gpu) == 256
+    by_size = [batch_size_for(replace(config, encoder_size_px=size), 100_000, gpu) for size in (64, 128, 256, 512)]
+    assert by_size == [256, 256, 64, 32]
     assert batch_size_for(replace(config, batch_size=8), 100_000, cpu) == 8
 
 
@@ -247,13 +248,5 @@ def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto") == cpu
     with pytest.raises(EngineError, match="no usable GPU"):
         choose_device("cuda")
-
-
-@pytest.mark.gpu
-def test_a_gpu_trains_the_same_network_twice_from_the_same_seed(tmp_path: Path) -> None:
-    patches, kinds = make_patches(64)
-    config = replace(TINY, device="cuda", epochs=2)
-    for name in "ab":
-        train_model(config, patches, class_values=kinds, checkpoint=tmp_path / name)
-    a, b = weights_of(tmp_path / "a"), weights_of(tmp_path / "b")
-    assert all(torch.equal(a[key], b[key]) for key in a)
+    with pytest.raises(EngineError, match="has to be auto, cpu or cuda"):
+        choose_device("meta")

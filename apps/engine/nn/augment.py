@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from apps.engine.approaches.base import AugmentSettings
 from apps.engine.jit import kernel
-from apps.engine.nn.devices import to_device
 from apps.engine.nn.patches import Patches
 
 Floats = npt.NDArray[np.float32]
@@ -26,6 +25,8 @@ YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
 
 # Gaussian noise is looked up from this many fixed values, at a random place per image row: a tenth of drawing it.
 NOISE_TABLE_SIZE = 1 << 16
+# The places are the upper bits of a linear congruential generator modulo 2^32 (Numerical Recipes).
+MULTIPLIER, INCREMENT = 1664525, 1013904223
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class ViewDraws:
     def rows(self, rows: npt.NDArray[np.int64]) -> "ViewDraws":
         """The draws of some of the views."""
         return ViewDraws(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def numbers(self) -> Floats:
+        """All but the noise's seeds in one array (n, 23), in the order of the fields: one copy to a device."""
+        parts = (self.affine, self.gamma, self.color, self.blur, self.noise)
+        return np.concatenate([part.reshape(len(self), -1) for part in parts], axis=1)
 
     def geometry_only(self) -> "ViewDraws":
         """The same turns, scales and shifts, with colors as they are, without blur and noise."""
@@ -109,29 +115,57 @@ def render_on_cpu(patches: Patches, draws: ViewDraws) -> torch.Tensor:
     return torch.from_numpy(views).permute(0, 3, 1, 2)
 
 
-def render_on_device(patches: Patches, draws: ViewDraws, device: torch.device) -> torch.Tensor:
-    """The same as `render_on_cpu`, computed by torch on `device`; only the noise's own values differ."""
-    size = patches.shape[1]
-    pixels = to_device(patches, device).permute(0, 3, 1, 2).float() / 255
-    pixels = pixels.repeat(-(-len(draws) // len(patches)), 1, 1, 1)[: len(draws)]  # (v, 3, p, p)
-    gamma, color, affine, blur, noise = (
-        to_device(array, device) for array in (draws.gamma, draws.color, draws.affine.copy(), draws.blur, draws.noise)
-    )
-    pixels = torch.cat([pixels[:, :3] ** gamma[:, :, None, None], pixels[:, 3:]], dim=1)
-    # grid_sample's coordinates run from -1 to 1 over (p - 1) pixels; rotation and scale are the same in both units.
-    affine[:, :, 2] *= 2 / max(1, size - 1)
-    grid = functional.affine_grid(affine, list(pixels.shape), align_corners=True)
-    moved = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
-    views, masks = moved[:, :3], moved[:, 3:]
-    weight = blur[:, None, None, None]
-    padded = functional.pad(views, (1, 1, 0, 0), mode="replicate")
-    views = (1 - 2 * weight) * views + weight * (padded[..., :-2] + padded[..., 2:])
-    padded = functional.pad(views, (0, 0, 1, 1), mode="replicate")
-    views = (1 - 2 * weight) * views + weight * (padded[..., :-2, :] + padded[..., 2:, :])
-    views = torch.einsum("vdc,vcij->vdij", color[:, :, :3], views) + color[:, :, 3, None, None]
-    generator = torch.Generator(device).manual_seed(int(draws.noise_seed[0]))
-    views = views + noise[:, None, None, None] * torch.randn(views.shape, generator=generator, device=device)
-    return torch.cat([views, masks], dim=1).clamp(0, 1).contiguous(memory_format=torch.channels_last)
+class DeviceRenderer:
+    """The same views as `render_on_cpu`, computed by torch on `device` up to rounding.
+
+    It holds what is not of a single batch, and a call only launches kernels, so that it can be recorded and replayed.
+    """
+
+    def __init__(self, size_px: int, device: torch.device) -> None:
+        # The generator of an image row's noise, i + 1 steps after its seed: seed * multiplier[i] + increment[i].
+        multipliers, increments = [MULTIPLIER], [INCREMENT]
+        for _ in range(size_px - 1):
+            multipliers.append(multipliers[-1] * MULTIPLIER % 2**32)
+            increments.append((increments[-1] * MULTIPLIER + INCREMENT) % 2**32)
+        self._multipliers = torch.tensor(multipliers, device=device)  # (p,)
+        self._increments = torch.tensor(increments, device=device)  # (p,)
+        columns, channels = torch.arange(size_px, device=device), torch.arange(3, device=device)
+        self._values_along = (3 * columns + channels[:, None])[:, None]  # (3, 1, p)
+        self._noise_table = torch.from_numpy(NOISE_TABLE).to(device)
+        # grid_sample's coordinates run from -1 to 1 over (p - 1) pixels; rotation and scale are the same in both units.
+        self._to_grid = torch.tensor([1.0, 1.0, 2 / max(1, size_px - 1)], device=device)
+        # Of `ViewDraws.geometry_only`, after the affine map.
+        as_they_are = np.concatenate([np.ones(3), np.eye(3, 4).ravel(), np.zeros(2)]).astype(np.float32)
+        self._as_they_are = torch.from_numpy(as_they_are).to(device)
+
+    def render(self, patches: torch.Tensor, numbers: torch.Tensor, noise_seed: torch.Tensor) -> torch.Tensor:
+        """Views (v, c, p, p) float32 of `patches` (n, p, p, c) uint8; `numbers` (v, 23) are those of `ViewDraws`,
+        `noise_seed` (v,) int64."""
+        v = len(numbers)
+        affine, gamma, color, blur, noise = numbers.split((6, 3, 12, 1, 1), dim=1)
+        pixels = patches.permute(0, 3, 1, 2).float() / 255
+        pixels = pixels.repeat(-(-v // len(patches)), 1, 1, 1)[:v]  # (v, c, p, p)
+        pixels = torch.cat([pixels[:, :3] ** gamma[:, :, None, None], pixels[:, 3:]], dim=1)
+        grid = functional.affine_grid(affine.reshape(v, 2, 3) * self._to_grid, list(pixels.shape), align_corners=True)
+        moved = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+        views, masks = moved[:, :3], moved[:, 3:]
+        weight = blur[:, :, None, None]
+        padded = functional.pad(views, (1, 1, 0, 0), mode="replicate")
+        views = (1 - 2 * weight) * views + weight * (padded[..., :-2] + padded[..., 2:])
+        padded = functional.pad(views, (0, 0, 1, 1), mode="replicate")
+        views = (1 - 2 * weight) * views + weight * (padded[..., :-2, :] + padded[..., 2:, :])
+        matrix = color.reshape(v, 3, 4)
+        views = torch.einsum("vdc,vcij->vdij", matrix[:, :, :3], views) + matrix[:, :, 3, None, None]
+        # int64 overflows, but its lower 32 bits are right.
+        state = (noise_seed[:, None] * self._multipliers + self._increments) & 0xFFFFFFFF  # (v, p)
+        places = ((state >> 16)[:, None, :, None] + self._values_along) & (NOISE_TABLE_SIZE - 1)  # (v, 3, p, p)
+        views = views + noise[:, :, None, None] * self._noise_table[places]
+        return torch.cat([views, masks], dim=1).clamp(0, 1).contiguous(memory_format=torch.channels_last)
+
+    def render_geometry(self, patches: torch.Tensor, numbers: torch.Tensor, noise_seed: torch.Tensor) -> torch.Tensor:
+        """The same views turned, scaled and moved alike, with `ViewDraws.geometry_only`."""
+        moved = torch.cat([numbers[:, :6], self._as_they_are.expand(len(numbers), -1)], dim=1)
+        return self.render(patches, moved, noise_seed)
 
 
 def _noise_table() -> Floats:
@@ -219,7 +253,7 @@ def _render(
                         moved[i, j, channel] = own * pixels[i, j, channel] + weight * sides
         state = np.uint32(noise_seed[v])
         for i in range(size):
-            state = np.uint32(state * np.uint32(1664525) + np.uint32(1013904223))
+            state = np.uint32(state * np.uint32(MULTIPLIER) + np.uint32(INCREMENT))
             place = np.int64(state >> np.uint32(16))  # the low bits of this generator repeat soon
             for j in range(size):
                 red, green, blue = moved[i, j, 0], moved[i, j, 1], moved[i, j, 2]

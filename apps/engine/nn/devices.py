@@ -15,13 +15,15 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name, torch's own ("cpu", "cuda:1"); "auto" is the GPU where one can be used, else the CPU."""
+    """The device of that name, torch's own ("cpu", "cuda", "cuda:1"); "auto" is the GPU where one can be used, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise EngineError(f"There is no device called {name!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise EngineError(f"The device is {name!r}, but has to be auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise EngineError(f"The device {name!r} was asked for, but torch finds no usable GPU on this machine")
     return device
@@ -54,6 +56,8 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
         device.type,
         dtype=precision if precision != torch.float32 else None,
         enabled=precision != torch.float32,
+        # A step uses each weight once; what is recorded and replayed may not find one that was converted before.
+        cache_enabled=False,
     )
     return context
 

@@ -9,6 +9,8 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.approaches.base import TrainingSettings
 from apps.engine.errors import EngineError
-from apps.engine.nn.augment import ViewDraws, draw_views, render_on_cpu, render_on_device
+from apps.engine.nn.augment import draw_views
 from apps.engine.nn.checkpoints import WEIGHTS_NAME, load_checkpoint, save_checkpoint
 from apps.engine.nn.config import TrainConfig
-from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads, reproducible, to_device
-from apps.engine.nn.losses import class_weights, weighted_cross_entropy
+from apps.engine.nn.devices import choose_device, choose_precision, compute_threads, reproducible
+from apps.engine.nn.losses import class_weights
 from apps.engine.nn.model import PatchModel
 from apps.engine.nn.object_masks import with_object_mask
-from apps.engine.nn.patches import Ordinals, PatchCache, Patches, PatchSource, read_ahead
+from apps.engine.nn.patches import Ordinals, PatchCache, PatchSource, read_ahead
 from apps.engine.nn.processes import ALONE, Processes, synchronize_batch_norm
+from apps.engine.nn.steps import BatchLoss, CpuSteps, GpuSteps, Learning, Steps
 from apps.engine.nn.training_state import TrainingStates, put_back, tensors_of
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
 
@@ -38,9 +41,13 @@ ClassValues = npt.NDArray[np.uint8]
 # Cancelling and progress go by steps: one of 128 objects at 64 px takes a CPU thread a second and a half. Steps of 64
 # would be 7 to 12 % slower, larger ones hardly faster.
 LARGEST_BATCH_ON_CPU = 128
+# A ResNet50's step of so many objects times pixels takes 8 GiB of a GPU, a ResNet18's 3 GiB.
+LARGEST_BATCH_PIXELS_ON_GPU = 256 * 128 * 128
 # A small project still takes this many steps per epoch, down to batches that leave each view enough negatives.
 STEPS_PER_EPOCH = 8
 SMALLEST_BATCH = 32
+# Recording a step on a GPU takes as long as some 30 steps that are not.
+STEPS_WORTH_RECORDING = 100
 # A fine-tuning epoch is at least this many steps long, so that ten labels do not make an epoch of thirty objects.
 FINE_TUNING_STEPS = 8
 
@@ -54,7 +61,7 @@ class TrainResult:
     seconds: float
     losses: list[float]  # mean per epoch
     patches_per_second: float  # objects trained on, each with its two views
-    input_share: float  # share of the time spent waiting for patches and making views
+    input_share: float  # share of the time in which the device waited for patches; on a CPU with making the views
     n_labeled: int  # labels that the classification loss used; 0 when fewer than two classes have some
     resumed_after: int  # epochs that an attempt before this one had done
 
@@ -102,7 +109,11 @@ def train_model(
     labels = _usable_labels(class_values, n)
     values = tuple(int(value) for value in np.unique(labels[labels > 0]))
     device = choose_device(config.device)
-    with reproducible(config.seed, device), compute_threads(config.threads, processes=processes.count):
+    with (
+        reproducible(config.seed, device),
+        compute_threads(config.threads, processes=processes.count),
+        _enough_memory(config, n, device),
+    ):
         model = _start_model(config, values, start_from, weights_root)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         training = _Training(config, model, patches, labels, device, processes, fine_tuning=start_from is not None)
@@ -126,12 +137,26 @@ def train_model(
     return result
 
 
+@contextmanager
+def _enough_memory(config: TrainConfig, n: int, device: torch.device) -> Iterator[None]:
+    """Say what a GPU's memory did not hold, and what would need less."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"The GPU's memory does not hold a training step of {config.settings.backbone}: "
+            f"{batch_size_for(config, n, device)} objects, two views of {config.encoder_size_px} px of each. A smaller backbone "
+            "or smaller patches need less."
+        ) from error
+
+
 def batch_size_for(config: TrainConfig, n: int, device: torch.device) -> int:
-    """Objects per step for a project of n objects: the setting, bounded by what suits a small project and a CPU."""
-    bound = max(SMALLEST_BATCH, n // STEPS_PER_EPOCH)
-    if device.type == "cpu":
-        bound = min(bound, LARGEST_BATCH_ON_CPU)
-    return min(config.batch_size, bound)
+    """Objects per step for a project of n objects: the setting, bounded by what suits a small project, a CPU's time and a
+    GPU's memory."""
+    at_most = LARGEST_BATCH_ON_CPU
+    if device.type != "cpu":
+        at_most = max(SMALLEST_BATCH, LARGEST_BATCH_PIXELS_ON_GPU // config.encoder_size_px**2)
+    return min(config.batch_size, at_most, max(SMALLEST_BATCH, n // STEPS_PER_EPOCH))
 
 
 def plan_epoch(
@@ -231,34 +256,6 @@ def _identity(config: TrainConfig, labels: ClassValues, start_from: Path | None,
     return digest.hexdigest()
 
 
-class _Step(nn.Module):
-    """The loss of a batch, a scalar and the same in every process, from the views that this process has of it."""
-
-    def __init__(
-        self, model: PatchModel, settings: TrainingSettings, weights: torch.Tensor | None, processes: Processes
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self._settings = settings
-        self._weights = weights
-        self._processes = processes
-
-    def forward(self, views: torch.Tensor, targets: torch.Tensor | None, classes: torch.Tensor) -> torch.Tensor:
-        """`views` (2 share, c, size, size) and `targets`, where the approach wants them, of this process's objects;
-        `classes` (n,) are the rows of the classifier, or -1, of the whole batch."""
-        assert self.model.approach is not None
-        n = len(classes)
-        features = self._processes.gather_views(self.model(views), n)  # (2n, feature_dim)
-        if targets is not None:
-            targets = self._processes.gather_views(targets, n)
-        loss: torch.Tensor = self.model.approach(features, targets)
-        if self.model.classifier is not None and self._weights is not None:
-            logits = self.model.classifier(features)
-            cross_entropy = weighted_cross_entropy(logits, classes.repeat(2), self._weights)
-            loss = loss + self._settings.cross_entropy_weight * cross_entropy
-        return loss
-
-
 @dataclass
 class _Spent:
     """What a run has done so far."""
@@ -293,7 +290,6 @@ class _Training:
         settings = config.settings
         assert isinstance(settings, TrainingSettings) and model.approach is not None
         self._augment = settings.augment
-        self._wants_targets = model.approach.wants_targets
         self._cache = PatchCache(
             with_object_mask(patches, settings.object_mask),
             size_px=config.encoder_size_px,
@@ -311,10 +307,24 @@ class _Training:
             model.backbone = synchronize_batch_norm(model.backbone, device)  # type: ignore[assignment]
         self._optimizer = _create_optimizer(model, config)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
-        self._step: nn.Module = _Step(model, settings, weights, processes)
+        loss: nn.Module = BatchLoss(model, settings, weights, processes)
         if processes.count > 1:
             # Batch statistics are those of all processes, so there are no others to send around.
-            self._step = DistributedDataParallel(self._step, forward_sync_buffers=False, gradient_as_bucket_view=True)
+            loss = DistributedDataParallel(loss, forward_sync_buffers=False, gradient_as_bucket_view=True)
+        learning = Learning(
+            loss, self._optimizer, self._scaler, device, self.precision, wants_targets=model.approach.wants_targets
+        )
+        replay = (
+            processes.count == 1
+            and model.backbone.replayable
+            and model.approach.replayable
+            and config.epochs * self._steps_per_epoch >= STEPS_WORTH_RECORDING
+        )
+        self._steps: Steps[Any] = (
+            CpuSteps(learning)
+            if device.type == "cpu"
+            else GpuSteps(learning, size_px=config.encoder_size_px, replay=replay)
+        )
 
     def run(
         self, states: TrainingStates | None, on_progress: ProgressCallback, should_stop: StopCallback
@@ -375,36 +385,24 @@ class _Training:
         # For layers that draw by themselves, as drop path does; different in every process.
         torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, self._processes.rank]).generate_state(1)[0]))
 
-        def read(batch: Ordinals) -> tuple[Patches, ViewDraws]:
+        def read(batch: Ordinals) -> Any:
             n = len(batch)
             draws = draw_views(rng, 2 * n, size_px=config.encoder_size_px, settings=self._augment)
             own = np.arange(n)[self._processes.share(n)]
-            return self._cache.read(batch[own]), draws.rows(np.concatenate([own, n + own]))
+            classes = self._row_of[self._labels[batch]]
+            return self._steps.stage(self._cache.read(batch[own]), draws.rows(np.concatenate([own, n + own])), classes)
 
         loss_sum = torch.zeros((), device=device)
+        waited_before = self._steps.input_seconds
+        self._steps.begin_epoch()
         reading = read_ahead(read, batches)
         for i, batch in enumerate(batches):
-            asked = time.perf_counter()
-            pixels, draws = next(reading)
-            views = self._render(pixels, draws)
-            targets = self._render(pixels, draws.geometry_only()) if self._wants_targets else None
-            classes = to_device(self._row_of[self._labels[batch]], device)
-            spent.input_seconds += time.perf_counter() - asked
-            with autocast(device, self.precision):
-                loss = self._step(views, targets, classes)
             step = epoch * self._steps_per_epoch + i
             for group in self._optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, config.epochs * self._steps_per_epoch, config)
-            self._optimizer.zero_grad()
-            self._scaler.scale(loss).backward()
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
-            loss_sum += loss.detach()
+            loss_sum += self._steps.run(reading)
             rate = progress.rate(len(batch))
             progress.advance(len(batch), f"epoch {epoch + 1} of {config.epochs}, {rate:,.0f} patches/s")
-        return float(loss_sum) / len(batches)
-
-    def _render(self, pixels: Patches, draws: ViewDraws) -> torch.Tensor:
-        if self._device.type == "cpu":
-            return render_on_cpu(pixels, draws)
-        return render_on_device(pixels, draws, self._device)
+        mean_loss = float(loss_sum) / len(batches)
+        spent.input_seconds += self._steps.input_seconds - waited_before
+        return mean_loss

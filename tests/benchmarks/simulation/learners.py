@@ -1,20 +1,14 @@
-"""The machine's half of both loops over real objects, with real training; its seconds are processor time of one thread.
-
-Processor time is what a quiet machine would take: a benchmark beside busy neighbors must not make anybody wait for them.
-"""
+"""The machine's half of both loops over real objects, with real training; its seconds are those of a `Trainer`'s clock."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from apps.engine.descriptors import describe_objects
 from apps.engine.embedding import embed_objects
-from apps.engine.nn.config import TrainConfig
-from apps.engine.nn.train import train_model
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import APPROACHES
@@ -22,10 +16,9 @@ from tests.benchmarks.labeled_sets import LabeledSet
 from tests.benchmarks.original_recipe import OriginalRecipe
 from tests.benchmarks.simulation.session import ClassValues, Session
 from tests.benchmarks.simulation.strategies import ITERATIONS_AT, Floats
+from tests.benchmarks.trainer import ENCODER_SIZE_PX, SEED, Trainer
 
-SEED = 0
 APPROACH = "simclr"
-ENCODER_SIZE_PX = 32
 
 
 @dataclass(frozen=True)
@@ -39,18 +32,20 @@ class _Coming:
 class OurLearner:
     """Features that are measured at once; trainings run beside the person, who never waits for one."""
 
-    def __init__(self, objects: LabeledSet, work: Path, seconds: float) -> None:
+    def __init__(self, objects: LabeledSet, work: Path, seconds: float, trainer: Trainer) -> None:
         self._objects = objects
+        self._trainer = trainer
         self._work = work
         self._seconds = seconds
         self.training_s: list[float] = []
         """What each training took, embedding not counted."""
         describe_objects(objects.patches, np.arange(2))  # compiled, as in a worker that has been at it before
-        started = time.process_time()
+        trainer.warm_up(objects.patches)
+        started = trainer.clock()
         self._described = describe_objects(objects.patches)
         self.first_features = self._embed("instant", work / "instant")
         reduce_to_plot(self.first_features, seed=SEED)
-        self.first_map_s = time.process_time() - started
+        self.first_map_s = trainer.clock() - started
         self._features = self.first_features
         self._shown = False
         self._coming: _Coming | None = None
@@ -72,26 +67,19 @@ class OurLearner:
     def _train(self, session: Session) -> None:
         number = len(self.training_s)
         folder = self._work / f"model-{number}"
-        config = TrainConfig(
-            approach=APPROACH, encoder_size_px=ENCODER_SIZE_PX, epochs=1, seed=SEED, device="cpu", threads=1
-        )
-        started = time.process_time()
-        labels = session.labels_to_learn_from
-        held_out = draw_held_out(labels, seed=SEED)  # as in the product: the head is measured on them
-        train_model(
-            config,
-            self._objects.patches,
-            class_values=np.where(held_out, 0, labels).astype(np.uint8),
-            start_from=self._work / f"model-{number - 1}" if number else None,
-            checkpoint=folder,
-        )
-        one = time.process_time() - started
-        more = round((self._seconds - one) / one)
-        if number == 0 and more >= 1:  # one epoch says how many there is time for
-            train_model(replace(config, epochs=more), self._objects.patches, start_from=folder, checkpoint=folder)
-        self.training_s.append(time.process_time() - started)
+        patches, clock = self._objects.patches, self._trainer.clock
+        started = clock()
+        if number == 0:
+            self._trainer.train_for(self._seconds, APPROACH, patches, folder)
+        else:
+            labels = session.labels_to_learn_from
+            held_out = draw_held_out(labels, seed=SEED)  # as in the product: the head is measured on them
+            learned = np.where(held_out, 0, labels).astype(np.uint8)
+            before = self._work / f"model-{number - 1}"
+            self._trainer.refine(APPROACH, patches, learned, start_from=before, checkpoint=folder)
+        self.training_s.append(clock() - started)
         features = self._embed(APPROACH, folder)
-        self._coming = _Coming(features, session.total_s + time.process_time() - started)
+        self._coming = _Coming(features, session.total_s + clock() - started)
 
     def _embed(self, approach: str, folder: Path) -> Floats:
         settings = APPROACHES.get(approach).settings()
@@ -105,14 +93,16 @@ class OriginalLearner:
     size that ours sees, of which the seconds hold more. None: its own schedule, on the patches as they are.
     """
 
-    def __init__(self, objects: LabeledSet, training_s: list[float] | None) -> None:
+    def __init__(self, objects: LabeledSet, training_s: list[float] | None, trainer: Trainer) -> None:
+        self._clock = trainer.clock
         n_classes = len(objects.class_names)
         self._recipe = OriginalRecipe(
             objects.patches,
             size_px=None if training_s is None else ENCODER_SIZE_PX,
             n_classes=n_classes,
             seed=SEED,
-            clock=time.process_time,
+            device=str(trainer.device),
+            clock=trainer.clock,
         )
         self._training_s = None if training_s is None else list(training_s)
         self.epochs: list[int] = []
@@ -121,10 +111,10 @@ class OriginalLearner:
     def draw_map(self, session: Session) -> Floats:
         """The map (n, 2) after one more training with the labels so far."""
         labels = session.labels if session.labels.any() else None
-        started = time.process_time()
+        started = self._clock()
         self._train(labels)
         points = reduce_to_plot(self._recipe.embed(), class_values=labels, seed=SEED)
-        session.wait(time.process_time() - started)
+        session.wait(self._clock() - started)
         return points
 
     def _train(self, labels: ClassValues | None) -> None:

@@ -20,6 +20,7 @@ class Autoencoder(TrainedApproach):
     """Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders"."""
 
     wants_targets = True
+    replayable = True
 
     def __init__(self, feature_dim: int, settings: AutoencoderSettings, *, encoder_size_px: int) -> None:
         super().__init__()

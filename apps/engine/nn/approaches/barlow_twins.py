@@ -11,6 +11,8 @@ from apps.engine.nn.losses import barlow_twins
 class BarlowTwins(TrainedApproach):
     """Zbontar et al. 2021, "Barlow Twins: self-supervised learning via redundancy reduction"."""
 
+    replayable = True
+
     def __init__(self, feature_dim: int, settings: BarlowTwinsSettings, *, encoder_size_px: int) -> None:
         super().__init__()
         self.redundancy_weight = settings.redundancy_weight

@@ -11,6 +11,8 @@ from apps.engine.nn.losses import nt_xent
 class SimCLR(TrainedApproach):
     """Chen et al. 2020, "A simple framework for contrastive learning of visual representations"."""
 
+    replayable = True
+
     def __init__(self, feature_dim: int, settings: SimCLRSettings, *, encoder_size_px: int) -> None:
         super().__init__()
         self.temperature = settings.temperature

@@ -1,6 +1,7 @@
 """What every backbone is."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -19,6 +20,10 @@ class Backbone(nn.Module):
 
     Mean and std are kept with the weights: a backbone that was trained elsewhere comes with its own.
     """
+
+    replayable: ClassVar[bool] = False
+    """Whether `forward` and its gradient do the same on a GPU for all images of one size, without asking for a value: it is
+    then recorded and replayed, twice as fast."""
 
     mean: torch.Tensor
     std: torch.Tensor

@@ -64,6 +64,8 @@ class ResNetBackbone(Backbone):
     The pooling windows do not overlap, because the gradient of overlapping ones is summed in no fixed order on a GPU.
     """
 
+    replayable = True
+
     def __init__(self, resnet: torchvision.models.ResNet, *, encoder_size_px: int, input_channels: int = 3) -> None:
         super().__init__(resnet.fc.in_features, (0.5,) * input_channels, (0.25,) * input_channels)
         resnet.conv1 = nn.Conv2d(
