@@ -54,6 +54,20 @@ def test_the_backbone_has_such_convolutions_and_torchvision_s_names(encoder_size
     assert backbone.eval()(torch.rand(2, 3, encoder_size_px, encoder_size_px)).shape == (2, backbone.feature_dim)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_prepared_for_features_alone_a_backbone_gives_the_same_ones_without_normalizing(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = create_backbone(name, encoder_size_px=32)
+    images = torch.rand(6, 3, 32, 32)
+    for _ in range(3):
+        backbone(images + 0.1 * torch.randn_like(images))  # statistics of batches that are not those of nothing
+    with torch.no_grad():
+        expected = backbone.eval()(images)
+        backbone.prepare_for_features()
+        torch.testing.assert_close(backbone(images), expected, atol=1e-4, rtol=1e-3)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+
+
 @pytest.mark.parametrize(
     ("name", "size_px", "feature_dim"),
     [

@@ -64,6 +64,7 @@ def embed_patches(
     model, config = load_checkpoint(checkpoint, weights_root=weights_root)
     on_device = choose_device(device)
     number_format = choose_precision(precision, on_device)
+    model.backbone.prepare_for_features()
     model = model.to(on_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch_size = batch_size or batch_size_for(model.backbone, on_device)
     seen = with_object_mask(patches, config.settings.object_mask)

@@ -38,3 +38,6 @@ class Backbone(nn.Module):
     def normalized(self, images: torch.Tensor) -> torch.Tensor:
         """The images as the network wants them."""
         return (images - self.mean) / self.std
+
+    def prepare_for_features(self) -> None:
+        """Called once where the weights will not change any more: whatever makes `forward` faster."""
