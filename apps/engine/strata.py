@@ -41,7 +41,7 @@ class Stratum:
 
     class_value: int
     surest_first: Ordinals
-    """(n,) all unlabeled objects of it."""
+    """(n,) all unlabeled objects of it that nobody has found to be of another class."""
     n_doubtful: int
     """So many of its least sure ones are to be looked at before; 0 where a sample may be drawn now."""
     n_sample: int

@@ -61,9 +61,8 @@ def draw_sample(
     """Freeze the unlabeled ones of `ordinals` (n,) as a stratum, and draw a sample that bounds its error below the
     project's limit if all of it is right. What was found not to be of this class is no part of it.
 
-    Raises SampleNotAllowed, SampleClosed where the user has another one open, LabelError where nothing is unlabeled, or much
-    the same was sampled too often. A
-    repeated `client_key` returns the sample that it made the first time.
+    Raises SampleNotAllowed, SampleClosed where the user has another one open, LabelError where nothing is unlabeled or much
+    the same was sampled too often. A repeated `client_key` returns the sample that it made the first time.
     """
     lock_chain(label_set.project_id)  # nobody labels in between, and two requests draw one after the other
     project = Project.objects.get(pk=label_set.project_id)

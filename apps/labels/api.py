@@ -20,7 +20,7 @@ from apps.common.api import buffer_response, read_ordinals, read_payload
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_changes, encode_labels, gzipped
 from apps.labels import selectors, services
-from apps.labels.models import LabelAction, LabelSet
+from apps.labels.models import LEFT_OUT, LabelAction, LabelSet
 from apps.labels.services import Gesture, LabelError, NothingToUndo
 from apps.projects.access import get_project_for_user
 from apps.projects.permissions import Permission
@@ -92,9 +92,9 @@ class SelectionField(serializers.JSONField):
         canonical = _canonical(data, depth=self.MAX_DEPTH)
         if len(json.dumps(canonical)) > self.MAX_BYTES:
             raise serializers.ValidationError("more than a megabyte; send fewer corners")
-        left_out = canonical.get(selectors.LEFT_OUT, [])
+        left_out = canonical.get(LEFT_OUT, [])
         if not isinstance(left_out, list) or not all(type(ordinal) is int and ordinal >= 0 for ordinal in left_out):
-            raise serializers.ValidationError(f"{selectors.LEFT_OUT}: expected ordinals")
+            raise serializers.ValidationError(f"{LEFT_OUT}: expected ordinals")
         return canonical
 
 

@@ -73,6 +73,10 @@ class LabelChain(models.Model):
     hash = models.CharField(max_length=64, default="")
 
 
+# In the selection of a confirmed page: the ordinals of those that were seen on it and are not of its class.
+LEFT_OUT = "left_out"
+
+
 class LabelAction(models.Model):
     """One gesture on 1..n objects: the unit of undo, audit and timing. The database refuses to change or delete it."""
 
@@ -122,7 +126,7 @@ class LabelAction(models.Model):
             ),
             models.Index(
                 fields=["label_set"],
-                condition=models.Q(selection__has_key="left_out", kind="label"),
+                condition=models.Q(selection__has_key=LEFT_OUT),
                 name="label_action_with_left_out",
             ),
         ]

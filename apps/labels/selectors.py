@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from apps.accounts.models import User
 from apps.common.packing import unpack_ordinals
 from apps.engine.strata import Attempt
-from apps.labels.models import Label, LabelAction, LabelingSession, LabelSet, StratumSample
+from apps.labels.models import LEFT_OUT, Label, LabelAction, LabelingSession, LabelSet, StratumSample
 from apps.labels.statements import read_sources, read_values
 from apps.projects.models import Project
 
 # The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
 STATING_KINDS = (LabelSet.Kind.SHARED, LabelSet.Kind.IMPORTED)
 # In an action's `selection`: the ordinals of a page's patches that were seen and are not what the page was confirmed as.
-LEFT_OUT = "left_out"
 UNDOABLE = (LabelAction.Kind.LABEL, LabelAction.Kind.REMOVE, LabelAction.Kind.REDO)
 
 
@@ -136,7 +135,10 @@ def denied_ordinals(label_set: LabelSet) -> dict[int, NDArray[np.int64]]:
     sample, or left out of a page that was confirmed and was not taken back."""
     denied: dict[int, set[int]] = {}
     marked = StratumSample.objects.filter(label_set=label_set).exclude(wrong=[])
-    confirmed = label_set.actions.filter(selection__has_key=LEFT_OUT, kind=LabelAction.Kind.LABEL, undone_by=None)
+    kinds = [LabelAction.Kind.LABEL, LabelAction.Kind.REDO]
+    confirmed = label_set.actions.filter(
+        selection__has_key=LEFT_OUT, kind__in=kinds, undone_by=None, label_class__isnull=False
+    )
     for found, ordinals in ((marked, "wrong"), (confirmed, f"selection__{LEFT_OUT}")):
         for value, wrong in found.values_list("label_class__value", ordinals):
             denied.setdefault(value, set()).update(wrong)
@@ -253,9 +255,10 @@ def _counts_beneath(label_set: LabelSet) -> list[tuple[int, int]]:
 
 
 def last_undoable(label_set: LabelSet, actor: User) -> LabelAction | None:
-    """The actor's last gesture on this set that still stands and changed something."""
+    """The actor's last gesture on this set that still stands and changed something, if only who may be accepted unseen."""
+    changed_something = Q(n__gt=0) | Q(selection__has_key=LEFT_OUT)
     return (
-        label_set.actions.filter(actor=actor, kind__in=UNDOABLE, undone_by=None, n__gt=0)
+        label_set.actions.filter(changed_something, actor=actor, kind__in=UNDOABLE, undone_by=None)
         .select_related("label_class")
         .order_by("-sequence")
         .first()

@@ -18,7 +18,7 @@ from apps.audit.chain import chain_hash
 from apps.common.notifications import LABELS_CHANGED, notify
 from apps.labels import statements
 from apps.labels.events import LabelsChanged
-from apps.labels.models import LabelAction, LabelChain, LabelingSession, LabelSet
+from apps.labels.models import LEFT_OUT, LabelAction, LabelChain, LabelingSession, LabelSet
 from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in
 from apps.labels.statements import Changed
 from apps.projects.events import send_event_on_commit
@@ -70,12 +70,18 @@ def label_objects(
     perhaps while this was on its way, keep their label.
 
     `ordinals` (n,) may hold repeats. Raises LabelError for an ordinal the project does not have, for a class of another
-    project and for no ordinals at all. A repeated `client_key` returns the action it made the first time.
+    project, for no ordinals at all, and for a selection that leaves out what it does not have or what it labels. A repeated
+    `client_key` returns the action it made the first time.
     """
     if label_class is not None and label_class.project_id != label_set.project_id:
         raise LabelError("this class belongs to another project")
     unique = checked_ordinals(ordinals, label_set.project)
     value = label_class.value if label_class else 0
+    if left_out := gesture.selection.get(LEFT_OUT):
+        if max(left_out) >= label_set.project.n_objects:
+            raise LabelError(f"{LEFT_OUT}: object {max(left_out)} is not in this project")
+        if np.isin(left_out, unique).any():
+            raise LabelError(f"{LEFT_OUT}: what is labeled is not left out")
     return _act(
         label_set=label_set,
         actor=actor,
@@ -138,11 +144,17 @@ def _revert(
         target = find(label_set, actor)
         if target is None:
             raise NothingToUndo(otherwise)
+        # Who was left out by what comes back is left out again.
+        restored = target.undoes.selection if kind == LabelAction.Kind.REDO and target.undoes else {}
         return _act(
             label_set=label_set,
             actor=actor,
             kind=kind,
-            gesture=Gesture(provenance=target.provenance, selection={}, client_key=client_key),
+            gesture=Gesture(
+                provenance=target.provenance,
+                selection={LEFT_OUT: restored[LEFT_OUT]} if LEFT_OUT in restored else {},
+                client_key=client_key,
+            ),
             label_class=target.label_class,
             n_asked=target.n,
             undoes=target,

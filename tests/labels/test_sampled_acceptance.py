@@ -83,6 +83,9 @@ class Page:
     def undo(self) -> Any:
         return self.client.post(f"/api/v1/label-sets/{self.label_set.pk}/undo")
 
+    def redo(self) -> Any:
+        return self.client.post(f"/api/v1/label-sets/{self.label_set.pk}/redo")
+
     def values(self) -> Any:
         return selectors.class_values(self.label_set, N_OBJECTS)
 
@@ -257,7 +260,29 @@ def test_who_was_left_out_of_a_confirmed_page_is_not_accepted_unseen_unless_that
     assert without["size"] == len(STRATUM) - 2
     page.post(without, "end")
     page.undo()
-    assert page.started()["size"] == len(STRATUM)
+    sample = page.started()
+    assert sample["size"] == len(STRATUM)
+    page.post(sample, "end")
+    assert page.redo().status_code == 201
+    assert selectors.denied_ordinals(page.label_set)[1].tolist() == [1003, 1005], "what comes back by redo counts again"
+    page.undo()
+    assert 1 not in selectors.denied_ordinals(page.label_set)
+
+
+def test_a_page_that_others_had_labeled_meanwhile_still_leaves_out_and_can_be_undone(page):
+    page.label([20], 1)
+    page.label([20], 1, left_out=[1003])
+    assert selectors.denied_ordinals(page.label_set)[1].tolist() == [1003]
+    assert page.undo().status_code == 201
+    assert 1 not in selectors.denied_ordinals(page.label_set)
+
+
+def test_what_is_labeled_or_is_not_there_can_not_be_left_out(page):
+    for left_out, why in (([10**6], "is not in this project"), ([1], "what is labeled is not left out")):
+        body = {"kind": "label", "class_value": 1, "provenance": "bulk", "ordinals": [1]}
+        url = f"/api/v1/label-sets/{page.label_set.pk}/actions"
+        answer = page.client.post(url, {**body, "selection": {"left_out": left_out}}, content_type="application/json")
+        assert answer.status_code == 400 and why in str(answer.json())
 
 
 def test_a_mark_on_what_was_then_labeled_with_the_class_is_taken_back(page):
