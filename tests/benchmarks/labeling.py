@@ -121,7 +121,7 @@ def _learner_and_truth(class_distance: float, n: int, seed: int) -> tuple[FixedF
 
 @dataclass(frozen=True)
 class RealWorld:
-    """A shared set, and the seconds of the first training of both, on a CPU; later ones take a few epochs of ours.
+    """A shared set, and the seconds of the first training of both, on a CPU; later ones take an epoch of ours.
 
     `own_schedule`: the original also trains as it would by itself, on a CPU, which takes two hours for CoNSeP.
     """
@@ -277,8 +277,7 @@ def run(options: Options) -> Result:
         "ratio_of_total_theta_sampled": sampled["theta_total"] / original["theta_total"],
     }
     goals_of_total = {}
-    # With as many seconds of training as ours, the original's waiting is little by the benchmark's own choice: no goal. A GPU
-    # waits for its loader: a hundred epochs, should it not stop before, would be hours there too.
+    # With as many seconds of training as ours, the original's waiting is little by the benchmark's own choice: no goal.
     if ORIGINAL_OWN_SCHEDULE in main:
         by_itself = main[ORIGINAL_OWN_SCHEDULE]
         ratios["ratio_of_total_theta_to_its_own_schedule"] = ours["theta_total"] / by_itself["theta_total"]

@@ -235,7 +235,7 @@ def _draw_maps(objects: LabeledSet, work: Path, out: Path, trainer: Trainer) -> 
             values = np.zeros(len(objects), np.uint8)
             values[order[:n_labels]] = objects.class_values[order[:n_labels]]
             before, folder = folder, work / f"labels-{n_labels}"
-            trainer.refine(OURS, objects.patches, values, start_from=before, checkpoint=folder)
+            trainer.refine(OURS, objects.patches, values, epochs=2, start_from=before, checkpoint=folder)
         before_it = points
         points = reduce_to_plot(embed_objects(OURS, settings, folder, objects.patches), previous=before_it, seed=SEED)
         if before_it is not None:

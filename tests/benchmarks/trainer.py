@@ -73,8 +73,15 @@ class Trainer:
             train_model(replace(config, epochs=more), patches, start_from=checkpoint, checkpoint=checkpoint)
 
     def refine(
-        self, approach: str, patches: PatchSource, labels: ClassValues, *, start_from: Path, checkpoint: Path
+        self,
+        approach: str,
+        patches: PatchSource,
+        labels: ClassValues,
+        *,
+        epochs: int,
+        start_from: Path,
+        checkpoint: Path,
     ) -> None:
         """A later training, with labels."""
-        config = self.config(approach, self.few_epochs)
+        config = self.config(approach, epochs)
         train_model(config, patches, class_values=labels, start_from=start_from, checkpoint=checkpoint)

@@ -76,7 +76,7 @@ class OurLearner:
             held_out = draw_held_out(labels, seed=SEED)  # as in the product: the head is measured on them
             learned = np.where(held_out, 0, labels).astype(np.uint8)
             before = self._work / f"model-{number - 1}"
-            self._trainer.refine(APPROACH, patches, learned, start_from=before, checkpoint=folder)
+            self._trainer.refine(APPROACH, patches, learned, epochs=1, start_from=before, checkpoint=folder)
         self.training_s.append(clock() - started)
         features = self._embed(APPROACH, folder)
         self._coming = _Coming(features, session.total_s + clock() - started)
