@@ -15,6 +15,7 @@ from apps.engine.nn.backbones.resnet import ResNetBackbone
 from apps.engine.nn.checkpoints import load_checkpoint
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.embed import embed_patches
+from apps.engine.nn.steps import GpuSteps
 from apps.engine.nn.train import TrainResult, train_model
 from apps.engine.registry import APPROACHES
 from tests.engine.fake_patches import make_patches
@@ -50,9 +51,17 @@ def test_a_recorded_step_does_what_one_does_that_is_launched_kernel_by_kernel(
 ) -> None:
     settings = APPROACHES.get(approach).settings()
     config = replace(CONFIG, approach=approach, settings=settings, precision=precision)  # type: ignore[arg-type]
+    sizes = []
+    record = GpuSteps._record
+    monkeypatch.setattr(
+        GpuSteps, "_record", lambda self, like: (sizes.append(len(like.classes)), record(self, like))[1]
+    )
     recorded = run(config, tmp_path / "recorded")
+    assert len(set(sizes)) == 2
     monkeypatch.setattr(ResNetBackbone, "replayable", False)
+    sizes.clear()
     launched = run(config, tmp_path / "launched")
+    assert not sizes
     assert recorded.losses == launched.losses
     assert_same_weights(tmp_path / "recorded", tmp_path / "launched")
     assert recorded.losses[-1] < recorded.losses[0]
@@ -79,7 +88,7 @@ def test_a_stopped_training_goes_on_and_ends_with_the_very_same_weights(
 
 
 def test_an_architecture_of_timm_with_random_layers_trains_the_same_twice(tmp_path: Path) -> None:
-    settings = APPROACHES.get("simclr").settings().changed({"backbone": "timm:convnext_atto"})
+    settings = APPROACHES.get("simclr").settings().changed({"backbone": "timm:ghostnet_050"})
     for name in "ab":
         run(replace(CONFIG, settings=settings, epochs=2, encoder_size_px=32), tmp_path / name)  # type: ignore[arg-type]
     assert_same_weights(tmp_path / "a", tmp_path / "b")

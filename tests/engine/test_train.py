@@ -205,6 +205,7 @@ def test_batches_are_smaller_in_small_projects_of_large_patches_and_on_a_cpu() -
     assert [batch_size_for(config, n, cpu) for n in (10, 500, 100_000)] == [32, 62, 128]
     by_size = [batch_size_for(replace(config, encoder_size_px=size), 100_000, gpu) for size in (64, 128, 256, 512)]
     assert by_size == [256, 256, 64, 32]
+    assert batch_size_for(replace(config, encoder_size_px=256), 100_000, gpu, processes=2) == 128
     assert batch_size_for(replace(config, batch_size=8), 100_000, cpu) == 8
 
 

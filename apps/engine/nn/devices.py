@@ -1,7 +1,7 @@
 """Which device to compute on, and in which number format."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy.typing as npt
@@ -56,7 +56,8 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
         device.type,
         dtype=precision if precision != torch.float32 else None,
         enabled=precision != torch.float32,
-        # A step uses each weight once; what is recorded and replayed may not find one that was converted before.
+        # What is recorded and replayed may not find a weight that was converted before. A step uses each once, and embedding loses
+        # less than a hundredth by converting them for every batch.
         cache_enabled=False,
     )
     return context
@@ -71,9 +72,11 @@ def to_device(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
 
 @contextmanager
 def reproducible(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch inside the block, choose repeatable GPU kernels, and leave the caller's random state as it was."""
+    """Seed torch inside the block, choose repeatable GPU kernels, and leave the caller's random state as it was. A GPU is the
+    current one inside: streams, events and graphs are made there."""
     devices = [device] if device.type == "cuda" else []
     with (
+        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
         torch.random.fork_rng(devices=devices),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True),
     ):

@@ -46,7 +46,7 @@ LARGEST_BATCH_PIXELS_ON_GPU = 256 * 128 * 128
 # A small project still takes this many steps per epoch, down to batches that leave each view enough negatives.
 STEPS_PER_EPOCH = 8
 SMALLEST_BATCH = 32
-# Recording a step on a GPU takes as long as some 30 steps that are not.
+# Recording a step on a GPU takes as long as some thirty recorded ones.
 STEPS_WORTH_RECORDING = 100
 # A fine-tuning epoch is at least this many steps long, so that ten labels do not make an epoch of thirty objects.
 FINE_TUNING_STEPS = 8
@@ -112,7 +112,7 @@ def train_model(
     with (
         reproducible(config.seed, device),
         compute_threads(config.threads, processes=processes.count),
-        _enough_memory(config, n, device),
+        _enough_memory(config, batch_size_for(config, n, device, processes=processes.count)),
     ):
         model = _start_model(config, values, start_from, weights_root)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -138,24 +138,24 @@ def train_model(
 
 
 @contextmanager
-def _enough_memory(config: TrainConfig, n: int, device: torch.device) -> Iterator[None]:
+def _enough_memory(config: TrainConfig, batch_size: int) -> Iterator[None]:
     """Say what a GPU's memory did not hold, and what would need less."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise EngineError(
             f"The GPU's memory does not hold a training step of {config.settings.backbone}: "
-            f"{batch_size_for(config, n, device)} objects, two views of {config.encoder_size_px} px of each. A smaller backbone "
+            f"{batch_size} objects, two views of {config.encoder_size_px} px of each. A smaller backbone "
             "or smaller patches need less."
         ) from error
 
 
-def batch_size_for(config: TrainConfig, n: int, device: torch.device) -> int:
-    """Objects per step for a project of n objects: the setting, bounded by what suits a small project, a CPU's time and a
-    GPU's memory."""
+def batch_size_for(config: TrainConfig, n: int, device: torch.device, *, processes: int = 1) -> int:
+    """Objects per step for a project of n objects: the setting, bounded by what suits a small project, a CPU's time and the
+    memory of as many GPUs as there are processes."""
     at_most = LARGEST_BATCH_ON_CPU
     if device.type != "cpu":
-        at_most = max(SMALLEST_BATCH, LARGEST_BATCH_PIXELS_ON_GPU // config.encoder_size_px**2)
+        at_most = processes * max(SMALLEST_BATCH, LARGEST_BATCH_PIXELS_ON_GPU // config.encoder_size_px**2)
     return min(config.batch_size, at_most, max(SMALLEST_BATCH, n // STEPS_PER_EPOCH))
 
 
@@ -280,7 +280,7 @@ class _Training:
         fine_tuning: bool,
     ) -> None:
         self.precision = choose_precision(config.precision, device)
-        self.batch_size = batch_size_for(config, len(patches), device)
+        self.batch_size = batch_size_for(config, len(patches), device, processes=processes.count)
         self._config = config
         self._model = model
         self._labels = labels

@@ -14,7 +14,7 @@ class TrainedApproach(nn.Module):
 
     wants_targets: ClassVar[bool] = False  # pictures to draw again from the features
     # Whether `forward` and its gradient do the same on a GPU for every batch of one size, without asking for a value (as
-    # `.item()` does) or drawing random numbers of its own: it is then recorded and replayed, twice as fast.
+    # `.item()` does) or drawing random numbers of its own: it is then recorded and replayed, up to three times as fast.
     replayable: ClassVar[bool] = False
 
     def forward(self, features: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
