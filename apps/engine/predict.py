@@ -31,9 +31,6 @@ REGULARIZATION_C = 0.01
 MOST_STEPS = 100
 SMALLEST_GRADIENT = 1e-3
 N_FOLDS = 5
-# From here on two folds give enough held-out labels for one number, the temperature, and from twice as many for choosing a
-# correction too; below, all five are fitted.
-MANY_LABELS = 1000
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
 # With fewer labels there are not enough held out to tell whether a correction serves.
@@ -106,6 +103,15 @@ class _Fit:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What labeled objects are taken for by fits that did not know their labels."""
+
+    ordinals: Rows  # (m,) ascending; without those that are the only one of their class with a label
+    class_values: ClassValues  # (m,)
+    confidence: Floats  # (m,) 0 to 1
+
+
+@dataclass(frozen=True)
 class Head:
     """A linear classifier over features, perhaps with a correction; the standardization is in their weights."""
 
@@ -114,6 +120,7 @@ class Head:
     class_values: ClassValues  # (classes,)
     temperature: float  # logits are divided by it
     quality: Quality
+    held_out: HeldOut
     correction: Correction | None = None
     # By the fold left out, -1: none; over features as they are; to start from.
     fits: dict[int, _Fit] = field(default_factory=dict, repr=False)
@@ -172,6 +179,8 @@ def fit_head(
     returned is fitted to all labels.
     `start_from` is a head fitted earlier to features of the same kind: the fit then takes a few steps instead of many.
     `may_correct`: labeled objects may correct the linear head, see `fit_kernel_head`.
+    Labeled objects are predicted by fits without a fifth of the labels each, theirs among them (`Head.held_out`): a head that knows
+    an object's label would agree with it, right or wrong.
     The head's temperature (Guo et al. 2017) comes from predictions of labels that were held out, and never from the fifth
     that the calibration error is measured on.
     """
@@ -195,9 +204,7 @@ def fit_head(
     }
     logits = np.full((len(targets), len(values)), np.nan)  # of each label by the fit that did not know it
     may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
-    # A choice hangs on the rare classes' few labels, so more of them are held out for it.
-    n_folds = N_FOLDS if len(targets) < (2 if may_correct else 1) * MANY_LABELS else 2
-    fitted_without = {fold: folds == fold for fold in range(n_folds) if (folds == fold).any()}
+    fitted_without = {fold: folds == fold for fold in range(N_FOLDS) if (folds == fold).any()}
     fits: dict[int, _Fit] = {}
     with threadpool_limits(limits=1):  # so small a fit is slower, not faster, with threads that wait for each other
         for fold, left_out in fitted_without.items():
@@ -230,13 +237,20 @@ def fit_head(
         values,
         n_train=int((~first_fold).sum()),
     )
+    temperature = _fit_temperature(logits, targets, predicted)
+    probabilities = softmax(logits[predicted] / temperature, axis=1)
     fits = {fold: fit.of_raw(center, scale) for fold, fit in fits.items()}
     return Head(
         weights=fits[-1].weights.astype(np.float32),
         bias=fits[-1].bias.astype(np.float32),
         class_values=values.astype(np.uint8),
-        temperature=_fit_temperature(logits, targets, predicted),
+        temperature=temperature,
         quality=quality,
+        held_out=HeldOut(
+            rows[predicted],
+            values[probabilities.argmax(axis=1)].astype(np.uint8),
+            probabilities.max(axis=1, initial=0).astype(np.float32),
+        ),
         correction=correction,
         fits=fits,
     )

@@ -24,7 +24,8 @@ class Classifier(Entry):
 
     `implementation` is a function like `apps.engine.predict.fit_head`: it takes features (n, d), class values (n,) uint8 and
     the same keywords (`**others` for those that it does not use), and returns None or an object with `predict` and
-    `quality` like `apps.engine.predict.Head`; `measure_quality` there measures it.
+    `quality` like `apps.engine.predict.Head`; `measure_quality` there measures it. With a `held_out` like its own, too, labeled
+    objects are predicted by that, and a wrong label is found.
     """
 
 

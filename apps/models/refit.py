@@ -88,12 +88,19 @@ def predict_objects(
     head = fit_head(features, values, seed=SEED, held_out=held_out, **start)
     n = len(values)
     classes, confidence = head.predict(features) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
+    if (held_out_labels := getattr(head, "held_out", None)) is not None:
+        # As if they had no label: only then a slip is seen to differ from what the model says.
+        classes[held_out_labels.ordinals] = held_out_labels.class_values
+        confidence[held_out_labels.ordinals] = held_out_labels.confidence
+    unlabeled = values == 0
+    # Labels are no random sample: those that confirmed a proposal are easier than what is left.
+    expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
     new = NewPredictions(
         classes=classes,
         confidence=np.rint(confidence * 255).astype(np.uint8),
         label_revision=label_revision,
         n_labels=int((values > 0).sum()),
         has_predictions=head is not None,
-        quality=head.quality.to_json() if head else {},
+        quality={**head.quality.to_json(), "expected_right": expected_right} if head else {},
     )
     return new, head

@@ -113,6 +113,7 @@ def prediction_state(prediction_set: PredictionSet) -> dict[str, Any]:
         "balanced_accuracy": prediction_set.quality.get("balanced_accuracy"),
         "balanced_between": prediction_set.quality.get("balanced_between"),
         "n_held_out": prediction_set.quality.get("n_held_out", 0),
+        "expected_right": prediction_set.quality.get("expected_right"),
     }
 
 

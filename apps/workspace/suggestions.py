@@ -239,4 +239,7 @@ def suggested_page(
         case "different":
             return suggest.most_different(vectors(known.embedding), unlabeled)
         case "discordant":
-            return suggest.discordant(predicted, known.labels, size=MOST_DISCORDANT)
+            labels = known.labels.copy()
+            if passed is not None:
+                labels[passed[passed < len(labels)]] = 0
+            return suggest.discordant(predicted, labels, size=MOST_DISCORDANT)

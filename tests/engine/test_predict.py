@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from apps.engine.errors import EngineError
 from apps.engine.predict import (
     FEWEST_TO_CORRECT,
     REGULARIZATION_C,
+    Head,
     draw_held_out,
     fit_head,
     fit_kernel_head,
@@ -54,6 +56,30 @@ def test_separable_classes_are_told_apart_under_their_own_values() -> None:
     assert sum(map(sum, head.quality.confusion)) == head.quality.n_held_out
     assert 12 <= head.quality.n_held_out <= 36, "about a fifth"
     json.dumps(head.quality.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("n", [60, 400, 1500])
+@pytest.mark.parametrize("fit", [fit_head, fit_kernel_head])
+def test_a_slip_is_seen_because_a_label_does_not_predict_itself(n: int, fit: Callable[..., Head | None]) -> None:
+    features, truth = make_labeled({1: n, 2: n}, distance=6)
+    slips = np.random.default_rng(1).choice(2 * n, 6, replace=False)
+    labels = truth.copy()
+    labels[slips] = 3 - truth[slips]
+    head = fit(features, labels, seed=0)
+    assert head is not None
+    held_out = head.held_out
+    assert held_out.ordinals.tolist() == list(range(2 * n))
+    assert (held_out.class_values[slips] == truth[slips]).all()
+    assert (held_out.class_values == truth).mean() > 0.98
+    assert ((held_out.confidence >= 0.5) & (held_out.confidence <= 1)).all()
+
+
+def test_the_only_label_of_a_class_has_no_prediction_without_it() -> None:
+    features, values = make_labeled({1: 30, 2: 30, 3: 1}, distance=6)
+    head = fit_head(features, values, seed=0)
+    assert head is not None
+    assert set(np.flatnonzero(values == 3)).isdisjoint(head.held_out.ordinals)
+    assert len(head.held_out.ordinals) == 60
 
 
 @pytest.mark.parametrize("n", [150, 1500])

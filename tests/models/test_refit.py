@@ -9,17 +9,23 @@ import numpy.typing as npt
 import pytest
 from django.test import Client
 
+from apps.engine import suggest
 from apps.engine.plugins import Registry
 from apps.engine.predict import Quality, fit_head
 from apps.engine.registry import Classifier
 from apps.labels import acceptance
 from apps.labels.models import LabelSet
-from apps.labels.selectors import shared_label_set
+from apps.labels.selectors import class_values, shared_label_set
 from apps.labels.services import Gesture, get_or_create_label_set, import_label_values, label_objects, undo
 from apps.models import refit
 from apps.models.models import Embedding
 from apps.models.refit import Refitter
-from apps.models.selectors import current_prediction_set, current_predictions, projects_behind_their_labels
+from apps.models.selectors import (
+    current_prediction_set,
+    current_predictions,
+    prediction_state,
+    projects_behind_their_labels,
+)
 from apps.projects.services import allow_sampled_acceptance
 from tests.conftest import World
 from tests.factories import make_embedding, make_image
@@ -73,6 +79,37 @@ def test_what_was_accepted_by_sample_is_neither_learned_from_nor_measured_on(wor
     Refitter().renew(world.project.pk)
     predicted = current_prediction_set(world.project)
     assert predicted is not None and predicted.n_labels == 6 + sample.n
+
+
+def test_a_label_does_not_speak_for_itself(world):
+    for _ in range(8):
+        make_image(world.project)
+    # Features that say nothing of the labels, which a model can only know by heart.
+    make_embedding(world.project, np.random.default_rng(0).normal(size=(8 * 20, 400)))
+    label(world, 1, range(0, 160, 2))
+    label(world, 2, range(1, 160, 2))
+    Refitter().renew(world.project.pk)
+    predicted = current_predictions(world.project)
+    assert predicted is not None
+    labels = class_values(shared_label_set(world.project), 160)
+    assert 40 < len(suggest.discordant(predicted, labels)) < 120, "by chance"
+
+
+def test_what_is_expected_of_the_rest_is_told_as_labels_may_be_the_easy_ones(world, embedding):
+    label(world, 1, [0, 2, 4])
+    label(world, 2, [1, 3, 5])
+    Refitter().renew(world.project.pk)
+    current = current_prediction_set(world.project)
+    assert current is not None
+    predicted = current_predictions(world.project)
+    assert predicted is not None
+    told = prediction_state(current)["expected_right"]
+    assert told == pytest.approx(predicted.confidence[6:].mean() / 255, abs=0.01)
+    label(world, 1, range(6, N, 2))
+    label(world, 2, range(7, N, 2))
+    Refitter().renew(world.project.pk)
+    current = current_prediction_set(world.project)
+    assert current is not None and prediction_state(current)["expected_right"] is None, "nothing is left"
 
 
 def test_a_few_labels_of_two_classes_predict_everything(world, embedding):

@@ -26,6 +26,8 @@ export interface Quality {
   readonly ece: number | null;
   readonly n_train: number;
   readonly n_held_out: number;
+  /** As in `PredictionsInfo`; not of a model version that was measured by an earlier version. */
+  readonly expected_right?: number | null;
   /** Class values: the order of the confusion matrix. */
   readonly classes: readonly number[];
   /** Row: the label; column: the prediction. */
@@ -51,6 +53,8 @@ export interface PredictionsInfo {
   readonly balanced_accuracy: number | null;
   readonly balanced_between: readonly [number, number] | null;
   readonly n_held_out: number;
+  /** The share of the objects without a label, 0 to 1, that the model expects to be right about; null where all have one. */
+  readonly expected_right: number | null;
 }
 
 /** How good the predictions were when so many labels were known. */

@@ -1,7 +1,12 @@
 import { expect, it } from "vitest";
 import { describeMap, describeQuality } from "./quality";
 
-const measured = (balanced_accuracy: number | null, between: readonly [number, number] | null, n_held_out: number) =>
+const measured = (
+  balanced_accuracy: number | null,
+  between: readonly [number, number] | null,
+  n_held_out: number,
+  expected_right: number | null = null,
+) =>
   describeQuality({
     revision: 1,
     embedding: 1,
@@ -9,7 +14,17 @@ const measured = (balanced_accuracy: number | null, between: readonly [number, n
     balanced_accuracy,
     balanced_between: between,
     n_held_out,
+    expected_right,
   });
+
+it("says first what is expected of the objects without a label, as the labels may be the easy ones", () => {
+  const words = measured(0.96, [0.89, 0.98], 107, 0.72);
+  expect(words.short).toBe("≈72% right");
+  expect(words.long).toBe(
+    "About 72% of what has no label is expected to be predicted rightly; balanced accuracy 96%, 89% to 98% with 95% " +
+      "confidence, on 107 held-out labels, which are easier where they confirmed a proposal",
+  );
+});
 
 it("tells the balanced accuracy and on how many held-out labels it rests", () => {
   const words = measured(0.984, [0.965, 0.99], 1200);
@@ -39,6 +54,7 @@ it("says nothing before anything is labeled", () => {
     balanced_accuracy: null,
     balanced_between: null,
     n_held_out: 0,
+    expected_right: null,
   };
   expect(describeQuality(unlabeled)).toEqual({ short: "", long: "" });
 });

@@ -12,16 +12,31 @@ export function describeQuality(predictions: PredictionsInfo | null): {
   readonly long: string;
 } {
   if (predictions === null || predictions.n_labels === 0) return { short: "", long: "" };
-  const { balanced_accuracy: accuracy, balanced_between: between, n_held_out: n } = predictions;
+  const {
+    balanced_accuracy: accuracy,
+    balanced_between: between,
+    n_held_out: n,
+    expected_right: expected,
+  } = predictions;
   if (accuracy === null || between === null || n < FEWEST_HELD_OUT) {
     return { short: "", long: `Accuracy: too few labels (${plural(n, "held-out label")})` };
   }
   const [low, high] = between;
+  const measured = `balanced accuracy ${percent(accuracy)}, ${percent(low)} to ${percent(high)} with 95% confidence, on ${plural(n, "held-out label")}`;
+  if (expected === null) {
+    return {
+      short: high - low > CLOSELY ? `${percent(low).replace("%", "")}–${percent(high)}` : percent(accuracy),
+      long: capitalized(measured),
+    };
+  }
+  // Of the rest, which is what there is to do: labels that confirmed a proposal are easier.
   return {
-    short: high - low > CLOSELY ? `${percent(low).replace("%", "")}–${percent(high)}` : percent(accuracy),
-    long: `Balanced accuracy ${percent(accuracy)}, ${percent(low)} to ${percent(high)} with 95% confidence, on ${plural(n, "held-out label")}`,
+    short: `≈${percent(expected)} right`,
+    long: `About ${percent(expected)} of what has no label is expected to be predicted rightly; ${measured}, which are easier where they confirmed a proposal`,
   };
 }
+
+const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** What a map's own figures say in words. */
 export function describeMap(

@@ -1192,7 +1192,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private passOver(): void {
     const { proposal, order } = this.selection;
     if (proposal === null) return;
-    const left = order.filter((ordinal) => this.seen[ordinal] === 1 && this.labels.shown[ordinal] === 0);
+    // Where labels are looked at again, one that was kept was decided about too.
+    const isDecided = (ordinal: number) => proposal.kind === "discordant" || this.labels.shown[ordinal] === 0;
+    const left = order.filter((ordinal) => this.seen[ordinal] === 1 && isDecided(ordinal));
     this.suggestions.passOver(proposal, left);
   }
 
