@@ -170,6 +170,12 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.held = this.pickedCount > 0;
   }
 
+  /** The labels of the picks were taken back: they are as before. */
+  release(): void {
+    this.held = false;
+    this.emit("picks");
+  }
+
   /** Picks that a gesture would add to or take from: none of the held ones. */
   gestureBase(): Uint8Array {
     return this.held ? new Uint8Array(this.picked.length) : this.picked.slice();

@@ -997,7 +997,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** What was undone of a page waits to be looked at and confirmed again, after what is on the screen. */
   private offerUndone(before: Uint8Array): void {
     const { selection } = this;
-    if (!PAGES.has(selection.source) || selection.reviewClass === null || selection.held) return;
+    if (!PAGES.has(selection.source) || selection.reviewClass === null) return;
+    if (selection.held) {
+      if (this.withoutLabel(selection.picks()).length === selection.pickedCount) selection.release();
+      return;
+    }
     const undone = this.withoutLabel(selection.order.filter((ordinal) => before[ordinal] === selection.reviewClass));
     if (undone.length === 0) return;
     for (const ordinal of undone) {

@@ -174,6 +174,31 @@ it("goes back to the patch whose label was taken back, where each gets a key of 
   expect(selection.cursor).toBe(1);
 });
 
+it("has a page that was undone as it was before: a click takes the wrong one out", async () => {
+  const { controller, selection, labels, project } = makeController();
+  Object.assign(project, { undo: { text: "" }, redo: null });
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 10, revision: 1 } as never);
+  vi.mocked(postUndo).mockImplementation(() => {
+    const answer = {
+      ordinals: Uint32Array.from(range(0, 10)),
+      classes: new Uint8Array(10),
+      unseen: new Uint8Array(10),
+    };
+    vi.mocked(fetchChanges).mockResolvedValue({ ...answer, revision: 2 });
+    return Promise.resolve({ n_changed: 10, revision: 2 } as never);
+  });
+  selection.setRegion(Uint32Array.from(range(0, 10)), "suggested", { reviewClass: 1, pickAll: true });
+  controller.markSeen(range(0, 10), 10);
+  controller.confirm();
+  await settle();
+  expect(labels.shown[3]).toBe(1);
+  controller.undo();
+  await settle();
+  expect(labels.shown[3]).toBe(0);
+  selection.toggle(3);
+  expect([...selection.picks()]).toEqual(range(0, 10).filter((ordinal) => ordinal !== 3));
+});
+
 it("says that nothing is labeled while a sample is drawn, and labels while one is on its way", () => {
   const { controller, sampling, selection, told } = makeController();
   const labelOrdinals = vi.spyOn(controller, "labelOrdinals").mockReturnValue();
