@@ -7,6 +7,7 @@ turned by a quarter or mirrored. Colors are optical densities, -log(value), in w
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import cv2
@@ -55,6 +56,8 @@ GROUPS = {
     "context histogram": 3 * N_LEVELS,
 }
 N_DESCRIPTORS = sum(GROUPS.values())
+# What no pixel beyond the object's edge has a part in; texture and patterns reach two pixels over it.
+OF_THE_OBJECT_ALONE = ("object color", "shape", "outline", "object histogram")
 UNKNOWN_OF_A_PICTURE = ("context rings", "shape", "outline", "context patterns", "context histogram")
 
 
@@ -106,12 +109,13 @@ def describe_picture(picture: Patches) -> Floats:
     context = cv2.copyMakeBorder(square, beyond, beyond, beyond, beyond, cv2.BORDER_REFLECT_101)
     described = np.empty((1, N_DESCRIPTORS), np.float32)
     _describe(context[None], np.zeros((1, size, size), np.bool_), OPTICAL_DENSITY, described)
-    first = 0
-    for name, width in GROUPS.items():
-        if name in UNKNOWN_OF_A_PICTURE:
-            described[:, first : first + width] = np.nan
-        first += width
+    described[:, columns_of(UNKNOWN_OF_A_PICTURE)] = np.nan
     return described
+
+
+def columns_of(groups: Collection[str]) -> npt.NDArray[np.bool_]:
+    """Which columns (N_DESCRIPTORS,) belong to these groups."""
+    return np.repeat([name in groups for name in GROUPS], list(GROUPS.values()))
 
 
 def _shrink(masks: Masks, size: int) -> Masks:

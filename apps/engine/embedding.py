@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from apps.engine.descriptors import ObjectSource, describe_objects
+from apps.engine.descriptors import OF_THE_OBJECT_ALONE, ObjectSource, columns_of, describe_objects
 from apps.engine.errors import EngineError
 from apps.engine.features import FeatureSpace, Part
 from apps.engine.progress import ProgressCallback, StopCallback, ignore_progress, never_stop
@@ -68,6 +68,8 @@ def embed_objects(
     if uses_descriptors(settings):
         if described is None:
             described = describe_objects(patches, on_progress=on_progress, should_stop=should_stop)
+        if getattr(settings, "object_mask", "none") == "object_only":
+            described = described[:, columns_of(OF_THE_OBJECT_ALONE)]
         parts.append(Part(described, by_column=True))
     space = FeatureSpace.load(folder)
     if space is None and not may_fit:

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from apps.engine.approaches.base import AugmentSettings
+from apps.engine.approaches.base import AugmentSettings, NetworkSettings
 from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.components import FoundObjects
+from apps.engine.embedding import embed_objects
 from apps.engine.errors import EngineError
 from apps.engine.masks import MaskKind, find_objects
 from apps.engine.nn.augment import draw_views, render_on_cpu
@@ -92,6 +93,17 @@ def test_features_of_the_object_alone_do_not_depend_on_its_neighbors(object_mask
     train_model(config, readers[0], checkpoint=tmp_path / "model")
     first, other = (embed_patches(tmp_path / "model", reader, precision="fp32", threads=1)[0] for reader in readers)
     assert first.shape == (512,)
+    assert np.array_equal(first, other) == (object_mask == "object_only")
+
+
+@pytest.mark.parametrize("object_mask", CHANGING)
+def test_nor_do_they_with_what_is_measured_beside_the_network(object_mask: str, readers, tmp_path: Path) -> None:
+    settings = NetworkSettings(object_mask=object_mask)
+    config = TrainConfig(approach="frozen", settings=settings, encoder_size_px=32, device="cpu", threads=1)
+    train_model(config, readers[0], checkpoint=tmp_path / "model")
+    # The first call makes the scale that the second one's features are on too.
+    first, other = (embed_objects("frozen", settings, tmp_path / "model", reader)[0] for reader in readers)
+    assert first.shape[0] > 512
     assert np.array_equal(first, other) == (object_mask == "object_only")
 
 

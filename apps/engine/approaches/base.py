@@ -104,7 +104,7 @@ class NetworkSettings(Settings):
         True,
         title="Color, shape and texture",
         help="What is measured of each object stands beside what the network sees. It keeps the size and the stain, which a "
-        "network's training makes it forget.",
+        "network's training makes it forget. Where the network sees the object alone, nothing is measured around it.",
     )
 
     def __post_init__(self) -> None:
