@@ -21,6 +21,7 @@ from apps.engine.approaches.instant import INSTANT
 from apps.engine.descriptors import DESCRIPTORS_VERSION, N_DESCRIPTORS, describe_objects, describe_picture
 from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, uses_descriptors
+from apps.engine.errors import EngineError, Stopped
 from apps.engine.map_quality import median_displacement, trustworthiness
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
@@ -67,6 +68,8 @@ FIRST_TRAINING = {"cpu": (3_000, 30), "cuda": (2_000_000, 100)}
 # device: on CoNSeP, 19 epochs with 1,000 labels took the predictions of all others from 0.813 balanced accuracy to 0.770.
 LATER_TRAINING = (2_000, 30)
 FEWEST_EPOCHS = 2
+# Draws where the project's own way to draw a map can not.
+FALLBACK_REDUCER = "pca"
 
 
 def epochs_for(n_objects: int, device_type: str, *, first: bool) -> int:
@@ -290,18 +293,33 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     stage("drawing the map", 0.87, 1.0)
     previous = _previous_coordinates(project, n)
     shows_labels = project.map_shows_labels and bool(values.any())
-    points = reduce_to_plot(
-        vectors,
-        reducer=project.reducer,
-        previous=previous,
-        class_values=values if shows_labels else None,
-        seed=SEED,
-        on_points=_Previews(report.job),
-        on_progress=report.progress,
-        should_stop=report.should_stop,
-    )
+    reducer = project.reducer
+
+    def draw(reducer: str) -> NDArray[np.float32]:
+        return reduce_to_plot(
+            vectors,
+            reducer=reducer,
+            previous=previous,
+            class_values=values if shows_labels else None,
+            seed=SEED,
+            on_points=_Previews(report.job),
+            on_progress=report.progress,
+            should_stop=report.should_stop,
+        )
+
+    try:
+        points = draw(reducer)
+    except Stopped:
+        raise
+    except EngineError as error:
+        if reducer == FALLBACK_REDUCER:
+            raise
+        # What was trained for an hour is not thrown away because a library is missing.
+        report.log(f"The map is drawn by principal components instead of {reducer}: {error}")
+        reducer, shows_labels = FALLBACK_REDUCER, False
+        points = draw(reducer)
     drawing = _Map(
-        reducer=project.reducer,
+        reducer=reducer,
         shows_labels=shows_labels,
         trustworthiness=trustworthiness(vectors, points),
         displacement=median_displacement(points, previous) if previous is not None else None,

@@ -12,10 +12,12 @@ from channels.layers import get_channel_layer
 from django.utils import timezone
 
 from apps.common.wire import encode_plot, gzipped
+from apps.engine import reduce
 from apps.engine.masks import LabelValues, MaskKind
-from apps.labels.selectors import shared_label_set
+from apps.engine.predict import draw_held_out
+from apps.labels.selectors import class_values, shared_label_set
 from apps.labels.services import Gesture, label_objects
-from apps.models import tasks
+from apps.models import pipelines, tasks
 from apps.models.models import Embedding
 from apps.models.pipelines import _Previews
 from apps.models.selectors import coordinates, current_predictions, latest_embedding, preview_file, vectors
@@ -173,6 +175,51 @@ def test_a_layout_shows_its_places_to_members_while_it_runs(world, project, make
     Job.objects.filter(pk=job.pk).update(state=Job.State.FINISHED)
     assert signed_in(world.rater).get(url).status_code == 404, "the map is what counts now"
     preview_file(job).unlink()
+
+
+def test_an_iteration_streams_its_map(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reduce, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(reduce, "PREVIEW_SHARE", 1e9)
+    channel = async_to_sync(get_channel_layer().new_channel)()
+    async_to_sync(get_channel_layer().group_add)(group_of(project.pk), channel)
+    iterate(project)
+    told = [async_to_sync(get_channel_layer().receive)(channel)["event"] for _ in range(20)]
+    previews = [event for event in told if event["type"] == "embedding.preview"]
+    assert previews and all(event["n"] == 40 for event in previews)
+
+
+def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_components(project: Project) -> None:
+    project.reducer = "cuml_umap"
+    project.save(update_fields=["reducer"])
+    embedding = iterate(project)
+    assert embedding.reducer == "pca"
+    assert np.isfinite(coordinates(embedding)).all() and len(coordinates(embedding)) == 40
+    job = Job.objects.filter(kind="iteration").latest("pk")
+    assert "by principal components instead of cuml_umap" in job.log and "install cuml-cu12" in job.log
+
+
+def test_the_network_never_sees_the_labels_that_its_quality_is_measured_on(
+    world: World, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.approach, project.approach_settings = "simclr", {"epochs": 1}
+    project.encoder_size_px = 16
+    project.save(update_fields=["approach", "approach_settings", "encoder_size_px"])
+    label(world, 1, range(0, 40, 2))
+    label(world, 2, range(1, 40, 2))
+    seen = []
+    train = pipelines.train_on_this_machine
+
+    def train_and_tell(*arguments: Any, class_values: Any, **others: Any) -> Any:
+        seen.append(class_values)
+        return train(*arguments, class_values=class_values, **others)
+
+    monkeypatch.setattr(pipelines, "train_on_this_machine", train_and_tell)
+    embedding = iterate(project)
+    all_labels = class_values(shared_label_set(project), 40)
+    held_out = draw_held_out(all_labels, seed=pipelines.SEED)
+    (learned,) = seen
+    assert held_out.sum() == embedding.model_version.quality["n_held_out"] > 0
+    assert (learned[held_out] == 0).all() and (learned[~held_out] == all_labels[~held_out]).all()
 
 
 def test_a_manager_chooses_whether_labels_shape_the_map(world, signed_in):
