@@ -31,6 +31,9 @@ REGULARIZATION_C = 0.01
 MOST_STEPS = 100
 SMALLEST_GRADIENT = 1e-3
 N_FOLDS = 5
+# From here on fits take their time, and a part of the labels says as much: the four fifths that are not held out for the quality
+# are then left out by halves.
+MANY_LABELS, N_FOLDS_OF_MANY = 2000, 3
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
 # With fewer labels there are not enough held out to tell whether a correction serves.
@@ -179,7 +182,7 @@ def fit_head(
     returned is fitted to all labels.
     `start_from` is a head fitted earlier to features of the same kind: the fit then takes a few steps instead of many.
     `may_correct`: labeled objects may correct the linear head, see `fit_kernel_head`.
-    Labeled objects are predicted by fits without a fifth of the labels each, theirs among them (`Head.held_out`): a head that knows
+    Labeled objects are predicted by fits without a part of the labels, theirs among it (`Head.held_out`): a head that knows
     an object's label would agree with it, right or wrong.
     The head's temperature (Guo et al. 2017) comes from predictions of labels that were held out, and never from the fifth
     that the calibration error is measured on.
@@ -198,13 +201,14 @@ def fit_head(
 
     if held_out is None:
         held_out = draw_held_out(class_values, seed=seed)
-    folds = _folds(rows, targets, seed=seed, first=held_out[rows])
+    n_folds = N_FOLDS if len(targets) < MANY_LABELS else N_FOLDS_OF_MANY
+    folds = _folds(rows, targets, seed=seed, n_folds=n_folds, first=held_out[rows])
     earlier = {
         fold: fit.of_standardized(center, scale) for fold, fit in _earlier_fits(start_from, values, x.shape[1]).items()
     }
     logits = np.full((len(targets), len(values)), np.nan)  # of each label by the fit that did not know it
     may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
-    fitted_without = {fold: folds == fold for fold in range(N_FOLDS) if (folds == fold).any()}
+    fitted_without = {fold: folds == fold for fold in range(n_folds) if (folds == fold).any()}
     fits: dict[int, _Fit] = {}
     with threadpool_limits(limits=1):  # so small a fit is slower, not faster, with threads that wait for each other
         for fold, left_out in fitted_without.items():
@@ -350,8 +354,10 @@ def _stratified_sample(targets: Rows, most: int, rng: np.random.Generator) -> Ro
     return np.sort(np.concatenate(rows))
 
 
-def _folds(rows: Rows, targets: Rows, *, seed: int, first: npt.NDArray[np.bool_] | None = None) -> Rows:
-    """A fold (m,) per label, 0 to 4, from the numbers (m,) of the labeled objects; -1, never held out, for the only label
+def _folds(
+    rows: Rows, targets: Rows, *, seed: int, n_folds: int = N_FOLDS, first: npt.NDArray[np.bool_] | None = None
+) -> Rows:
+    """A fold (m,) per label, 0 to n_folds - 1, from the numbers (m,) of the labeled objects; -1, never held out, for the only label
     of a class. Of a class with two labels or more, some are in fold 0 and some in others.
 
     `first` (m,) bool: what fold 0 is instead.
@@ -360,6 +366,7 @@ def _folds(rows: Rows, targets: Rows, *, seed: int, first: npt.NDArray[np.bool_]
     folds = (drawn % np.uint64(N_FOLDS)).astype(np.int64)
     if first is not None:
         folds = np.where(first, 0, np.where(folds == 0, 1 + (drawn >> np.uint64(32)).astype(np.int64) % 4, folds))
+    folds = np.where(folds > 0, 1 + (folds - 1) % (n_folds - 1), folds)
     for k in np.unique(targets):
         of_class = np.flatnonzero(targets == k)
         of_class = of_class[np.argsort(drawn[of_class])]
@@ -372,7 +379,7 @@ def _folds(rows: Rows, targets: Rows, *, seed: int, first: npt.NDArray[np.bool_]
         others = of_class[folds[of_class] > 0]
         if len(np.unique(folds[others])) == 1:
             # Left out together, the class would be unknown to that fold's head.
-            folds[others] = -1 if len(others) == 1 else 1 + np.arange(len(others)) % (N_FOLDS - 1)
+            folds[others] = -1 if len(others) == 1 else 1 + np.arange(len(others)) % (n_folds - 1)
     return folds
 
 

@@ -11,6 +11,7 @@ import torch
 
 from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.errors import EngineError, Stopped
+from apps.engine.nn import train
 from apps.engine.nn.checkpoints import load_checkpoint
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device, choose_precision
@@ -49,6 +50,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
     a, b, c = (weights_of(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert not torch.equal(a["backbone.resnet.conv1.weight"], c["backbone.resnet.conv1.weight"])
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patches, kinds = make_patches(32)
+    kinds[np.flatnonzero(kinds == 2)[2:]] = 0  # two labels of one class, sixteen of the other
+    weighted = train_model(TINY, patches, class_values=kinds, checkpoint=tmp_path / "weighted")
+    monkeypatch.setattr(train, "class_weights", lambda labels, values: np.ones(len(values), np.float32))
+    alike = train_model(TINY, patches, class_values=kinds, checkpoint=tmp_path / "alike")
+    assert weighted.losses != alike.losses
 
 
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None:
