@@ -32,6 +32,7 @@ SHARES = (0.4, 0.3, 0.15, 0.1, 0.04, 0.01)  # of the classes: two are rare
 N_LABELS = 1_000
 N_PER_GESTURE = 20
 N_BURST = 10
+MANY_LABELS, N_GESTURES_OF_MANY = 10_000, 5  # as many as a head is ever fitted to
 PATIENCE_S = 60.0
 HEADER_BYTES = 16
 
@@ -75,6 +76,18 @@ def run(options: Options) -> Result:
         page.wait_for(n_labels)
         burst_s = time.perf_counter() - answered
         n_renewals = page.revision - before
+        rest = order[n_labels:MANY_LABELS]
+        for value in np.unique(truth[rest]):
+            page.label(rest[truth[rest] == value], int(value))
+        n_labels = MANY_LABELS
+        page.wait_for(n_labels)
+        waits_of_many = []
+        for _ in range(N_GESTURES_OF_MANY):
+            _label_next(page, order, truth, n_labels)
+            n_labels += N_PER_GESTURE
+            answered = time.perf_counter()
+            page.wait_for(n_labels)
+            waits_of_many.append(time.perf_counter() - answered)
         right = float((page.classes == truth).mean())
         page.close()
 
@@ -95,6 +108,7 @@ def run(options: Options) -> Result:
         figures={
             "wait_s": spread(waits),
             "wait_s_from_the_request": spread(whole),
+            f"wait_s_with_{MANY_LABELS}_labels": spread(waits_of_many),
             "peer_s": spread([seconds for seconds, _ in peer]),
             "burst_s": significant(burst_s),
             "burst": f"{N_BURST} gestures without waiting: {n_renewals} renewals",
