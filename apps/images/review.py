@@ -154,9 +154,19 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
     else:
         review.mask_kind, review.reason = _suggest_kind(review, table)
     _check_rows(upload.project, review)
+    _leave_out_whose_mask_was_refused(review)
     if review.mask_kind == MaskKind.LABELED:
         _fill_value_rows(upload.project, review, table, class_names or {})
     return review
+
+
+def _leave_out_whose_mask_was_refused(review: Review) -> None:
+    """Without its mask an image would be cut into tiles, which nobody meant who sent one."""
+    refused = {file.name: file for file in review.refused if file.role == UploadedFile.Role.MASK}
+    without = {row.image.name: row for row in review.rows if row.mask is None}
+    for pair_of_names in pair(list(without), list(refused)).pairs:
+        if pair_of_names.mask is not None:
+            without[pair_of_names.image].problem = f"its mask was refused: {refused[pair_of_names.mask].error}"
 
 
 def path_of(file: UploadedFile) -> Path:

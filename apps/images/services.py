@@ -61,6 +61,7 @@ def receive_file(
     """
     if upload.imported_at is not None:
         raise UploadClosed("These files are being imported already. Start another upload for more.")
+    role: str = Role.IMAGE  # of a name that says nothing
     try:
         plain, role = _name_and_role(name, said_role)
         path, checksum, size = _write(upload, plain, role, content)
@@ -71,7 +72,7 @@ def receive_file(
             path.unlink(missing_ok=True)
             raise
     except BadInput as error:
-        _remember_refusal(upload, error, received_by)
+        _remember_refusal(upload, role, error, received_by)
         raise
 
 
@@ -224,7 +225,7 @@ def _enter(
         twin = files.filter(role=role, checksum=checksum, error="").first()
         if twin is not None:
             raise BadInput(name, f"this is the same file as {twin.name}")
-    files.filter(name=name).exclude(error="").delete()  # the refused attempt before this one
+    files.filter(name=name, role=role).exclude(error="").delete()  # the refused attempt before this one
     relative = path.relative_to(settings.MEDIA_ROOT).as_posix()
     file = UploadedFile.objects.create(upload=upload, name=name, role=role, path=relative, size=size, checksum=checksum)
     _record(upload, received_by, "upload.file", name, role=role, bytes=size, checksum=checksum)
@@ -232,14 +233,14 @@ def _enter(
 
 
 @transaction.atomic
-def _remember_refusal(upload: Upload, error: BadInput, received_by: User) -> None:
+def _remember_refusal(upload: Upload, role: str, error: BadInput, received_by: User) -> None:
     upload = _open_upload(upload)
     shown = error.file[:255]
-    if not UploadedFile.objects.filter(upload=upload, name=shown, error="").exists():
+    if not UploadedFile.objects.filter(upload=upload, name=shown, role=role, error="").exists():
         UploadedFile.objects.update_or_create(
             upload=upload,
             name=shown,
-            role=Role.IMAGE,
+            role=role,
             defaults={"path": "", "size": 0, "checksum": "", "error": error.cause[:400]},
         )
     _record(upload, received_by, "upload.file.refused", shown, cause=error.cause[:400])

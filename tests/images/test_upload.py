@@ -25,6 +25,7 @@ from apps.audit.models import AuditEvent
 from apps.audit.services import verify_audit
 from apps.images import services
 from apps.images.models import Upload, UploadedFile
+from apps.images.review import review_upload
 from apps.images.selectors import thumbnail
 from apps.images.services import receive_file, start_upload
 from apps.projects.files import folder
@@ -184,6 +185,19 @@ def test_a_refused_file_can_be_sent_again_once_it_is_mended(upload: Upload, send
     assert send("a.png", b"").status_code == 422
     assert send("a.png", png(picture())).status_code == 201
     assert UploadedFile.objects.get(upload=upload).error == ""
+
+
+def test_a_refused_mask_is_remembered_beside_its_image_of_the_same_name_which_is_left_out(
+    upload: Upload, send: Callable[..., Any]
+) -> None:
+    mask = png(blobs())
+    assert send("masks/a.png", mask[:80]).status_code == 422
+    assert send("a.png", png(picture())).status_code == 201
+    (row,) = review_upload(upload).rows
+    assert row.problem.startswith("its mask was refused: ")
+    assert send("masks/a.png", mask).status_code == 201
+    (row,) = review_upload(upload).rows
+    assert row.mask is not None and row.problem == ""
 
 
 def test_the_same_file_sent_again_is_one_file(upload: Upload, send: Callable[..., Any]) -> None:
