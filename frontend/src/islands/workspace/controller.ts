@@ -351,6 +351,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.chooseColor();
       this.updateHidden();
       this.sortRest();
+      // A grid with patches keeps them while they are worked on; an empty one shows what passes now.
+      if (this.selection.size === 0 && !UNFILTERED.has(this.region.source)) void this.arrangeRegion();
       return true;
     } catch (error) {
       // The next event, or the next look at the state, asks again.
