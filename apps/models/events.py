@@ -18,13 +18,17 @@ class EmbeddingPreview(TypedDict):
     n: int
 
 
-class PredictionsReady(TypedDict):
-    """The numbers of a prediction set that pages show at once (see `selectors.prediction_state`)."""
+class PredictionState(TypedDict):
+    """The numbers of a prediction set that pages show at once."""
 
-    type: Literal["predictions.ready"]
     revision: int
     embedding: int
     n_labels: int
     balanced_accuracy: float | None
     balanced_between: tuple[float, float] | None
     n_held_out: int
+    expected_right: float | None
+
+
+class PredictionsReady(PredictionState):
+    type: Literal["predictions.ready"]

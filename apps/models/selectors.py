@@ -15,6 +15,7 @@ from apps.engine.similar import SimilarObjects
 from apps.engine.suggest import Groups, group_objects
 from apps.labels.models import LabelSet
 from apps.labels.selectors import STATING_KINDS
+from apps.models.events import PredictionState
 from apps.models.models import Embedding, ModelVersion, PredictionSet
 from apps.projects.files import project_folder
 from apps.projects.models import Job, Project
@@ -104,7 +105,7 @@ def prediction_file(embedding: Embedding, revision: int) -> Path:
     return embedding_folder(embedding) / "predictions" / f"{revision}.npy"
 
 
-def prediction_state(prediction_set: PredictionSet) -> dict[str, Any]:
+def prediction_state(prediction_set: PredictionSet) -> PredictionState:
     """A prediction set as browsers are told of it."""
     return {
         "revision": prediction_set.revision,

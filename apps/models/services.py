@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from apps.accounts.models import User
 from apps.models.events import PredictionsReady
 from apps.models.models import Embedding, PredictionSet
-from apps.models.selectors import latest_embedding, prediction_file, still_compares
+from apps.models.selectors import latest_embedding, prediction_file, prediction_state, still_compares
 from apps.projects.events import send_event_on_commit
 from apps.projects.files import folder, write_array
 from apps.projects.jobs import start_job
@@ -167,18 +167,8 @@ def publish_predictions(*, embedding: Embedding, new: NewPredictions) -> Predict
         has_predictions=new.has_predictions,
         quality=new.quality,
     )
-    send_event_on_commit(
-        project.pk,
-        PredictionsReady(
-            type="predictions.ready",
-            revision=revision,
-            embedding=embedding.number,
-            n_labels=new.n_labels,
-            balanced_accuracy=new.quality.get("balanced_accuracy"),
-            balanced_between=new.quality.get("balanced_between"),
-            n_held_out=new.quality.get("n_held_out", 0),
-        ),
-    )
+    event: PredictionsReady = {"type": "predictions.ready", **prediction_state(published)}
+    send_event_on_commit(project.pk, event)
     transaction.on_commit(lambda: _prune(embedding, revision))
     return published
 

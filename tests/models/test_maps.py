@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,16 @@ from apps.labels.services import Gesture, label_objects
 from apps.models import pipelines, tasks
 from apps.models.models import Embedding
 from apps.models.pipelines import _Previews
-from apps.models.selectors import coordinates, current_predictions, latest_embedding, preview_file, vectors
+from apps.models.refit import Refitter
+from apps.models.selectors import (
+    coordinates,
+    current_prediction_set,
+    current_predictions,
+    latest_embedding,
+    prediction_state,
+    preview_file,
+    vectors,
+)
 from apps.models.services import start_iteration, start_placing
 from apps.objects.pipelines import ImageSource, SourceFile, import_sources
 from apps.objects.signals import import_finished
@@ -186,6 +196,20 @@ def test_an_iteration_streams_its_map(project: Project, monkeypatch: pytest.Monk
     told = [async_to_sync(get_channel_layer().receive)(channel)["event"] for _ in range(20)]
     previews = [event for event in told if event["type"] == "embedding.preview"]
     assert previews and all(event["n"] == 40 for event in previews)
+
+
+def test_open_pages_hear_of_new_predictions_all_that_a_reload_would_tell(world: World, project: Project) -> None:
+    make_embedding(project, np.random.default_rng(0).normal(size=(40, 6)))
+    label(world, 1, range(0, 20, 2))
+    label(world, 2, range(1, 20, 2))
+    channel = async_to_sync(get_channel_layer().new_channel)()
+    async_to_sync(get_channel_layer().group_add)(group_of(project.pk), channel)
+    Refitter().renew(project.pk)
+    current = current_prediction_set(project)
+    assert current is not None
+    event = json.loads(json.dumps(async_to_sync(get_channel_layer().receive)(channel)["event"]))
+    assert event == {"type": "predictions.ready", **json.loads(json.dumps(prediction_state(current)))}
+    assert event["expected_right"] > 0
 
 
 def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_components(project: Project) -> None:

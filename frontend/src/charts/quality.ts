@@ -59,7 +59,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       fact("Calibration error", quality.ece, "Mean distance between confidence and the share that is right"),
       quality.expected_right != null &&
         fact(
-          "Expected of the rest",
+          "Expected right, of the rest",
           quality.expected_right,
           "Share of the objects without a label that is expected to be predicted rightly: their mean confidence",
         ),
