@@ -124,6 +124,7 @@ def test_the_doubtful_the_discordant_and_the_different_are_offered_too(world, ra
     kinds = {p["kind"]: p for p in proposals(rater, world)}
     assert kinds["discordant"]["title"] == "1 where label and prediction differ"
     assert page(rater, world, kinds["discordant"]) == [3]
+    assert page(rater, world, kinds["discordant"], ordinals=binary([3])) == [], "it was looked at, and kept"
     assert page(rater, world, kinds["uncertain"])[:4] == [0, 1, 2, 4]
     different = page(rater, world, kinds["different"])
     assert sorted(different) == [ordinal for ordinal in range(N) if ordinal not in (3, 30)]
