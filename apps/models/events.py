@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from apps.models.models import PredictionState
+
 
 class EmbeddingReady(TypedDict):
     type: Literal["embedding.ready"]
@@ -16,18 +18,6 @@ class EmbeddingPreview(TypedDict):
     job: int
     step: int
     n: int
-
-
-class PredictionState(TypedDict):
-    """The numbers of a prediction set that pages show at once."""
-
-    revision: int
-    embedding: int
-    n_labels: int
-    balanced_accuracy: float | None
-    balanced_between: tuple[float, float] | None
-    n_held_out: int
-    expected_right: float | None
 
 
 class PredictionsReady(PredictionState):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TypedDict
+
 from django.db import models
 
 from apps.projects.models import Job, Project
@@ -85,3 +87,15 @@ class PredictionSet(models.Model):
 
     def __str__(self) -> str:
         return f"predictions {self.revision}"
+
+
+class PredictionState(TypedDict):
+    """The numbers of a prediction set that pages show at once."""
+
+    revision: int
+    embedding: int
+    n_labels: int
+    balanced_accuracy: float | None
+    balanced_between: tuple[float, float] | None
+    n_held_out: int
+    expected_right: float | None

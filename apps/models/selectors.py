@@ -15,8 +15,7 @@ from apps.engine.similar import SimilarObjects
 from apps.engine.suggest import Groups, group_objects
 from apps.labels.models import LabelSet
 from apps.labels.selectors import STATING_KINDS
-from apps.models.events import PredictionState
-from apps.models.models import Embedding, ModelVersion, PredictionSet
+from apps.models.models import Embedding, ModelVersion, PredictionSet, PredictionState
 from apps.projects.files import project_folder
 from apps.projects.models import Job, Project
 
