@@ -292,7 +292,8 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     # a page to confirm: what is wrong is left out by a click, Enter labels the rest that was on the screen
     expect(suggested).to_contain_text("Review", timeout=30_000)
     page.get_by_test_id("other-suggestions").click()
-    page.get_by_role("menuitem").filter(has_text="surest first").first.click()
+    # Of this class, as whoever is left out of it is in no sample of it: the other test accepts all stromal ones.
+    page.get_by_role("menuitem").filter(has_text="that look like epithelial, surest first").click()
     wait_until(page, "page.selection().picked.length > 0")
     shown = handle(page, "selection()")
     assert shown["picked"] == shown["ordinals"] and not set(shown["ordinals"]) & set(typical)
