@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,10 @@ def every_run_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "STEPS_WORTH_RECORDING", 1)
 
 
-def run(config: TrainConfig, checkpoint: Path, **more: object) -> TrainResult:
+def run(config: TrainConfig, checkpoint: Path, **more: Any) -> TrainResult:
     patches, kinds = make_patches(N, size_px=config.encoder_size_px)
     kinds[50:] = 0
-    return train_model(config, patches, class_values=kinds, checkpoint=checkpoint, **more)  # type: ignore[arg-type]
+    return train_model(config, patches, class_values=kinds, checkpoint=checkpoint, **more)
 
 
 def assert_same_weights(a: Path, b: Path) -> None:
@@ -50,7 +51,7 @@ def test_a_recorded_step_does_what_one_does_that_is_launched_kernel_by_kernel(
     approach: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = APPROACHES.get(approach).settings()
-    config = replace(CONFIG, approach=approach, settings=settings, precision=precision)  # type: ignore[arg-type]
+    config = replace(CONFIG, approach=approach, settings=settings, precision=precision)
     sizes = []
     record = GpuSteps._record
     monkeypatch.setattr(
@@ -90,7 +91,7 @@ def test_a_stopped_training_goes_on_and_ends_with_the_very_same_weights(
 def test_an_architecture_of_timm_with_random_layers_trains_the_same_twice(tmp_path: Path) -> None:
     settings = APPROACHES.get("simclr").settings().changed({"backbone": "timm:ghostnet_050"})
     for name in "ab":
-        run(replace(CONFIG, settings=settings, epochs=2, encoder_size_px=32), tmp_path / name)  # type: ignore[arg-type]
+        run(replace(CONFIG, settings=settings, epochs=2, encoder_size_px=32), tmp_path / name)
     assert_same_weights(tmp_path / "a", tmp_path / "b")
 
 
