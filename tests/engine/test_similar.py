@@ -9,9 +9,16 @@ import numpy.typing as npt
 import pytest
 from numba import njit
 
+from apps.engine import similar
 from apps.engine.errors import EngineError
 from apps.engine.jit import half_to_float, shift_half
-from apps.engine.similar import BLOCK_ROWS, SimilarObjects
+from apps.engine.similar import SimilarObjects
+
+
+@pytest.fixture(autouse=True)
+def several_blocks(monkeypatch):
+    """What takes a second otherwise."""
+    monkeypatch.setattr(similar, "BLOCK_NUMBERS", 1 << 18)
 
 
 def unit_vectors(n: int, dimension: int, *, seed: int = 0, spread: float = 1.0) -> npt.NDArray[np.float16]:
@@ -29,7 +36,7 @@ def by_comparing_all(vectors: npt.NDArray[Any], query: npt.NDArray[Any], k: int)
 
 
 @pytest.mark.parametrize("spread", [1.0, 0.02, 0.0005])
-@pytest.mark.parametrize(("n", "dimension"), [(1, 8), (300, 7), (3 * BLOCK_ROWS + 11, 64)])
+@pytest.mark.parametrize(("n", "dimension"), [(1, 8), (300, 7), (50_000, 64)])
 def test_it_finds_what_comparing_with_everything_finds(n, dimension, spread):
     vectors = unit_vectors(n, dimension, spread=spread)
     search = SimilarObjects(vectors)
@@ -39,8 +46,31 @@ def test_it_finds_what_comparing_with_everything_finds(n, dimension, spread):
         assert found.similarities[0] == pytest.approx(1)
 
 
+def test_an_outlier_in_one_dimension_hides_nobody():
+    """The steps of that dimension are then coarse: of most vectors they say nothing."""
+    vectors = unit_vectors(3_000, 16, spread=0.05)
+    vectors[5, 3], vectors[:, 7] = 200, vectors[0, 7]
+    search = SimilarObjects(vectors)
+    for ordinal in (0, 5, 2_999):
+        found = search.nearest(search.direction(np.array([ordinal])), 50)
+        assert found.ordinals.tolist() == by_comparing_all(vectors, vectors[ordinal], 50).tolist()
+
+
+def test_a_direction_in_which_all_are_alike_finds_them_by_ordinal():
+    vectors = np.zeros((40, 3), np.float16)
+    vectors[:, 0] = 1
+    assert SimilarObjects(vectors).nearest(np.array([0.0, 1.0, 0.0]), 4).ordinals.tolist() == [0, 1, 2, 3]
+
+
+def test_vectors_with_other_numbers_beside_them_are_searched_alone():
+    vectors = unit_vectors(300, 8)
+    beside = np.concatenate([vectors, 100 * unit_vectors(300, 4, seed=1)], axis=1)
+    found = SimilarObjects(beside[:, :8]).nearest(vectors[7], 20)
+    assert found.ordinals.tolist() == by_comparing_all(vectors, vectors[7], 20).tolist()
+
+
 def test_equally_similar_objects_come_by_ordinal():
-    vectors = np.tile(unit_vectors(1, 16), (2 * BLOCK_ROWS, 1))
+    vectors = np.tile(unit_vectors(1, 16), (30_000, 1))
     vectors[5] = -vectors[5]
     search = SimilarObjects(vectors)
     found = search.nearest(search.direction(np.array([9])), 7)
