@@ -18,6 +18,7 @@ from apps.engine.masks import MaskKind, find_objects
 from apps.engine.pixels import write_image
 from apps.images.models import Image
 from apps.models.models import Embedding, ModelVersion
+from apps.models.selectors import VECTORS_NAME
 from apps.models.services import NewPredictions, publish_predictions
 from apps.objects.services import add_image
 from apps.projects.files import folder, write_array, write_bytes
@@ -118,7 +119,7 @@ def make_embedding(
     points = features[:, :2] if points is None else points
     files = folder(project, "embeddings", number)
     length = np.linalg.norm(features, axis=1, keepdims=True)
-    write_array(files / "vectors.npy", (features / np.maximum(length, 1e-12)).astype(np.float16))
+    write_array(files / VECTORS_NAME, (features / np.maximum(length, 1e-12)).astype(np.float16))
     write_array(files / "coordinates.npy", points.astype(np.float32))
     write_bytes(files / "plot.bin.gz", gzipped(encode_plot(points.astype(np.float32))))
     version = ModelVersion.objects.create(project=project, number=number, approach="simclr")

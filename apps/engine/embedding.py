@@ -68,7 +68,7 @@ def embed_objects(
     if uses_descriptors(settings):
         if described is None:
             described = describe_objects(patches, on_progress=on_progress, should_stop=should_stop)
-        if getattr(settings, "object_mask", "none") == "object_only":
+        if sees_object_only(settings):
             described = described[:, columns_of(OF_THE_OBJECT_ALONE)]
         parts.append(Part(described, by_column=True))
     space = FeatureSpace.load(folder)
@@ -84,3 +84,8 @@ def embed_objects(
 def uses_descriptors(settings: Settings) -> bool:
     """Whether a model's features hold the objects' descriptors, by themselves or beside the network's."""
     return bool(getattr(settings, "descriptors", False))
+
+
+def sees_object_only(settings: Settings) -> bool:
+    """Whether nothing outside an object's mask may say what it is."""
+    return getattr(settings, "object_mask", "none") == "object_only"

@@ -96,6 +96,16 @@ def read_pixels(image: StoredImage) -> npt.NDArray[np.uint8]:
     return pixels.view(np.uint8)
 
 
+def read_centroids(image: StoredImage) -> npt.NDArray[np.float32]:
+    """Row and column of the image's objects, (n_objects, 2) float32, in pixels."""
+    centroids = np.array(_open(image, "centroids"))
+    if centroids.shape != (image.n_objects, 2) or not np.isfinite(centroids).all():
+        raise EngineError(
+            f"{part_path(image.folder, image.key, 'centroids').name} does not hold {image.n_objects} centroids"
+        )
+    return centroids.astype(np.float32, copy=False)
+
+
 class PatchReader:
     """Patches by ordinal, cropped from the stored images. Safe to share between threads; files are opened when needed.
 
@@ -182,12 +192,7 @@ class PatchReader:
         image = self.images[index]
         pixels = read_pixels(image)
         pixels = pixels.reshape(pixels.shape[0], -1)  # (h, 3 w)
-        centroids = np.array(_open(image, "centroids"))
-        if centroids.shape != (image.n_objects, 2) or not np.isfinite(centroids).all():
-            raise EngineError(
-                f"{part_path(image.folder, image.key, 'centroids').name} does not hold {image.n_objects} centroids"
-            )
-        opened = (pixels, np.floor(centroids.astype(np.float64) + 0.5).astype(np.int64))
+        opened = (pixels, np.floor(read_centroids(image).astype(np.float64) + 0.5).astype(np.int64))
         with self._lock:
             self._open_images[index] = opened
             while len(self._open_images) > self._max_open:

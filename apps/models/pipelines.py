@@ -20,7 +20,7 @@ from apps.engine.approaches.base import NetworkSettings, TrainingSettings
 from apps.engine.approaches.instant import INSTANT
 from apps.engine.descriptors import DESCRIPTORS_VERSION, N_DESCRIPTORS, describe_objects, describe_picture
 from apps.engine.durable import move_folder
-from apps.engine.embedding import embed_objects, uses_descriptors
+from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.map_quality import median_displacement, trustworthiness
 from apps.engine.nn.config import TrainConfig
@@ -32,11 +32,13 @@ from apps.engine.predict import draw_held_out
 from apps.engine.reduce import place_new, reduce_to_plot
 from apps.engine.registry import APPROACHES
 from apps.engine.settings import Settings
+from apps.engine.surroundings import objects_around, with_surroundings
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.events import EmbeddingPreview, EmbeddingReady
 from apps.models.models import Embedding, ModelVersion, TrainingRun
 from apps.models.refit import SEED, predict_objects
 from apps.models.selectors import (
+    VECTORS_NAME,
     coordinates,
     latest_embedding,
     latest_model_version,
@@ -287,7 +289,8 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     clock.lap("embed")
 
     stage("predicting", 0.85, 0.87)
-    predictions, _ = predict_objects(project, vectors, values, label_revision=label_revision, held_out=held_out)
+    predictors = _predictors(vectors, plan.settings, patches)
+    predictions, _ = predict_objects(project, predictors, values, label_revision=label_revision, held_out=held_out)
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)
@@ -326,7 +329,7 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     )
     clock.lap("map")
 
-    _write_embedding(work / "embedding", vectors, points)
+    _write_embedding(work / "embedding", predictors, points)
     return _Outcome(
         plan=plan,
         trained=trained,
@@ -382,6 +385,13 @@ def _described(project: Project, patches: PatchReader, report: Report) -> NDArra
     return known[: len(patches)]
 
 
+def _predictors(vectors: NDArray[np.float16], of_model: Settings, patches: PatchReader) -> NDArray[np.float16]:
+    """What predictions are made from: the vectors (n, d), and what lies around each object where more than the object counts."""
+    if sees_object_only(of_model):
+        return vectors
+    return with_surroundings(vectors, objects_around(patches.images))
+
+
 def _same_architecture(version: ModelVersion, config: TrainConfig) -> bool:
     """Whether weights of an earlier version can be gone on from; a project whose approach or encoder size was changed
     begins anew."""
@@ -400,9 +410,9 @@ def _previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | Non
     return previous
 
 
-def _write_embedding(target: Path, vectors: NDArray[np.float16], points: NDArray[np.float32]) -> None:
+def _write_embedding(target: Path, predictors: NDArray[np.float16], points: NDArray[np.float32]) -> None:
     target.mkdir(exist_ok=True)
-    write_array(target / "vectors.npy", vectors)
+    write_array(target / VECTORS_NAME, predictors)
     write_array(target / "coordinates.npy", points)
     write_bytes(target / "plot.bin.gz", gzipped(encode_plot(points)))
 
@@ -505,14 +515,15 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
     clock.lap("embed")
     report.stage("predicting", start=0.7, end=0.8)
     held_out = draw_held_out(values, seed=SEED)
-    predictions, _ = predict_objects(project, vectors, values, label_revision=label_revision, held_out=held_out)
+    predictors = _predictors(vectors, of_model, patches)
+    predictions, _ = predict_objects(project, predictors, values, label_revision=label_revision, held_out=held_out)
     clock.lap("predict")
     report.stage("placing", start=0.8, end=0.99)
     previous = _previous_coordinates(project, len(vectors))
     assert previous is not None  # `before` is there
     points = place_new(vectors, previous, seed=SEED, on_progress=report.progress, should_stop=report.should_stop)
     clock.lap("map")
-    _write_embedding(work / "embedding", vectors, points)
+    _write_embedding(work / "embedding", predictors, points)
     return _Outcome(
         plan=_Plan(version.approach, of_model, version=version),
         trained=None,

@@ -16,7 +16,7 @@ from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head
 from apps.engine.registry import CLASSIFIERS
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.models import Embedding
-from apps.models.selectors import current_prediction_set, latest_embedding, vectors
+from apps.models.selectors import current_prediction_set, latest_embedding, predictors
 from apps.models.services import NewPredictions, lock_predictions, publish_predictions
 from apps.projects.models import Project
 
@@ -62,7 +62,7 @@ class Refitter:
         values = labels_to_learn_from(project)[: embedding.n]
         key = (embedding.pk, project.classifier)
         new, head = predict_objects(
-            project, vectors(embedding), values, label_revision=label_revision, start_from=self._heads.pop(key, None)
+            project, predictors(embedding), values, label_revision=label_revision, start_from=self._heads.pop(key, None)
         )
         if isinstance(head, Head):
             self._heads[key] = head

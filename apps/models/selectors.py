@@ -19,6 +19,9 @@ from apps.models.models import Embedding, ModelVersion, PredictionSet, Predictio
 from apps.projects.files import project_folder
 from apps.projects.models import Job, Project
 
+# In an embedding's folder.
+VECTORS_NAME = "vectors.npy"
+
 
 def latest_embedding(project: Project) -> Embedding | None:
     """The map that pages show: the newest one."""
@@ -126,9 +129,19 @@ def quality_history(embedding: Embedding) -> list[dict[str, Any]]:
     ]
 
 
+def predictors(embedding: Embedding) -> NDArray[np.float16]:
+    """What predictions are made from, float16, memory-mapped: the embedding's vectors, and beside them what lies around each
+    object (apps/engine/surroundings.py)."""
+    return _stored(embedding_folder(embedding))
+
+
 def vectors(embedding: Embedding) -> NDArray[np.float16]:
     """The embedding's vectors, float16 (n, d), memory-mapped."""
-    loaded: NDArray[np.float16] = np.load(embedding_folder(embedding) / "vectors.npy", mmap_mode="r")
+    return predictors(embedding)[:, : embedding.dimension]
+
+
+def _stored(folder: Path) -> NDArray[np.float16]:
+    loaded: NDArray[np.float16] = np.load(folder / VECTORS_NAME, mmap_mode="r")
     return loaded
 
 
@@ -139,20 +152,21 @@ def coordinates(embedding: Embedding) -> NDArray[np.float32]:
 
 
 def similar_objects(embedding: Embedding) -> SimilarObjects:
-    """Search among the embedding's vectors. Kept between requests; the vectors stay in their file."""
-    return _similar_objects(embedding_folder(embedding))
+    """Search among the embedding's vectors. Kept between requests; the vectors stay in their file, a byte for each of their
+    numbers is in memory."""
+    return _similar_objects(embedding_folder(embedding), embedding.dimension)
 
 
-@lru_cache(maxsize=16)
-def _similar_objects(folder: Path) -> SimilarObjects:
-    return SimilarObjects(np.load(folder / "vectors.npy", mmap_mode="r"))
+@lru_cache(maxsize=8)
+def _similar_objects(folder: Path, dimension: int) -> SimilarObjects:
+    return SimilarObjects(_stored(folder)[:, :dimension])
 
 
 def object_groups(embedding: Embedding) -> Groups:
     """Groups of similar objects. Made when first asked for, in a second or two, and kept between requests."""
-    return _object_groups(embedding_folder(embedding))
+    return _object_groups(embedding_folder(embedding), embedding.dimension)
 
 
 @lru_cache(maxsize=16)
-def _object_groups(folder: Path) -> Groups:
-    return group_objects(np.load(folder / "vectors.npy", mmap_mode="r"))
+def _object_groups(folder: Path, dimension: int) -> Groups:
+    return group_objects(_stored(folder)[:, :dimension])

@@ -17,6 +17,7 @@ from sklearn.svm import SVC
 from apps.engine.embedding import embed_objects
 from apps.engine.predict import Head, fit_head, fit_kernel_head
 from apps.engine.registry import APPROACHES
+from apps.engine.surroundings import objects_around, with_surroundings
 from tests.benchmarks.labeled_sets import read_labeled_set
 from tests.benchmarks.report import Options, Result, significant
 
@@ -29,6 +30,7 @@ N_LABELS = (100, 300, 1000, 3000)
 JUDGED_AT = 1000
 DRAWS = {False: 2, True: 5}
 OURS, LINEAR, FOREST = "ours", "ours, linear head alone", "random forest"
+ALONE = "ours, without what lies around"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Worth:
 
 
 def run(options: Options) -> Result:
-    """Everybody learns from the same labels, drawn at random, and the same features: the measurements alone."""
+    """Everybody learns from the same labels, drawn at random, and the same features: the measurements alone, and what lies
+    around each object."""
     tables: dict[str, Any] = {}
     leads: dict[str, list[float]] = {"right": [], "balanced": [], "right_over_linear": []}
     calibration: list[float] = []
@@ -52,9 +55,10 @@ def run(options: Options) -> Result:
             objects = read_labeled_set(name, Path(temporary), patch_size_px=patch_size_px)
             settings = APPROACHES.get("instant").settings()
             features = embed_objects("instant", settings, Path(temporary) / "instant", objects.patches)
+            predictors = with_surroundings(features, objects_around(objects.patches.images))
         tables[name] = {}
         for n_labels in N_LABELS:
-            worth = _compare(features, objects.class_values, n_labels, draws=DRAWS[options.full])
+            worth = _compare(features, predictors, objects.class_values, n_labels, draws=DRAWS[options.full])
             leads["right"].append(worth[OURS].right - worth[FOREST].right)
             leads["balanced"].append(worth[OURS].balanced - worth[FOREST].balanced)
             leads["right_over_linear"].append(worth[OURS].right - worth[LINEAR].right)
@@ -83,7 +87,9 @@ def run(options: Options) -> Result:
     )
 
 
-def _compare(features: Features, truth: ClassValues, n_labels: int, *, draws: int) -> dict[str, Worth]:
+def _compare(
+    features: Features, predictors: Features, truth: ClassValues, n_labels: int, *, draws: int
+) -> dict[str, Worth]:
     found: dict[str, list[Worth]] = {way: [] for way in PREDICTORS}
     for seed in range(draws):
         labeled = np.random.default_rng(seed).permutation(len(truth))[:n_labels]
@@ -91,7 +97,7 @@ def _compare(features: Features, truth: ClassValues, n_labels: int, *, draws: in
         labels[labeled] = truth[labeled]
         for way, predict in PREDICTORS.items():
             started = time.process_time()
-            values, probability = predict(features, labels)
+            values, probability = predict(features if way == ALONE else predictors, labels)
             seconds = time.process_time() - started
             found[way].append(_judge(values, probability, truth, labels == 0, seconds))
     return {
@@ -137,6 +143,7 @@ def _by_support_vectors(features: Features, labels: ClassValues) -> tuple[ClassV
 
 PREDICTORS: dict[str, Predictor] = {
     OURS: _by_head(fit_kernel_head),
+    ALONE: _by_head(fit_kernel_head),
     LINEAR: _by_head(fit_head),
     FOREST: _by_forest,
     "support vectors": _by_support_vectors,

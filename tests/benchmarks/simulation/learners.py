@@ -12,6 +12,7 @@ from apps.engine.embedding import embed_objects
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import APPROACHES
+from apps.engine.surroundings import objects_around, with_surroundings
 from tests.benchmarks.labeled_sets import LabeledSet
 from tests.benchmarks.original_recipe import OriginalRecipe
 from tests.benchmarks.simulation.session import ClassValues, Session
@@ -45,6 +46,7 @@ class OurLearner:
         self._described = describe_objects(objects.patches)
         self.first_features = self._embed("instant", work / "instant")
         reduce_to_plot(self.first_features, seed=SEED)
+        self._around = objects_around(objects.patches.images)
         self.first_map_s = trainer.clock() - started
         self._features = self.first_features
         self._shown = False
@@ -63,6 +65,10 @@ class OurLearner:
         if self._coming is None and due:
             self._train(session)
         return self._features
+
+    def predictors(self, features: Floats) -> Floats:
+        """As in the product: with what lies around each object."""
+        return with_surroundings(np.asarray(features, np.float16), self._around)
 
     def _train(self, session: Session) -> None:
         number = len(self.training_s)

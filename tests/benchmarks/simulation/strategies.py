@@ -65,6 +65,10 @@ class Learner(Protocol):
         """Features (n, d) as they are at the session's present time."""
         ...
 
+    def predictors(self, features: Floats) -> Floats:
+        """What predictions are made from: the features, and what else is known (n, w)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -83,6 +87,7 @@ class OurLoop:
         self._page_size = page_size
         self._seconds = suggest.GestureSeconds(glance=session.use_case.look_s)
         self._features: Floats | None = None
+        self._predictors: Floats | None = None
         self._groups: suggest.Groups | None = None
         self._head: Head | None = None
 
@@ -121,9 +126,12 @@ class OurLoop:
         features = self._learner.features(self._session)
         if features is not self._features:
             self._features, self._groups, self._head = features, suggest.group_objects(features), None
-        self._head = fit_kernel_head(features, self._session.labels_to_learn_from, seed=0, start_from=self._head)
+            self._predictors = self._learner.predictors(features)
+        predictors = self._predictors
+        assert predictors is not None
+        self._head = fit_kernel_head(predictors, self._session.labels_to_learn_from, seed=0, start_from=self._head)
         assert self._head is not None
-        classes, confidence = self._head.predict(features)
+        classes, confidence = self._head.predict(predictors)
         return Predictions(classes, np.rint(confidence * 255).astype(np.uint8))
 
 
