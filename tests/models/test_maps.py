@@ -16,6 +16,7 @@ from apps.common.wire import encode_plot, gzipped
 from apps.engine import reduce
 from apps.engine.masks import LabelValues, MaskKind
 from apps.engine.predict import draw_held_out
+from apps.engine.surroundings import N_COLUMNS
 from apps.labels.selectors import class_values, shared_label_set
 from apps.labels.services import Gesture, label_objects
 from apps.models import pipelines, tasks
@@ -28,6 +29,7 @@ from apps.models.selectors import (
     current_predictions,
     latest_embedding,
     prediction_state,
+    predictors,
     preview_file,
     vectors,
 )
@@ -125,11 +127,33 @@ def test_objects_imported_after_the_map_are_placed_on_it_and_no_other_moves(worl
     after = newest(project)
     assert (after.n, after.model_version) == (60, before.model_version)
     np.testing.assert_array_equal(coordinates(after)[:40], coordinates(before))
-    np.testing.assert_array_equal(vectors(after)[:40], vectors(before))
+    np.testing.assert_array_equal(predictors(after)[:40], predictors(before))
+    beside = predictors(after)[:, after.dimension :]
+    assert np.isfinite(beside).all() and beside[40:].any(axis=1).all(), "what lies around the new ones is known as well"
     assert np.isfinite(coordinates(after)).all()
     assert after.displacement == 0
     project.refresh_from_db()
     assert len(current_predictions(project).classes) == 60 and (current_predictions(project).classes[40:] > 0).all()
+
+
+def test_predictions_know_what_lies_around_an_object_and_the_map_does_not(project: Project) -> None:
+    embedding = iterate(project)
+    n, dimension = vectors(embedding).shape
+    assert (n, dimension) == (40, embedding.dimension)
+    np.testing.assert_allclose(np.linalg.norm(vectors(embedding).astype(float), axis=1), 1, atol=0.01)
+    beside = predictors(embedding)[:, dimension:].astype(float)
+    # With 20 objects in each image, the 16 around an object are nearly all of its image.
+    own_image = np.stack([vectors(embedding)[first : first + 20, :N_COLUMNS].astype(float).mean(0) for first in (0, 20)])
+    own, other = (np.linalg.norm(beside - own_image[[of, 1 - of]].repeat(20, axis=0), axis=1) for of in (0, 1))
+    assert (own < other).mean() > 0.8
+
+
+def test_where_only_the_object_is_looked_at_nothing_around_it_predicts(project: Project) -> None:
+    project.approach_settings = {"object_mask": "object_only"}
+    project.save(update_fields=["approach_settings"])
+    embedding = iterate(project)
+    assert embedding.model_version.settings["settings"]["object_mask"] == "object_only"
+    assert predictors(embedding).shape == vectors(embedding).shape
 
 
 def test_nothing_is_queued_where_nothing_is_to_be_placed(world, project):
