@@ -50,7 +50,7 @@ REDUCERS = Registry(
         Reducer(
             "cuml_umap",
             "UMAP on a GPU",
-            "For millions of objects; the worker needs an NVIDIA GPU and RAPIDS cuML.",
+            "For millions of objects; the worker needs an NVIDIA GPU and RAPIDS cuML, and draws principal components without.",
             "apps.engine.reducers:cuml_umap",
         ),
     ],

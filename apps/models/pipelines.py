@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -55,6 +56,8 @@ from apps.projects.files import folder, project_folder, write_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.projects.selectors import chosen_approach
+
+logger = logging.getLogger(__name__)
 
 # Of the first iteration's progress: what its map from measurements takes.
 FIRST_MAP_SHARE = 0.15
@@ -314,11 +317,13 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
         points = draw(reducer)
     except Stopped:
         raise
-    except EngineError as error:
+    except Exception as error:  # a package of somebody else's may raise anything
         if reducer == FALLBACK_REDUCER:
             raise
-        # What was trained for an hour is not thrown away because a library is missing.
-        report.log(f"The map is drawn by principal components instead of {reducer}: {error}")
+        # What was trained for an hour is not thrown away because a library is missing or broken.
+        cause = error if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+        report.log(f"The map is drawn by principal components instead of {reducer}: {cause}")
+        logger.warning("%s could not draw the map of project %s", reducer, project.pk, exc_info=error)
         reducer, shows_labels = FALLBACK_REDUCER, False
         points = draw(reducer)
     drawing = _Map(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head
 from apps.engine.registry import CLASSIFIERS
-from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
+from apps.labels.selectors import kept_class_values, labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.models import Embedding
 from apps.models.selectors import current_prediction_set, latest_embedding, predictors
 from apps.models.services import NewPredictions, lock_predictions, publish_predictions
@@ -92,8 +92,9 @@ def predict_objects(
         # As if they had no label: only then a slip is seen to differ from what the model says.
         classes[held_out_labels.ordinals] = held_out_labels.class_values
         confidence[held_out_labels.ordinals] = held_out_labels.confidence
-    unlabeled = values == 0
-    # Labels are no random sample: those that confirmed a proposal are easier than what is left.
+    # Labels are no random sample: those that confirmed a proposal are easier than what is left. What was accepted unseen has a label
+    # too, though nothing is learned from it.
+    unlabeled = kept_class_values(shared_label_set(project), project.n_objects)[:n] == 0
     expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
     new = NewPredictions(
         classes=classes,

@@ -143,7 +143,9 @@ def test_predictions_know_what_lies_around_an_object_and_the_map_does_not(projec
     np.testing.assert_allclose(np.linalg.norm(vectors(embedding).astype(float), axis=1), 1, atol=0.01)
     beside = predictors(embedding)[:, dimension:].astype(float)
     # With 20 objects in each image, the 16 around an object are nearly all of its image.
-    own_image = np.stack([vectors(embedding)[first : first + 20, :N_COLUMNS].astype(float).mean(0) for first in (0, 20)])
+    own_image = np.stack(
+        [vectors(embedding)[first : first + 20, :N_COLUMNS].astype(float).mean(0) for first in (0, 20)]
+    )
     own, other = (np.linalg.norm(beside - own_image[[of, 1 - of]].repeat(20, axis=0), axis=1) for of in (0, 1))
     assert (own < other).mean() > 0.8
 
@@ -244,6 +246,18 @@ def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_com
     assert np.isfinite(coordinates(embedding)).all() and len(coordinates(embedding)) == 40
     job = Job.objects.filter(kind="iteration").latest("pk")
     assert "by principal components instead of cuml_umap" in job.log and "install cuml-cu12" in job.log
+
+
+def test_a_reducer_of_another_package_that_breaks_costs_no_training(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(layout: Any) -> Any:
+        raise ZeroDivisionError("of somebody else's")
+
+    monkeypatch.setattr("apps.engine.reducers.umap", broken)
+    assert iterate(project).reducer == "pca"
+    job = Job.objects.filter(kind="iteration").latest("pk")
+    assert "instead of umap: ZeroDivisionError: of somebody else's" in job.log
 
 
 def test_the_network_never_sees_the_labels_that_its_quality_is_measured_on(

@@ -79,6 +79,7 @@ def test_what_was_accepted_by_sample_is_neither_learned_from_nor_measured_on(wor
     Refitter().renew(world.project.pk)
     predicted = current_prediction_set(world.project)
     assert predicted is not None and predicted.n_labels == 6 + sample.n
+    assert prediction_state(predicted)["expected_right"] is None, "everything has a label, seen or not: nothing is left"
 
 
 def test_a_label_does_not_speak_for_itself(world):
