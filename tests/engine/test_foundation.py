@@ -163,7 +163,7 @@ def test_a_foundation_model_can_be_trained_further_and_is_then_kept_whole(tmp_pa
 # -- as the library transformers writes them -----------------------------------------------------------------------
 
 
-def publish_for_transformers(root: Path, kind: str) -> dict[str, torch.Tensor]:
+def publish_for_transformers(root: Path, kind: str, *, gated: bool = False) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     tensors: dict[str, torch.Tensor] = {}
 
@@ -186,7 +186,9 @@ def publish_for_transformers(root: Path, kind: str) -> dict[str, torch.Tensor]:
         for norm in norms:
             add_layer(f"{layer}.{norm}", 12)
         into, out = ("intermediate.dense", "output.dense") if kind == "vit" else ("mlp.fc1", "mlp.fc2")
-        add_layer(f"{layer}.{into}", 24, 12)
+        if gated:
+            into, out = "mlp.weights_in", "mlp.weights_out"
+        add_layer(f"{layer}.{into}", 48 if gated else 24, 12)
         add_layer(f"{layer}.{out}", 12, 24)
         if kind == "dinov2":
             add(f"{layer}.layer_scale1.lambda1", 12)
@@ -204,6 +206,7 @@ def publish_for_transformers(root: Path, kind: str) -> dict[str, torch.Tensor]:
         "num_attention_heads": 3,
         "layer_norm_eps": 1e-12,
         "image_size": 16,
+        **({"use_swiglu_ffn": True} if gated else {}),
     }
     (folder / "config.json").write_text(json.dumps(config))
     preprocessor = {"image_mean": PREPROCESSING["mean"], "image_std": PREPROCESSING["std"], "size": {"height": 16}}
@@ -237,19 +240,24 @@ def class_token(tensors: dict[str, torch.Tensor], images: torch.Tensor) -> torch
         attended = linear(f"{layer}.attention.output.dense", (weights @ value).transpose(1, 2).flatten(2))
         tokens = tokens + attended * tensors.get(f"{layer}.layer_scale1.lambda1", torch.ones(12))
         seen = norm((f"{layer}.layernorm_after", f"{layer}.norm2"), tokens)
-        into, out = (
-            ("mlp.fc1", "mlp.fc2") if f"{layer}.mlp.fc1.weight" in tensors else ("intermediate.dense", "output.dense")
-        )
-        hidden = linear(f"{layer}.{out}", functional.gelu(linear(f"{layer}.{into}", seen)))
+        if f"{layer}.mlp.weights_in.weight" in tensors:  # SwiGLU (Shazeer 2020)
+            gate, value = linear(f"{layer}.mlp.weights_in", seen).chunk(2, dim=2)
+            hidden = linear(f"{layer}.mlp.weights_out", functional.silu(gate) * value)
+        elif f"{layer}.mlp.fc1.weight" in tensors:
+            hidden = linear(f"{layer}.mlp.fc2", functional.gelu(linear(f"{layer}.mlp.fc1", seen)))
+        else:
+            hidden = linear(f"{layer}.output.dense", functional.gelu(linear(f"{layer}.intermediate.dense", seen)))
         tokens = tokens + hidden * tensors.get(f"{layer}.layer_scale2.lambda1", torch.ones(12))
     return norm(("layernorm",), tokens)[:, 0]
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("kind", ["vit", "dinov2"])
-def test_files_of_the_library_transformers_give_the_features_of_the_formula(tmp_path: Path, kind: str) -> None:
-    """The layouts of Phikon (vit) and of Phikon-v2 and Midnight (dinov2)."""
-    tensors = publish_for_transformers(tmp_path, kind)
+@pytest.mark.parametrize(("kind", "gated"), [("vit", False), ("dinov2", False), ("dinov2", True)])
+def test_files_of_the_library_transformers_give_the_features_of_the_formula(
+    tmp_path: Path, kind: str, gated: bool
+) -> None:
+    """The layouts of Phikon (vit), of Phikon-v2 (dinov2) and of Midnight (dinov2, gated)."""
+    tensors = publish_for_transformers(tmp_path, kind, gated=gated)
     backbone = create_backbone(f"weights:{kind}", encoder_size_px=16, weights_root=tmp_path).eval()
     images = torch.rand(3, 3, 16, 16)
     torch.testing.assert_close(backbone(images), class_token(tensors, normalized(images)), atol=1e-4, rtol=1e-4)
