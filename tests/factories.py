@@ -16,6 +16,7 @@ from apps.accounts.services import add_organization_member, create_organization,
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.masks import MaskKind, find_objects
 from apps.engine.pixels import write_image
+from apps.engine.surroundings import Around, with_surroundings
 from apps.images.models import Image
 from apps.models.models import Embedding, ModelVersion
 from apps.models.selectors import VECTORS_NAME
@@ -110,16 +111,21 @@ def make_image(project: Project, name: str = "", **fields: Any) -> Image:
 
 
 def make_embedding(
-    project: Project, features: npt.NDArray[np.floating[Any]], points: npt.NDArray[np.floating[Any]] | None = None
+    project: Project,
+    features: npt.NDArray[np.floating[Any]],
+    points: npt.NDArray[np.floating[Any]] | None = None,
+    *,
+    around: Around | None = None,
 ) -> Embedding:
     """The project's next map, of its first objects, in the files and rows that an iteration makes; features (n, d) are
-    scaled to length 1. It predicts nothing yet."""
+    scaled to length 1. `around` (n, k): which objects lie around each; nothing does otherwise. It predicts nothing yet."""
     number = project.embeddings.count() + 1
     n, dimension = features.shape
     points = features[:, :2] if points is None else points
     files = folder(project, "embeddings", number)
     length = np.linalg.norm(features, axis=1, keepdims=True)
-    write_array(files / VECTORS_NAME, (features / np.maximum(length, 1e-12)).astype(np.float16))
+    vectors = (features / np.maximum(length, 1e-12)).astype(np.float16)
+    write_array(files / VECTORS_NAME, vectors if around is None else with_surroundings(vectors, around))
     write_array(files / "coordinates.npy", points.astype(np.float32))
     write_bytes(files / "plot.bin.gz", gzipped(encode_plot(points.astype(np.float32))))
     version = ModelVersion.objects.create(project=project, number=number, approach="simclr")
