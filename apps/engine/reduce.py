@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,13 @@ from apps.engine.layout import align_to, small_layout
 from apps.engine.neighbors import nearest_among
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
 from apps.engine.reducers import N_NEIGHBORS, Layout, rows_of, scale_to_forces
-from apps.engine.registry import REDUCERS
+from apps.engine.registry import REDUCERS, Reducer
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
 Vectors = npt.NDArray[np.floating[Any]]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # A layout of fewer is noise; they are placed by principal components.
 FEWEST_FOR_REDUCER = 12
@@ -60,10 +62,13 @@ def reduce_to_plot(
     labels themselves. Of more than `most_laid_out` objects a random `n_landmarks` are laid out, the others placed.
 
     `on_points` gets all coordinates as they are, aligned, every second or two while the layout runs. Reports the stage
-    "drawing the map"; raises `Stopped`, and `EngineError` where an array is not of n rows or there is no such reducer.
+    "drawing the map"; raises `Stopped`, and `EngineError` where an array is not of n rows, there is no such reducer, or it fails.
     """
     n = len(features)
-    lay_out = REDUCERS.get(reducer).load()
+    callers = _Callers()
+    on_progress, should_stop = callers.watched(on_progress), callers.watched(should_stop)
+    on_points = None if on_points is None else callers.watched(on_points)
+    lay_out = _with_its_name(REDUCERS.get(reducer), callers)
     if previous is not None and previous.shape != (n, 2):
         raise EngineError(f"There are {n} objects, but earlier coordinates of shape {previous.shape}")
     if class_values is not None and class_values.shape != (n,):
@@ -85,6 +90,43 @@ def reduce_to_plot(
     if not np.isfinite(points).all():
         raise EngineError(f"the reducer {reducer} gave coordinates that are not finite")
     return align_to(points, start)
+
+
+class _Callers:
+    """The caller's own functions: what fails in them is no fault of the reducer that called them."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+
+    def watched(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The same, but for its failure being remembered."""
+
+        def call(*arguments: P.args, **keywords: P.kwargs) -> R:
+            try:
+                return function(*arguments, **keywords)
+            except Exception as error:
+                self.failure = error
+                raise
+
+        return call
+
+
+def _with_its_name(reducer: Reducer, callers: _Callers) -> Callable[[Layout], Floats]:
+    """The reducer; what it raises becomes an `EngineError` that names it."""
+    lay_out = reducer.load()
+
+    def laid_out(layout: Layout) -> Floats:
+        try:
+            points: Floats = lay_out(layout)
+        except EngineError:
+            raise
+        except Exception as error:  # a package of somebody else's may raise anything
+            if error is callers.failure:
+                raise
+            raise EngineError(f"the reducer {reducer.name} failed: {type(error).__name__}: {error}") from error
+        return points
+
+    return laid_out
 
 
 def place_new(

@@ -1,9 +1,8 @@
 """The objects most similar to a given one (content-based retrieval), exactly and without an index.
 
-Every search reads a byte for each number of all vectors, and then the vectors of those that can be among the best. On two
-cores the best 200 take 2 ms of 100,000 x 512 and 5 ms of 1,000,000 x 128: less than an approximate index in the database
-takes, which would have to be filled and built anew for every map (tests/benchmarks/similar.py measures pgvector's beside
-it). Filters come for nothing: what is filtered out is not read.
+Every search reads a byte for each number of all vectors, and then the vectors of those that can be among the best. That
+takes about as long as an approximate index in the database, which would have to be filled and built anew for every map
+(tests/benchmarks/similar.py measures pgvector's beside it). Filters come for nothing: what is filtered out is not read.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,14 +55,15 @@ class SimilarObjects:
         middle = ((least + greatest) / 2).astype(np.float32)
         self._codes = np.empty((n, dimension), np.int8)
         codes, step = self._codes, self._step
-        farthest = _POOL.map(
+        squares_off = _POOL.map(
             lambda rows: _encode(self._rows(rows), inverse_norms[rows], middle, step, codes[rows]), blocks
         )
-        # How far a direction is from what its steps say: no two unit vectors' product is farther off than that.
-        self._off_by = float(np.sqrt(max(farthest, default=0.0))) + 1e-6
         # Adding d products in float32 is wrong by at most d times half a last bit of the sum of their sizes, which for
         # two unit vectors is at most 1 (Higham 2002, section 3.1); once for the product, once for the length.
         self._rounding = (2 * dimension + 8) * 2.0**-24
+        # How far a direction is from what its steps say: no two unit vectors' product is farther off than that. Lengths and
+        # distances are rounded as well.
+        self._off_by = float(np.sqrt(max(squares_off, default=0.0))) + self._rounding
 
     def __len__(self) -> int:
         return len(self._bits)
@@ -205,7 +205,7 @@ def _encode(bits: Any, inverse_norms: Any, middle: Any, step: Any, codes: Any) -
     """The directions' steps from the middle of each dimension; returns the largest squared distance of what they say from the
     directions."""
     n, dimension = codes.shape
-    farthest = np.float32(0)
+    most_off = np.float32(0)
     for i in range(n):
         off = np.float32(0)
         for j in range(dimension):
@@ -216,8 +216,8 @@ def _encode(bits: Any, inverse_norms: Any, middle: Any, step: Any, codes: Any) -
                 off += (value - code * step[j]) ** 2
             else:
                 codes[i, j] = 0
-        farthest = max(farthest, off)
-    return farthest
+        most_off = max(most_off, off)
+    return most_off
 
 
 @sum_kernel

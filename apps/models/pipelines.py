@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from apps.common.notifications import EMBEDDING_MADE, notify
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.approaches.base import NetworkSettings, TrainingSettings
-from apps.engine.approaches.instant import INSTANT
+from apps.engine.approaches.instant import INSTANT, InstantSettings
 from apps.engine.descriptors import DESCRIPTORS_VERSION, N_DESCRIPTORS, describe_objects, describe_picture
 from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
@@ -56,8 +55,6 @@ from apps.projects.files import folder, project_folder, write_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.projects.selectors import chosen_approach
-
-logger = logging.getLogger(__name__)
 
 # Of the first iteration's progress: what its map from measurements takes.
 FIRST_MAP_SHARE = 0.15
@@ -139,7 +136,8 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     try:
         if plan.config is not None and latest_embedding(project) is None:
             start = FIRST_MAP_SHARE
-            first = _compute(project, _Plan(INSTANT.name, INSTANT.settings()), work / "first", report, (0.0, start))
+            measured = InstantSettings(object_mask="object_only" if sees_object_only(plan.settings) else "none")
+            first = _compute(project, _Plan(INSTANT.name, measured), work / "first", report, (0.0, start))
             _publish(project, job, report, first, work / "first")
             first_map = {"first_map": sum(first.seconds.values())}
         outcome = _compute(project, plan, work / "new", report, (start, 0.99))
@@ -317,13 +315,11 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
         points = draw(reducer)
     except Stopped:
         raise
-    except Exception as error:  # a package of somebody else's may raise anything
+    except EngineError as error:
         if reducer == FALLBACK_REDUCER:
             raise
         # What was trained for an hour is not thrown away because a library is missing or broken.
-        cause = error if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
-        report.log(f"The map is drawn by principal components instead of {reducer}: {cause}")
-        logger.warning("%s could not draw the map of project %s", reducer, project.pk, exc_info=error)
+        report.log(f"The map is drawn by principal components instead of {reducer}: {error}")
         reducer, shows_labels = FALLBACK_REDUCER, False
         points = draw(reducer)
     drawing = _Map(

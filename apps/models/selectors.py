@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,7 +132,7 @@ def quality_history(embedding: Embedding) -> list[dict[str, Any]]:
 
 def predictors(embedding: Embedding) -> NDArray[np.float16]:
     """What predictions are made from, float16, memory-mapped: the embedding's vectors, and beside them what lies around each
-    object (apps/engine/surroundings.py)."""
+    object, where more than the object counted (apps/engine/surroundings.py)."""
     return _stored(embedding_folder(embedding))
 
 
@@ -152,14 +153,19 @@ def coordinates(embedding: Embedding) -> NDArray[np.float32]:
 
 
 def similar_objects(embedding: Embedding) -> SimilarObjects:
-    """Search among the embedding's vectors. Kept between requests; the vectors stay in their file, a byte for each of their
-    numbers is in memory."""
-    return _similar_objects(embedding_folder(embedding), embedding.dimension)
+    """Search among the embedding's vectors. Kept between requests, those of the last four maps searched: a byte for each of
+    their numbers is in memory, 128 MB for a million objects; the vectors stay in their file."""
+    with _making:
+        return _similar_objects(embedding_folder(embedding), embedding.dimension)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _similar_objects(folder: Path, dimension: int) -> SimilarObjects:
     return SimilarObjects(_stored(folder)[:, :dimension])
+
+
+# So that pages which ask at once, after a new map, wait for one search to be made instead of making one each.
+_making = Lock()
 
 
 def object_groups(embedding: Embedding) -> Groups:

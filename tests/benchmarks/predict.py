@@ -90,12 +90,12 @@ def run(options: Options) -> Result:
 def _compare(
     features: Features, predictors: Features, truth: ClassValues, n_labels: int, *, draws: int
 ) -> dict[str, Worth]:
-    found: dict[str, list[Worth]] = {way: [] for way in PREDICTORS}
+    found: dict[str, list[Worth]] = {way: [] for way in WAYS}
     for seed in range(draws):
         labeled = np.random.default_rng(seed).permutation(len(truth))[:n_labels]
         labels = np.zeros_like(truth)
         labels[labeled] = truth[labeled]
-        for way, predict in PREDICTORS.items():
+        for way, predict in WAYS.items():
             started = time.process_time()
             values, probability = predict(features if way == ALONE else predictors, labels)
             seconds = time.process_time() - started
@@ -141,7 +141,7 @@ def _by_support_vectors(features: Features, labels: ClassValues) -> tuple[ClassV
     return machine.predict(features.astype(np.float32)), np.ones(len(labels))
 
 
-PREDICTORS: dict[str, Predictor] = {
+WAYS: dict[str, Predictor] = {
     OURS: _by_head(fit_kernel_head),
     ALONE: _by_head(fit_kernel_head),
     LINEAR: _by_head(fit_head),

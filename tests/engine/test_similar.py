@@ -17,7 +17,7 @@ from apps.engine.similar import SimilarObjects
 
 @pytest.fixture(autouse=True)
 def several_blocks(monkeypatch):
-    """What takes a second otherwise."""
+    """Also of few vectors."""
     monkeypatch.setattr(similar, "BLOCK_NUMBERS", 1 << 18)
 
 
@@ -54,6 +54,39 @@ def test_an_outlier_in_one_dimension_hides_nobody():
     for ordinal in (0, 5, 2_999):
         found = search.nearest(search.direction(np.array([ordinal])), 50)
         assert found.ordinals.tolist() == by_comparing_all(vectors, vectors[ordinal], 50).tolist()
+
+
+@pytest.mark.parametrize("dimension", [1024, 4096])
+def test_no_sum_of_many_large_steps_overflows(dimension):
+    """Every step as large as it gets: beyond 516 dimensions, whole weights of 16 bits would leave 32."""
+    vectors = np.where(np.arange(50)[:, None] < 25, 1, -1) * np.ones((50, dimension))
+    vectors[::2, ::64] *= -1  # so that not all of a kind are equal
+    found = SimilarObjects(vectors.astype(np.float16)).nearest(np.ones(dimension), 5)
+    assert found.ordinals.tolist() == [1, 3, 5, 7, 9]
+    assert found.similarities == pytest.approx(np.ones(5))
+
+
+def test_what_steps_round_down_is_found_beside_what_they_round_up():
+    """In 16 dimensions: the first by 0.49 of a step each, the second to one step in twelve and to none in four."""
+    far = 127 * np.eye(16)
+    step = 0.124 / np.sqrt(1 + 0.124**2) / 127
+    near = np.array([16 * [0.49], 12 * [0.51] + 4 * [-0.49]])
+    vectors = np.ones((34, 17), np.float16)
+    vectors[:32, 1:] = np.concatenate([far, -far]) * 0.124 / 127
+    vectors[32:, 1:] = near * step
+    direction = np.array([0.0, *16 * [1.0]])
+    found = SimilarObjects(vectors).nearest(direction, 1, allowed=np.arange(34) >= 32)
+    assert found.ordinals.tolist() == [32], "7.8 steps are more than 4.2, though 0 are less than 12"
+
+
+def test_what_rounded_weights_leave_out_is_found_beside_what_they_blow_up():
+    """The third dimension's step weighs 0.51 of the smallest weight that is told apart, the second's 0.49."""
+    step, unit = 1e-5, 1 / 127 / 32_767
+    steps = np.array([[0, 0], [127, 0], [-127, 0], [0, 127], [0, -127], [0, 100]])
+    vectors = np.concatenate([np.array([[-1], *5 * [[1]]]), step * steps], axis=1).astype(np.float16)
+    direction = np.array([1, 0.49 * unit / step, 0.51 * unit / step])
+    found = SimilarObjects(vectors).nearest(direction, 1, allowed=np.array([0, 1, 0, 0, 0, 1], bool))
+    assert found.ordinals.tolist() == [1], "62 units are more than 51, though 0 are less than 100"
 
 
 def test_a_direction_in_which_all_are_alike_finds_them_by_ordinal():

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apps.common.wire import encode_plot, gzipped
 from apps.engine import reduce
+from apps.engine.descriptors import OF_THE_OBJECT_ALONE, columns_of
 from apps.engine.masks import LabelValues, MaskKind
 from apps.engine.predict import draw_held_out
 from apps.engine.surroundings import N_COLUMNS
@@ -154,8 +155,12 @@ def test_where_only_the_object_is_looked_at_nothing_around_it_predicts(project: 
     project.approach_settings = {"object_mask": "object_only"}
     project.save(update_fields=["approach_settings"])
     embedding = iterate(project)
-    assert embedding.model_version.settings["settings"]["object_mask"] == "object_only"
-    assert predictors(embedding).shape == vectors(embedding).shape
+    first = project.embeddings.get(number=1)
+    for one in (first, embedding):
+        assert one.model_version.settings["settings"]["object_mask"] == "object_only"
+        assert predictors(one).shape == vectors(one).shape
+    n_of_the_object = int(columns_of(OF_THE_OBJECT_ALONE).sum())
+    assert first.dimension == n_of_the_object, "the first map is of what can be measured of the object alone"
 
 
 def test_nothing_is_queued_where_nothing_is_to_be_placed(world, project):
@@ -257,7 +262,25 @@ def test_a_reducer_of_another_package_that_breaks_costs_no_training(
     monkeypatch.setattr("apps.engine.reducers.umap", broken)
     assert iterate(project).reducer == "pca"
     job = Job.objects.filter(kind="iteration").latest("pk")
-    assert "instead of umap: ZeroDivisionError: of somebody else's" in job.log
+    assert "instead of umap: the reducer umap failed: ZeroDivisionError: of somebody else's" in job.log
+
+
+def test_what_fails_around_a_reducer_is_no_fault_of_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk while positions are written, say: the job fails and can be run again."""
+
+    def broken(layout: Any) -> Any:
+        layout.on_points(np.zeros((40, 2), np.float32))
+
+    def full(self: Any, points: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("apps.engine.reducers.umap", broken)
+    monkeypatch.setattr(reduce, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(_Previews, "__call__", full)
+    job = start_iteration(project=project, requested_by=None)
+    tasks.run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED and "No space left" in job.error
 
 
 def test_the_network_never_sees_the_labels_that_its_quality_is_measured_on(

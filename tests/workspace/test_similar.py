@@ -150,6 +150,8 @@ def trained(world: World, images: list[Image]) -> Embedding:
     embedding.model_version.save()
     vectors = embed_objects("simclr", config.settings, checkpoint, patches)
     np.save(project_folder(world.project) / "embeddings" / "1" / "vectors.npy", vectors)
+    embedding.dimension = vectors.shape[1]
+    embedding.save()
     return embedding
 
 

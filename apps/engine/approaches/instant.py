@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from apps.engine.approaches.base import Approach
-from apps.engine.settings import Settings
+from apps.engine.settings import Settings, setting
 
 
 @dataclass(frozen=True)
 class InstantSettings(Settings):
-    """There is nothing to choose."""
+    """What of each object is measured."""
+
+    object_mask: str = setting(
+        "none",
+        title="What is measured",
+        help="Surroundings help where they tell classes apart, and distract where objects are crowded.",
+        choices=(("none", "The object and its surroundings"), ("object_only", "The object alone")),
+    )
 
     descriptors: ClassVar[bool] = True
 
