@@ -97,15 +97,14 @@ def pca(layout: Layout) -> Floats:
 def cuml_umap(layout: Layout) -> Floats:
     """UMAP on an NVIDIA GPU by RAPIDS cuML, for millions of objects in seconds.
 
-    cuML is no requirement of ours: install `cuml-cu12` or `cuml-cu13`, as fits the GPU's driver, where the worker of
-    the queue "gpu" runs. Its layout runs on the device in one go, so no positions come while it does; the random
+    cuML is optional: deploy/requirements-cuml.txt, where the worker of the queue "gpu" runs. Its layout runs on the device in one go, so no positions come while it does; the random
     state makes it repeatable at some cost of speed. Written after cuML 26.10; it has run on no machine yet.
     """
     try:
         from cuml.manifold import UMAP  # here, as it is optional and takes seconds
     except ImportError as error:
         raise EngineError(
-            "this project's maps are drawn by cuML, which is not installed here: install cuml-cu12 or cuml-cu13 "
+            "this project's maps are drawn by cuML, which is not installed here: install deploy/requirements-cuml.txt "
             "where a GPU is, or choose umap in the project's settings"
         ) from error
     n = len(layout.vectors)
