@@ -10,7 +10,7 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from numpy.typing import NDArray
 
 from apps.engine.features import FEWEST_FOR_COMPONENTS
-from apps.engine.registry import APPROACHES
+from apps.engine.registry import APPROACHES, REDUCERS
 from apps.engine.settings import Settings
 from apps.engine.similar import SimilarObjects
 from apps.engine.suggest import Groups, group_objects
@@ -48,6 +48,12 @@ def still_compares(version: ModelVersion, project: Project) -> bool:
     made_with = version.settings.get("n_objects", project.n_objects)
     enough = made_with >= FEWEST_FOR_COMPONENTS or (made_with >= 10 and project.n_objects <= 20 * made_with)
     return enough and version.settings.get("patch_size_px", project.patch_size_px) == project.patch_size_px
+
+
+def title_of_reducer(embedding: Embedding) -> str:
+    """What drew the map, as people know it; its name where its package is no longer installed."""
+    known = {reducer.name: reducer.title for reducer in REDUCERS.entries()}
+    return known.get(embedding.reducer, embedding.reducer)
 
 
 def embedding_folder(embedding: Embedding) -> Path:

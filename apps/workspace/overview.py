@@ -12,7 +12,7 @@ from apps.images.models import Image
 from apps.labels.models import LabelSet
 from apps.labels.selectors import counts_by_class, label_sets_visible_to, sampled_counts
 from apps.models.models import Embedding, PredictionSet
-from apps.models.selectors import current_prediction_set, latest_embedding
+from apps.models.selectors import current_prediction_set, latest_embedding, title_of_reducer
 from apps.projects.models import Job, Project
 from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
 
@@ -69,6 +69,11 @@ class Overview:
     @property
     def quality(self) -> dict[str, Any]:
         return self.predictions.quality if self.predictions else {}
+
+    @property
+    def drawn_by(self) -> str:
+        """What drew the map, in words."""
+        return title_of_reducer(self.embedding) if self.embedding else ""
 
     @property
     def n_not_on_map(self) -> int:
@@ -147,7 +152,7 @@ def _steps(
         ),
         "retrain": (
             "Train with your labels",
-            f"Predictions follow your labels at once. Training makes them better, and the map with them.{next_busy}",
+            f"Predictions follow your labels at once. Training shows them to the network too, and draws the map anew.{next_busy}",
         ),
         "export": (
             "Export",

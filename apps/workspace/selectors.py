@@ -30,6 +30,7 @@ from apps.models.selectors import (
     current_predictions,
     latest_embedding,
     prediction_state,
+    title_of_reducer,
     vectors,
 )
 from apps.objects.selectors import get_object, image_id_by_ordinal, outline_in_image
@@ -111,6 +112,7 @@ def _embedding_state(embedding: Embedding) -> dict[str, Any]:
         "n": embedding.n,
         "model_version": embedding.model_version.number,
         "created_at": embedding.created_at.isoformat(),
+        "drawn_by": title_of_reducer(embedding),
         "shows_labels": embedding.shows_labels,
         "trustworthiness": embedding.trustworthiness,
         "displacement": embedding.displacement,

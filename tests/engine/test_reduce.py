@@ -225,7 +225,7 @@ def test_principal_components_can_be_chosen_and_an_unknown_reducer_is_an_error()
 def test_cuml_says_what_to_install_where_it_is_not() -> None:
     if importlib.util.find_spec("cuml") is not None:
         pytest.skip("cuML is installed")
-    with pytest.raises(EngineError, match="install deploy/requirements-cuml.txt"):
+    with pytest.raises(EngineError, match=r"install deploy/requirements-cuml\.txt"):
         reduce_to_plot(make_features(30)[0], reducer="cuml_umap")
 
 

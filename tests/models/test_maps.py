@@ -243,14 +243,21 @@ def test_open_pages_hear_of_new_predictions_all_that_a_reload_would_tell(world: 
     assert event["expected_right"] > 0
 
 
-def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_components(project: Project) -> None:
+def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_components_and_said_so(
+    world: World, project: Project, signed_in: Any
+) -> None:
     project.reducer = "cuml_umap"
     project.save(update_fields=["reducer"])
     embedding = iterate(project)
     assert embedding.reducer == "pca"
     assert np.isfinite(coordinates(embedding)).all() and len(coordinates(embedding)) == 40
     job = Job.objects.filter(kind="iteration").latest("pk")
-    assert "by principal components instead of cuml_umap" in job.log and "install deploy/requirements-cuml.txt" in job.log
+    assert (
+        "by principal components instead of cuml_umap" in job.log and "install deploy/requirements-cuml.txt" in job.log
+    )
+    state = signed_in(world.rater).get(f"/api/v1/projects/{project.pk}/state").json()
+    assert state["embedding"]["drawn_by"] == "Principal components"
+    assert "Principal components" in signed_in(world.rater).get(f"/projects/{project.pk}/").content.decode()
 
 
 def test_a_reducer_of_another_package_that_breaks_costs_no_training(

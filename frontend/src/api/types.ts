@@ -73,6 +73,8 @@ export interface EmbeddingInfo {
   readonly created_at: string;
   /** Whether known classes shaped the map: its clusters then show the labels, not only what the features say. */
   readonly shows_labels: boolean;
+  /** The way it was drawn; principal components also where the project's own could not. */
+  readonly drawn_by: string;
   /** How few neighbors on the map are strangers in the features, 1 = none; null where there are too few objects. */
   readonly trustworthiness: number | null;
   /** How far the middle object moved from the map before, as a share of its width; null for a first map. */

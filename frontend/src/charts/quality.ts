@@ -44,6 +44,12 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
     el(
       "dl",
       { class: "quality__facts" },
+      quality.expected_right != null &&
+        fact(
+          "Expected right, of the rest",
+          quality.expected_right,
+          "Share of the objects without a label that is expected to be predicted rightly: their mean confidence",
+        ),
       fact(
         "Balanced accuracy",
         quality.balanced_accuracy,
@@ -57,12 +63,6 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
         quality.accuracy_between,
       ),
       fact("Calibration error", quality.ece, "Mean distance between confidence and the share that is right"),
-      quality.expected_right != null &&
-        fact(
-          "Expected right, of the rest",
-          quality.expected_right,
-          "Share of the objects without a label that is expected to be predicted rightly: their mean confidence",
-        ),
     ),
     el(
       "p",

@@ -59,10 +59,16 @@ it("says nothing before anything is labeled", () => {
   expect(describeQuality(unlabeled)).toEqual({ short: "", long: "" });
 });
 
-it("says of a map how far it can be trusted, how far it moved, and that labels shaped it", () => {
-  const words = describeMap({ shows_labels: true, trustworthiness: 0.983, displacement: 0.021 });
+it("says of a map what drew it, how far it can be trusted, how far it moved, and that labels shaped it", () => {
+  const words = describeMap({
+    drawn_by: "UMAP",
+    shows_labels: true,
+    trustworthiness: 0.983,
+    displacement: 0.021,
+  });
   expect(words).toBe(
-    "Trustworthiness of the map 0.98, the middle object moved by 2% of its width, drawn with the labels",
+    "Map drawn by UMAP, trustworthiness 0.98, the middle object moved by 2% of its width, drawn with the labels",
   );
-  expect(describeMap({ shows_labels: false, trustworthiness: null, displacement: null })).toBe("");
+  const few = { drawn_by: "Principal components", shows_labels: false, trustworthiness: null, displacement: null };
+  expect(describeMap(few)).toBe("Map drawn by Principal components");
 });

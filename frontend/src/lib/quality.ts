@@ -40,11 +40,12 @@ const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(
 
 /** What a map's own figures say in words. */
 export function describeMap(
-  embedding: Pick<EmbeddingInfo, "shows_labels" | "trustworthiness" | "displacement">,
+  embedding: Pick<EmbeddingInfo, "drawn_by" | "shows_labels" | "trustworthiness" | "displacement">,
 ): string {
   const { trustworthiness, displacement } = embedding;
   return [
-    trustworthiness === null ? "" : `Trustworthiness of the map ${trustworthiness.toFixed(2)}`,
+    `Map drawn by ${embedding.drawn_by}`,
+    trustworthiness === null ? "" : `trustworthiness ${trustworthiness.toFixed(2)}`,
     displacement === null ? "" : `the middle object moved by ${percent(displacement)} of its width`,
     embedding.shows_labels ? "drawn with the labels" : "",
   ]

@@ -85,6 +85,15 @@ export class SampleDialog {
     }
     const all = n === 1 ? "it" : `all ${count(n)}`;
     this.text.replaceChildren(
+      ...(project.isTraining
+        ? [
+            el(
+              "p",
+              { class: "alert alert--warning", "data-testid": "sample-training" },
+              "A training is under way. Its map brings other predictions, and a sample drawn before it is then no longer good: wait for it, or cancel it.",
+            ),
+          ]
+        : []),
       el(
         "p",
         {},

@@ -13,7 +13,7 @@ import {
   type GridLayout,
   indexAt,
   indicesIn,
-  isMostlyInView,
+  isInView,
   largestOffset,
   layoutGrid,
   offsetToBegin,
@@ -389,7 +389,7 @@ export class PatchGrid {
       const ordinal = selection.order[index]!;
       const cell = cellAt(layout, index);
       const tile = this.cache.get(ordinal);
-      if (tile !== null && isMostlyInView(layout, index, this.offset)) seen.push(ordinal);
+      if (tile !== null && isInView(layout, index, this.offset)) seen.push(ordinal);
       drawTile(
         context,
         {
@@ -567,7 +567,9 @@ export class PatchGrid {
         selection.source === "lasso"
           ? "No object that the filters show lies in this lasso."
           : selection.source === "similar"
-            ? "No object that is searched among can be compared."
+            ? this.controller.filters.active
+              ? "None of the objects found passes the filters. Search again: the filters then say among which."
+              : "No object that is searched among can be compared."
             : "No object passes the filters.",
       ),
       el(

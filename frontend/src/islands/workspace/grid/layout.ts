@@ -107,8 +107,10 @@ export function offsetToShow(layout: GridLayout, index: number, offset: number):
 export const offsetToBegin = (layout: GridLayout, index: number): number =>
   clamp(cellAt(layout, index).y - MARGIN_PX, 0, largestOffset(layout));
 
-/** Whether at least half of a cell can be seen, or as much of it as the view has room for. */
-export function isMostlyInView(layout: GridLayout, index: number, offset: number): boolean {
+/** Whether a cell can be seen but for its edge, or as much of it as the view has room for. */
+export function isInView(layout: GridLayout, index: number, offset: number): boolean {
   const { y, size } = cellAt(layout, index);
-  return Math.min(y + size, offset + layout.viewHeight) - Math.max(y, offset) >= Math.min(size, layout.viewHeight) / 2;
+  return (
+    Math.min(y + size, offset + layout.viewHeight) - Math.max(y, offset) >= 0.9 * Math.min(size, layout.viewHeight)
+  );
 }
