@@ -97,8 +97,9 @@ def pca(layout: Layout) -> Floats:
 def cuml_umap(layout: Layout) -> Floats:
     """UMAP on an NVIDIA GPU by RAPIDS cuML, for millions of objects in seconds.
 
-    cuML is optional: deploy/requirements-cuml.txt, where the worker of the queue "gpu" runs. Its layout runs on the device in one go, so no positions come while it does; the random
-    state makes it repeatable at some cost of speed. Written after cuML 26.10; it has run on no machine yet.
+    cuML is optional: deploy/requirements-cuml.txt, where the worker of the queue "gpu" runs. Its layout runs on the device
+    in one go, so no positions come while it does; the random state makes it repeatable at some cost of speed. Written
+    after cuML 26.10; it has run on no machine yet.
     """
     try:
         from cuml.manifold import UMAP  # here, as it is optional and takes seconds

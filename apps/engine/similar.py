@@ -1,7 +1,7 @@
 """The objects most similar to a given one (content-based retrieval), exactly and without an index.
 
-Every search reads a byte for each number of all vectors, and then the vectors of those that can be among the best. That
-takes about as long as an approximate index in the database, which would have to be filled and built anew for every map
+Every search reads a byte for each number of all vectors, and then the vectors of those that can be among the best. An
+approximate index in the database answers up to twice as fast, but would have to be filled and built anew for every map
 (tests/benchmarks/similar.py measures pgvector's beside it). Filters come for nothing: what is filtered out is not read.
 """
 

@@ -20,7 +20,8 @@ from apps.models.models import Embedding, ModelVersion, PredictionSet, Predictio
 from apps.projects.files import project_folder
 from apps.projects.models import Job, Project
 
-# In an embedding's folder.
+# In an embedding's folder: the vectors and, in the same rows, what lies around each object. One file, so that what predictions are
+# made from is read without putting two together.
 VECTORS_NAME = "vectors.npy"
 
 
@@ -158,20 +159,20 @@ def coordinates(embedding: Embedding) -> NDArray[np.float32]:
     return loaded
 
 
+# So that pages which ask at once, after a new map, wait for one search to be made instead of making one each.
+_making_a_search = Lock()
+
+
 def similar_objects(embedding: Embedding) -> SimilarObjects:
     """Search among the embedding's vectors. Kept between requests, those of the last four maps searched: a byte for each of
     their numbers is in memory, 128 MB for a million objects; the vectors stay in their file."""
-    with _making:
+    with _making_a_search:
         return _similar_objects(embedding_folder(embedding), embedding.dimension)
 
 
 @lru_cache(maxsize=4)
 def _similar_objects(folder: Path, dimension: int) -> SimilarObjects:
     return SimilarObjects(_stored(folder)[:, :dimension])
-
-
-# So that pages which ask at once, after a new map, wait for one search to be made instead of making one each.
-_making = Lock()
 
 
 def object_groups(embedding: Embedding) -> Groups:

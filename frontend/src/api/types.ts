@@ -53,7 +53,7 @@ export interface PredictionsInfo {
   readonly balanced_accuracy: number | null;
   readonly balanced_between: readonly [number, number] | null;
   readonly n_held_out: number;
-  /** The share of the objects that nobody has labeled after a look, 0 to 1, that the model expects to be right about; null where there are none. */
+  /** The share of the objects without any label, 0 to 1, that the model expects to be right about; null where all have one. */
   readonly expected_right: number | null;
 }
 
