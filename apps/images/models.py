@@ -68,6 +68,7 @@ class UploadedFile(models.Model):
     size = models.BigIntegerField()
     checksum = models.CharField(max_length=64)
     error = models.CharField(max_length=400, blank=True)
+    looks_like_mask = models.BooleanField(default=False)  # of an image: areas of one color, as no camera makes them
 
     class Meta:
         ordering = ["name"]

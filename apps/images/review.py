@@ -23,6 +23,7 @@ from apps.engine.masks import (
     LabelValues,
     MaskKind,
     check_same_size,
+    looks_like_mask,
     read_label_values,
     read_points,
     values_present,
@@ -105,6 +106,8 @@ class Review:
     unpaired: list[str] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
     """Files that could belong to more than one image, or twice to one: left out, never guessed."""
+    doubtful: list[UploadedFile] = field(default_factory=list)
+    """What came as an image and without a mask of its own, but looks like a mask."""
     blockers: list[str] = field(default_factory=list)
     """Faults of the table of values: nothing can be imported before they are solved."""
     refused: list[UploadedFile] = field(default_factory=list)
@@ -145,6 +148,11 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
         unpaired=pairing.unpaired,
         unclear=pairing.errors,
         refused=list(refused_files(upload)),
+        doubtful=[
+            file
+            for file in images.values()
+            if file.looks_like_mask and not any(p.image == file.name and p.mask for p in pairing.pairs)
+        ],
         class_names=list(LabelClass.objects.filter(project=upload.project).values_list("name", flat=True)),
         has_masks=bool(masks),
     )
@@ -173,8 +181,9 @@ def path_of(file: UploadedFile) -> Path:
     return Path(settings.MEDIA_ROOT) / file.path
 
 
-def probe(path: Path, role: str, *, name: str, checksum: str) -> None:
-    """Look at a file that has just arrived, so that its fault is told at once. Raises BadInput.
+def probe(path: Path, role: str, *, name: str, checksum: str) -> bool:
+    """Look at a file that has just arrived, so that its fault is told at once; whether it is an image that looks like a
+    mask. Raises BadInput.
 
     Of a large image only the header is read: the rest comes to light when it is imported, in a worker.
     """
@@ -182,11 +191,14 @@ def probe(path: Path, role: str, *, name: str, checksum: str) -> None:
         height, width = read_size(path, name=name)
         caches["reviews"].set(f"image-size:{checksum}", (height, width), CACHE_SECONDS)
         if height * width <= DECODE_AT_ONCE_PX:
-            read_image(path, name=name) if role == UploadedFile.Role.IMAGE else read_mask(path, name=name)
+            if role == UploadedFile.Role.IMAGE:
+                return looks_like_mask(read_image(path, name=name))
+            read_mask(path, name=name)
     elif role == UploadedFile.Role.LABEL_VALUES:
         read_label_values(path, name=name)
     else:
         read_points(path, name=name)
+    return False
 
 
 def _size_of(file: UploadedFile) -> tuple[int, int]:

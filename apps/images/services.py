@@ -66,8 +66,8 @@ def receive_file(
         plain, role = _name_and_role(name, said_role)
         path, checksum, size = _write(upload, plain, role, content)
         try:
-            probe(path, role, name=plain, checksum=checksum)
-            return _enter(upload, plain, role, path, checksum, size, received_by)
+            doubtful = probe(path, role, name=plain, checksum=checksum)
+            return _enter(upload, plain, role, path, checksum, size, doubtful, received_by)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -86,6 +86,26 @@ def remove_file(*, file: UploadedFile, removed_by: User) -> None:
     removed, _ = UploadedFile.objects.filter(pk=file.pk).delete()
     if removed:  # not by a second tab a moment ago
         _record(upload, removed_by, "upload.file.remove", file.name)
+
+
+@transaction.atomic
+def take_for_mask(*, file: UploadedFile, taken_by: User) -> None:
+    """Make a file that came as an image a mask, because somebody says that it is one. Does nothing to one that is a mask already.
+
+    Raises BadInput where it can not be read as a mask or the upload has another mask of its name, UploadClosed after the import.
+    """
+    upload = _open_upload(file.upload)
+    file = UploadedFile.objects.select_for_update().get(pk=file.pk)
+    if file.role != Role.IMAGE or file.error:
+        return
+    probe(Path(settings.MEDIA_ROOT) / file.path, Role.MASK, name=file.name, checksum=file.checksum)
+    masks = UploadedFile.objects.filter(upload=upload, name=file.name, role=Role.MASK)
+    if masks.filter(error="").exists():
+        raise BadInput(file.name, _another_of_this_name(file.name, Role.MASK))
+    masks.delete()  # a refused attempt
+    file.role, file.looks_like_mask = Role.MASK, False
+    file.save(update_fields=["role", "looks_like_mask"])
+    _record(upload, taken_by, "upload.file.role", file.name, role=Role.MASK.value)
 
 
 @transaction.atomic
@@ -211,7 +231,7 @@ def _write(upload: Upload, name: str, role: str, content: File[bytes]) -> tuple[
 
 @transaction.atomic
 def _enter(
-    upload: Upload, name: str, role: str, path: Path, checksum: str, size: int, received_by: User
+    upload: Upload, name: str, role: str, path: Path, checksum: str, size: int, doubtful: bool, received_by: User
 ) -> UploadedFile:
     upload = _open_upload(upload)
     files = UploadedFile.objects.filter(upload=upload)
@@ -220,16 +240,27 @@ def _enter(
         path.unlink(missing_ok=True)  # sent again, for instance after a lost answer
         return same_name
     if same_name is not None:
-        raise BadInput(name, "another file of this name is in this upload already; remove that one first, or rename")
+        raise BadInput(name, _another_of_this_name(name, role))
     if role == Role.IMAGE:  # two images may well share a mask (an empty one), but not their pixels
         twin = files.filter(role=role, checksum=checksum, error="").first()
         if twin is not None:
             raise BadInput(name, f"this is the same file as {twin.name}")
     files.filter(name=name, role=role).exclude(error="").delete()  # the refused attempt before this one
     relative = path.relative_to(settings.MEDIA_ROOT).as_posix()
-    file = UploadedFile.objects.create(upload=upload, name=name, role=role, path=relative, size=size, checksum=checksum)
+    file = UploadedFile.objects.create(
+        upload=upload, name=name, role=role, path=relative, size=size, checksum=checksum, looks_like_mask=doubtful
+    )
     _record(upload, received_by, "upload.file", name, role=role, bytes=size, checksum=checksum)
     return file
+
+
+def _another_of_this_name(name: str, role: str) -> str:
+    """Why a second file of a name is refused, and what to do: most often it is the mask that has its image's name."""
+    stem, dot, extension = name.rpartition(".")
+    cause = "another file of this name is in this upload already; remove that one first, or rename"
+    if role == Role.IMAGE and dot:
+        cause += f". If one is the mask of the other, call it {stem}_mask.{extension} or drop the folder masks/ that it lies in"
+    return cause
 
 
 @transaction.atomic

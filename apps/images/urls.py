@@ -14,6 +14,7 @@ urlpatterns = [
     path(_UPLOAD, views.upload_detail, name="upload_detail"),
     path(f"{_UPLOAD}files/", views.upload_file, name="upload_file"),
     path(f"{_UPLOAD}files/<int:file_id>/remove/", views.upload_file_remove, name="upload_file_remove"),
+    path(f"{_UPLOAD}files/<int:file_id>/is-mask/", views.upload_file_is_mask, name="upload_file_is_mask"),
     path(f"{_UPLOAD}review/", views.upload_review, name="upload_review"),
     path(f"{_UPLOAD}discard/", views.upload_discard, name="upload_discard"),
 ]

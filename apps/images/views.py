@@ -15,7 +15,7 @@ from apps.images.forms import FileForm, MaskKindForm
 from apps.images.models import Upload
 from apps.images.review import MASK_KIND_TEXT, Review, review_upload
 from apps.images.selectors import files_of, images_of, thumbnail, unfinished_uploads, uploads_of
-from apps.images.services import UploadClosed, discard_upload, receive_file, remove_file, start_upload
+from apps.images.services import UploadClosed, discard_upload, receive_file, remove_file, start_upload, take_for_mask
 from apps.projects.access import get_project_for_user
 from apps.projects.models import Project
 from apps.projects.permissions import Permission
@@ -118,6 +118,24 @@ def upload_file_remove(request: AuthenticatedRequest, project_id: int, upload_id
     form = MaskKindForm(request.POST)
     mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
     return render_review(request, project, upload, review_upload(upload, mask_kind))
+
+
+@login_required
+@require_POST
+def upload_file_is_mask(request: AuthenticatedRequest, project_id: int, upload_id: int, file_id: int) -> HttpResponse:
+    """What came as an image is a mask: the user has looked."""
+    project, upload = upload_for(request, project_id, upload_id)
+    file = get_object_or_404(files_of(upload), pk=file_id)
+    problem = ""
+    try:
+        take_for_mask(file=file, taken_by=request.user)
+    except (BadInput, UploadClosed) as error:
+        problem = str(error)
+    if not request.htmx:
+        if problem:
+            messages.error(request, problem)
+        return redirect("upload_detail", project.pk, upload.pk)
+    return render_review(request, project, upload, review_upload(upload), problem=problem)
 
 
 @login_required

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import scipy.ndimage as ndi
 from hypothesis import given, settings
@@ -10,13 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from apps.engine.errors import BadInput
-from apps.engine.formats import read_mask
+from apps.engine.formats import read_image, read_mask
 from apps.engine.masks import (
     FoundObjects,
     LabelValues,
     MaskKind,
     check_same_size,
     find_objects,
+    looks_like_mask,
     objects_from_points,
     objects_from_tiling,
     read_label_values,
@@ -25,6 +29,7 @@ from apps.engine.masks import (
     wants_colors,
 )
 from apps.engine.outlines import outline_points
+from tests.factories import blobs, picture, png
 from tests.shared_data import EXAMPLES, needs_examples
 
 EIGHT = np.ones((3, 3), int)
@@ -379,3 +384,28 @@ def test_the_original_s_example_has_510_objects_in_every_kind():
 def test_the_original_s_quick_annotator_example_has_3_objects():
     mask = read_mask(EXAMPLES / "QA" / "09-1339-01-4_mask.png", colors=True)
     assert find_objects(mask, MaskKind.QUICK_ANNOTATOR, name="m").area.tolist() == [18176, 41872, 26974]
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [blobs(), (blobs() > 0).astype(np.uint8) * 255, np.eye(3, dtype=np.uint8)[blobs() % 3] * 200],
+    ids=["indexed", "binary", "colors"],
+)
+def test_a_mask_looks_like_one_however_it_was_saved(mask: npt.NDArray[Any]) -> None:
+    assert looks_like_mask(read_image(png(mask), name="a.png"))
+
+
+def test_pictures_do_not_look_like_masks() -> None:
+    photo = picture(100, 100)
+    mostly_glass = np.full((400, 400, 3), 255, np.uint8)
+    mostly_glass[:100, :100] = photo
+    assert not looks_like_mask(photo)
+    assert not looks_like_mask(mostly_glass)
+    assert not looks_like_mask(np.zeros((0, 0, 3), np.uint8))
+
+
+@needs_examples
+def test_the_example_tile_and_its_masks_are_told_apart() -> None:
+    files = {path: looks_like_mask(read_image(path)) for path in EXAMPLES.rglob("train_6*.png")}
+    assert len(files) > 3
+    assert [path.name for path, mask in files.items() if not mask] == ["train_6.png"]

@@ -11,6 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.accounts.models import User
+from apps.audit.models import AuditEvent
+from apps.engine.errors import BadInput
 from apps.images import review as review_module
 from apps.images.models import Image, Upload
 from apps.images.review import Review, review_upload
@@ -272,6 +274,62 @@ def test_removing_a_file_shows_the_review_without_it(
     assert "b.png" not in text
     assert "a.png" in text
     assert '<option value="indexed" selected>' in text
+
+
+@pytest.fixture
+def say_it_is_a_mask(world: World, upload: Upload, signed_in: SignIn) -> Callable[[str], str]:
+    """Press the button beside the image of this name; the page that comes."""
+
+    def press(name: str) -> str:
+        file = upload.files.get(name=name, role="image")
+        url = reverse("upload_file_is_mask", args=[world.project.pk, upload.pk, file.pk])
+        return signed_in(world.manager).post(url, headers={"HX-Request": "true"}).content.decode()
+
+    return press
+
+
+def test_a_mask_that_came_as_an_image_is_asked_about_and_becomes_the_mask(
+    upload: Upload, give: Give, say_it_is_a_mask: Callable[[str], str]
+) -> None:
+    give(a__tif=IMAGE, a__png=MASK)
+    review = review_upload(upload)
+    assert "keep one" in review.unclear[0]
+    assert [file.name for file in review.doubtful] == ["a.png"]
+    say_it_is_a_mask("a.png")
+    review = review_upload(upload, "indexed")
+    assert states(review) == {"a.tif": ("a.png", "")}
+    assert review.doubtful == review.unclear == []
+    assert AuditEvent.objects.filter(action="upload.file.role", subject="a.png").count() == 1
+
+
+def test_a_mask_that_came_before_its_picture_makes_room_for_it(
+    upload: Upload, give: Give, say_it_is_a_mask: Callable[[str], str]
+) -> None:
+    give(a__png=MASK)
+    with pytest.raises(BadInput, match=r"call it a_mask\.png"):
+        give(a__png=IMAGE)
+    say_it_is_a_mask("a.png")
+    give(a__png=IMAGE)
+    review = review_upload(upload, "indexed")
+    assert states(review) == {"a.png": ("a.png", "")}
+    assert review.refused == []
+
+
+def test_a_second_mask_of_a_name_is_not_taken(
+    upload: Upload, give: Give, say_it_is_a_mask: Callable[[str], str]
+) -> None:
+    give(**{"a__png": MASK})
+    say_it_is_a_mask("a.png")
+    give(**{"a__png": png(blobs(cell_px=20))})
+    assert "another file of this name" in say_it_is_a_mask("a.png")
+    assert upload.files.filter(name="a.png", role="image").exists()
+
+
+def test_a_picture_is_not_taken_for_a_mask(upload: Upload, give: Give) -> None:
+    on_white = np.full((200, 200, 3), 255, np.uint8)
+    on_white[80:140, 60:140] = picture(60, 80)
+    give(a__png=IMAGE, b__png=png(on_white))
+    assert review_upload(upload).doubtful == []
 
 
 def test_the_review_is_a_fragment_for_htmx_and_a_page_else(

@@ -49,6 +49,7 @@ POST project_member_remove  3 3 F F F F 4 4
 POST job_cancel             3 3 3 F F F 4 4
 POST upload_start           3 3 3 F F F 4 4
 POST upload_file_remove     3 3 3 F F F 4 4
+POST upload_file_is_mask    3 3 3 F F F 4 4
 POST upload_discard         3 3 3 F F F 4 4
 POST upload_import          U U U F F F 4 4
 POST project_train          3 3 3 F F F 4 4
@@ -87,8 +88,9 @@ def test_each_role_gets_what_the_table_says(
         **{key: ["upload"] for key in ("upload_detail", "upload_review", "upload_discard", "upload_import")},
     }
     arguments = [of[what]() for what in ids.get(name, [])]
-    if name == "upload_file_remove":
-        file = upload.files.create(name="a.png", role="image", path="", size=0, checksum="", error="broken")
+    if name in ("upload_file_remove", "upload_file_is_mask"):
+        error = "broken" if name == "upload_file_remove" else ""
+        file = upload.files.create(name="a.png", role="mask", path="", size=0, checksum="", error=error)
         arguments = [upload.pk, file.pk]
     if person == "auditor":
         user = make_member(world.organization, "Auditor", OrganizationMember.Role.AUDITOR).user
