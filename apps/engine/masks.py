@@ -44,12 +44,12 @@ UNLABELED_COLOR = 0x808080
 QUICK_ANNOTATOR_OBJECT = 0x00FFFF
 QUICK_ANNOTATOR_COLORS = {0x0000FF, QUICK_ANNOTATOR_OBJECT, 0xFF00FF}
 
-
-# Of neighbors in a row so many have one and the same color in a mask. In pictures of tissue it is at most 0.6, and more only where
-# glass is white throughout; that is left out where the second share is taken. Masks with objects of 8 px have 0.78 there.
+# How `looks_like_mask` tells. Of neighbors in a row so many have one and the same color in a mask; in pictures of tissue it is at
+# most 0.6, and more only where glass is white throughout. Black and white areas are therefore left out of the second share, in which
+# masks with objects of 8 px have 0.78. A binary mask has no other areas: it, and 16-bit numbers brought to 8 bits, have few colors.
 MASK_FLATNESS, MASK_FLATNESS_OF_OBJECTS = 0.9, 0.6
 MASK_COLORS = 16
-MASK_ROWS = 512
+MASK_ROWS = 512  # of more, every so many are looked at
 
 
 class MaskKind(StrEnum):

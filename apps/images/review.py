@@ -139,6 +139,7 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
         for role in (UploadedFile.Role.IMAGE, UploadedFile.Role.MASK, UploadedFile.Role.POINTS)
     )
     pairing = pair(list(images), list(masks), list(tables))
+    with_mask = {p.image for p in pairing.pairs if p.mask}
     review = Review(
         mask_kind=None,
         rows=[
@@ -148,11 +149,7 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
         unpaired=pairing.unpaired,
         unclear=pairing.errors,
         refused=list(refused_files(upload)),
-        doubtful=[
-            file
-            for file in images.values()
-            if file.looks_like_mask and not any(p.image == file.name and p.mask for p in pairing.pairs)
-        ],
+        doubtful=[file for file in images.values() if file.looks_like_mask and file.name not in with_mask],
         class_names=list(LabelClass.objects.filter(project=upload.project).values_list("name", flat=True)),
         has_masks=bool(masks),
     )

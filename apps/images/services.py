@@ -90,22 +90,23 @@ def remove_file(*, file: UploadedFile, removed_by: User) -> None:
 
 @transaction.atomic
 def take_for_mask(*, file: UploadedFile, taken_by: User) -> None:
-    """Make a file that came as an image a mask, because somebody says that it is one. Does nothing to one that is a mask already.
+    """Make a file that came as an image a mask, because somebody says that it is one. Does nothing to one that is a mask
+    already, or was removed by a second tab.
 
     Raises BadInput where it can not be read as a mask or the upload has another mask of its name, UploadClosed after the import.
     """
     upload = _open_upload(file.upload)
-    file = UploadedFile.objects.select_for_update().get(pk=file.pk)
-    if file.role != Role.IMAGE or file.error:
+    image = files_of(upload, Role.IMAGE).filter(pk=file.pk).first()
+    if image is None:
         return
-    probe(Path(settings.MEDIA_ROOT) / file.path, Role.MASK, name=file.name, checksum=file.checksum)
-    masks = UploadedFile.objects.filter(upload=upload, name=file.name, role=Role.MASK)
+    probe(Path(settings.MEDIA_ROOT) / image.path, Role.MASK, name=image.name, checksum=image.checksum)
+    masks = UploadedFile.objects.filter(upload=upload, name=image.name, role=Role.MASK)
     if masks.filter(error="").exists():
-        raise BadInput(file.name, _another_of_this_name(file.name, Role.MASK))
+        raise BadInput(image.name, _another_of_this_name(image.name, Role.MASK))
     masks.delete()  # a refused attempt
-    file.role, file.looks_like_mask = Role.MASK, False
-    file.save(update_fields=["role", "looks_like_mask"])
-    _record(upload, taken_by, "upload.file.role", file.name, role=Role.MASK.value)
+    image.role, image.looks_like_mask = Role.MASK, False
+    image.save(update_fields=["role", "looks_like_mask"])
+    _record(upload, taken_by, "upload.file.role", image.name, role=Role.MASK.value)
 
 
 @transaction.atomic

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from apps.common.requests import AuthenticatedRequest
 from apps.engine.errors import BadInput
+from apps.engine.masks import MaskKind
 from apps.images.forms import FileForm, MaskKindForm
 from apps.images.models import Upload
 from apps.images.review import MASK_KIND_TEXT, Review, review_upload
@@ -135,7 +136,11 @@ def upload_file_is_mask(request: AuthenticatedRequest, project_id: int, upload_i
         if problem:
             messages.error(request, problem)
         return redirect("upload_detail", project.pk, upload.pk)
-    return render_review(request, project, upload, review_upload(upload), problem=problem)
+    form = MaskKindForm(request.POST)
+    mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
+    # "None" was right while there was no mask, and would now leave this one unused.
+    review = review_upload(upload, mask_kind if mask_kind != MaskKind.NONE else None)
+    return render_review(request, project, upload, review, problem=problem)
 
 
 @login_required

@@ -14,9 +14,9 @@ from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.engine.errors import BadInput
 from apps.images import review as review_module
-from apps.images.models import Image, Upload
+from apps.images.models import Image, Upload, UploadedFile
 from apps.images.review import Review, review_upload
-from apps.images.services import receive_file, start_upload
+from apps.images.services import receive_file, start_upload, take_for_mask
 from apps.objects.tasks import import_images
 from apps.projects.models import Job
 from tests.factories import blobs, make_image, picture, png
@@ -318,11 +318,33 @@ def test_a_mask_that_came_before_its_picture_makes_room_for_it(
 def test_a_second_mask_of_a_name_is_not_taken(
     upload: Upload, give: Give, say_it_is_a_mask: Callable[[str], str]
 ) -> None:
-    give(**{"a__png": MASK})
+    give(a__png=MASK)
     say_it_is_a_mask("a.png")
-    give(**{"a__png": png(blobs(cell_px=20))})
+    give(a__png=png(blobs(cell_px=20)))
     assert "another file of this name" in say_it_is_a_mask("a.png")
     assert upload.files.filter(name="a.png", role="image").exists()
+
+
+def test_the_kind_that_was_chosen_stays_but_for_none(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__tif=IMAGE, a__png=MASK, b__tif=png(picture(seed=1)), b__png=png(blobs() * 2))
+    for chosen, shown in (("none", ""), ("binary", "binary")):
+        file = upload.files.filter(role="image", looks_like_mask=True).first()
+        assert file is not None
+        url = reverse("upload_file_is_mask", args=[world.project.pk, upload.pk, file.pk])
+        page = signed_in(world.manager).post(url, {"mask_kind": chosen}, headers={"HX-Request": "true"})
+        assert f'<option value="{shown}" selected>' in page.content.decode()
+
+
+def test_pressing_twice_makes_it_a_mask_once(world: World, upload: Upload, give: Give) -> None:
+    give(a__png=MASK)
+    file = upload.files.get(name="a.png")
+    take_for_mask(file=file, taken_by=world.manager)
+    take_for_mask(file=file, taken_by=world.manager)
+    assert AuditEvent.objects.filter(action="upload.file.role").count() == 1
+    file.delete()
+    take_for_mask(file=UploadedFile(pk=1, upload=upload), taken_by=world.manager)  # removed by a second tab
 
 
 def test_a_picture_is_not_taken_for_a_mask(upload: Upload, give: Give) -> None:
