@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apps.accounts.models import User
-from apps.models.services import start_placing
+from apps.models.services import start_first_maps, start_placing
 from apps.objects.signals import import_finished
 from apps.projects.models import Job, Project
 from apps.projects.signals import job_ended
@@ -13,12 +13,19 @@ from apps.projects.signals import job_ended
 
 def connect() -> None:
     import_finished.connect(_place_new_objects, dispatch_uid="place_new_objects")
+    job_ended.connect(_make_the_first_map, dispatch_uid="make_the_first_map")
     job_ended.connect(_place_what_came_meanwhile, dispatch_uid="place_what_came_meanwhile")
 
 
 def _place_new_objects(*, project: Project, imported_by: User | None, **_: Any) -> None:
     """New objects come onto the map that is there, without waiting for the next training."""
     start_placing(project=project, requested_by=imported_by)
+
+
+def _make_the_first_map(*, job: Job, **_: Any) -> None:
+    """Labeling begins on a map: it follows the first import by itself, unless whoever imported took that out."""
+    if job.kind == "import":
+        start_first_maps(Project.objects.filter(pk=job.project_id))
 
 
 def _place_what_came_meanwhile(*, job: Job, **_: Any) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, F, OuterRef, Subquery
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
@@ -53,6 +54,21 @@ def start_iteration(
         )
     except IntegrityError as error:
         raise IterationRefused("an iteration of this project is already under way") from error
+
+
+def start_first_maps(projects: QuerySet[Project]) -> None:
+    """Start the first iteration of those of `projects` whose import was to be followed by it. Where there was an
+    iteration, whatever came of it, the next one is for somebody to ask for."""
+    imports = Job.objects.filter(kind="import", state=Job.State.FINISHED, params__first_map=True)
+    waiting = projects.filter(
+        ~Exists(Job.objects.filter(project=OuterRef("pk"), kind="iteration")),
+        Exists(imports.filter(project=OuterRef("pk"))),
+        n_objects__gt=0,
+    )
+    for project in waiting:
+        last = imports.filter(project=project).select_related("requested_by").latest("pk")
+        with suppress(IterationRefused):  # another import, or a person, was first
+            start_iteration(project=project, requested_by=last.requested_by)
 
 
 @transaction.atomic

@@ -10,3 +10,4 @@ class ImportForm(forms.Form):
         choices=[(kind.value, text) for kind, text in MASK_KIND_TEXT.items()],
         error_messages={"required": "Choose what kind of masks these are.", "invalid_choice": "Choose a mask kind."},
     )
+    first_map = forms.BooleanField(required=False)

@@ -27,9 +27,10 @@ def start_import(
     label_values: list[dict[str, Any]],
     pairs: list[dict[str, int | None]],
     requested_by: User,
+    first_map: bool = False,
 ) -> Job:
     """Queue the import of an upload's files. Each of `pairs` names rows of the upload: image_file_id, mask_file_id,
-    points_file_id. Raises UploadClosed on the second call for one upload, FilesGone where files were removed meanwhile."""
+    points_file_id. With `first_map`, the project's first map follows it. Raises UploadClosed on the second call for one upload, FilesGone where files were removed meanwhile."""
     file_ids = [file_id for pair in pairs for file_id in pair.values() if file_id is not None]
     close_for_import(upload=upload, file_ids=file_ids)
     return start_job(
@@ -38,7 +39,13 @@ def start_import(
         task="apps.objects.tasks.import_images",
         queue="cpu",
         requested_by=requested_by,
-        params={"upload": upload.pk, "mask_kind": mask_kind, "label_values": label_values, "pairs": pairs},
+        params={
+            "upload": upload.pk,
+            "mask_kind": mask_kind,
+            "label_values": label_values,
+            "pairs": pairs,
+            "first_map": first_map,
+        },
     )
 
 

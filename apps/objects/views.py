@@ -14,6 +14,7 @@ from apps.images.views import render_review, upload_for
 from apps.objects.forms import ImportForm
 from apps.objects.services import start_import
 from apps.projects.access import get_project_for_user, permissions_of
+from apps.projects.permissions import Permission
 from apps.projects.selectors import jobs_of
 
 
@@ -43,6 +44,7 @@ def upload_import(request: AuthenticatedRequest, project_id: int, upload_id: int
             label_values=[row.as_json() for row in review.value_rows],
             pairs=[row.as_pair() for row in review.importable],
             requested_by=request.user,
+            first_map=form.cleaned_data["first_map"] and Permission.TRAIN in permissions_of(request.user, project),
         )
     except UploadClosed:
         return _go_to(request, reverse("job_list", args=[project.pk]))

@@ -136,8 +136,7 @@ def test_from_signing_in_to_masks_with_classes(
     page.get_by_role("link", name="Continue").click()
     project_url = page.url
 
-    # the first map
-    page.get_by_role("button", name="Make the map").click()
+    # the first map, which follows by itself
     page.get_by_role("link", name="Open workspace").first.click()
     wait_until(page, "page.ready")
     assert handle(page, "nObjects()") == n_objects
