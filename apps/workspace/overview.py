@@ -53,8 +53,10 @@ class Overview:
     labels_per_second: float | None
     embedding: Embedding | None
     predictions: PredictionSet | None
+    importing: Job | None
+    """The import that is running or waiting, if any."""
     iteration: Job | None
-    """The one that is running or waiting, if any."""
+    """The same of an iteration."""
     last_export: Job | None
     steps: list[Step]
 
@@ -102,7 +104,8 @@ def project_overview(project: Project, user: User) -> Overview:
     seconds = sessions["seconds"] or 0.0
     embedding = latest_embedding(project)
     predictions = current_prediction_set(project)
-    iteration = jobs_of(project).filter(kind="iteration", state__in=ACTIVE_STATES).first()
+    active = {job.kind: job for job in jobs_of(project).filter(state__in=ACTIVE_STATES)}
+    importing, iteration = active.get("import"), active.get("iteration")
     last_export = jobs_of(project).filter(kind="export", state=Job.State.FINISHED).first()
     return Overview(
         n_images=Image.objects.filter(project=project).count(),
@@ -114,9 +117,10 @@ def project_overview(project: Project, user: User) -> Overview:
         labels_per_second=max(sessions["timed"], 0) / seconds if seconds else None,
         embedding=embedding,
         predictions=predictions,
+        importing=importing,
         iteration=iteration,
         last_export=last_export,
-        steps=_steps(project.n_objects, n_labeled, classes, embedding, iteration, last_export),
+        steps=_steps(project.n_objects, n_labeled, classes, embedding, importing, iteration, last_export),
     )
 
 
@@ -125,6 +129,7 @@ def _steps(
     n_labeled: int,
     classes: list[ClassProgress],
     embedding: Embedding | None,
+    importing: Job | None,
     iteration: Job | None,
     last_export: Job | None,
 ) -> list[Step]:
@@ -138,10 +143,14 @@ def _steps(
         "retrain": embedding is not None and bool(embedding.model_version.quality),
         "export": last_export is not None,
     }
+    reading = " They are being read now." if importing else ""
     first_busy = " It is being made now." if iteration and embedding is None else ""
     next_busy = " The next map is being made now." if iteration and embedding is not None else ""
     texts: dict[str, tuple[str, str]] = {
-        "images": ("Add images", "Regions of interest, with masks or points that say where the objects are."),
+        "images": (
+            "Add images",
+            f"Regions of interest, with masks or points that say where the objects are.{reading}",
+        ),
         "train": (
             "Make the first map",
             f"The model learns what the objects look like and lays them out by likeness.{first_busy}",

@@ -66,6 +66,19 @@ def test_the_next_step_moves_on_as_the_project_does(world: World) -> None:
     expect(5)
 
 
+def test_while_the_first_images_are_read_the_page_says_so_and_asks_for_no_others(
+    world: World, signed_in: SignIn
+) -> None:
+    url = reverse("project_overview", args=[world.project.pk])
+    assert "They are being read now" not in signed_in(world.lead).get(url).content.decode()
+    Job.objects.create(project=world.project, kind="import", task="none", queue="cpu", state="running")
+    page = signed_in(world.lead).get(url).content.decode()
+    assert "They are being read now" in page
+    assert 'data-island="job-progress"' in page
+    assert "Upload images" not in page
+    assert 'data-island="job-progress"' not in signed_in(world.viewer).get(url).content.decode()
+
+
 def test_objects_are_counted_by_class_and_removed_labels_are_not(world: World) -> None:
     make_image(world.project)
     label(world, 1, [0, 1, 2])
