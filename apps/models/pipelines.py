@@ -18,7 +18,7 @@ from apps.common.notifications import EMBEDDING_MADE, notify
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.approaches.base import NetworkSettings, TrainingSettings
 from apps.engine.approaches.instant import INSTANT, InstantSettings
-from apps.engine.descriptors import DESCRIPTORS_VERSION, N_DESCRIPTORS, describe_objects, describe_picture
+from apps.engine.descriptors import DESCRIPTORS_VERSION, describe_objects, describe_picture
 from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
 from apps.engine.errors import EngineError, Stopped
@@ -371,19 +371,26 @@ class _Previews:
 
 
 def _described(project: Project, patches: PatchReader, report: Report) -> NDArray[np.float32]:
-    """The descriptors of all objects. Objects do not change: what was measured once is kept, by patch size."""
-    path = folder(project, "descriptors") / f"{DESCRIPTORS_VERSION}-{project.patch_size_px}px.npy"
-    known = np.load(path) if path.exists() else np.empty((0, N_DESCRIPTORS), np.float32)
-    if len(known) < len(patches):
-        new = describe_objects(
-            patches,
-            np.arange(len(known), len(patches)),
-            on_progress=report.progress,
-            should_stop=report.should_stop,
+    """The descriptors of all objects. Objects do not change: what was measured once is kept, by patch size, in files that
+    are named by the number of objects before them."""
+    kept = folder(project, "descriptors", f"{DESCRIPTORS_VERSION}-{project.patch_size_px}px")
+    described: list[NDArray[np.float32]] = []
+    n_kept = 0
+    while (path := kept / f"{n_kept}.npy").exists():
+        described.append(np.load(path, mmap_mode="r"))  # a million objects' are 1.4 GB, which need not be there twice
+        n_kept += len(described[-1])
+
+    def keep(rows: NDArray[np.float32]) -> None:
+        nonlocal n_kept
+        write_array(kept / f"{n_kept}.npy", rows)
+        n_kept += len(rows)
+
+    if n_kept < len(patches):
+        new = np.arange(n_kept, len(patches))
+        described.append(
+            describe_objects(patches, new, keep=keep, on_progress=report.progress, should_stop=report.should_stop)
         )
-        known = np.concatenate([known, new])
-        write_array(path, known)
-    return known[: len(patches)]
+    return (described[0] if len(described) == 1 else np.concatenate(described))[: len(patches)]
 
 
 def _predictors(vectors: NDArray[np.float16], of_model: Settings, patches: PatchReader) -> NDArray[np.float16]:

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from apps.engine import descriptors
 from apps.models.models import TrainingRun
+from apps.models.selectors import latest_embedding
 from apps.models.services import start_iteration
 from apps.models.tasks import run_iteration
+from apps.objects.selectors import patch_reader
 from apps.projects.files import folder, project_folder
 from apps.projects.jobs import MAX_ATTEMPTS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
@@ -134,6 +138,34 @@ def test_a_cancelled_iteration_leaves_nothing(world: World, monkeypatch: pytest.
     job.refresh_from_db()
     assert job.state == Job.State.CANCELLED
     assert work_folders(world.project) == []
+
+
+def test_what_was_measured_before_an_iteration_stopped_is_not_measured_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descriptors, "BATCH_SIZE", 5)
+    monkeypatch.setattr(descriptors, "KEPT_TOGETHER", 10)
+    make_image(world.project)
+    make_image(world.project)
+    measured = folder(
+        world.project, "descriptors", f"{descriptors.DESCRIPTORS_VERSION}-{world.project.patch_size_px}px"
+    )
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    monkeypatch.setattr(Report, "should_stop", lambda report: any(measured.glob("*.npy")))
+    run_iteration(job.pk)
+    monkeypatch.undo()
+    (kept,) = measured.iterdir()
+    before = kept.stat().st_mtime_ns, np.load(kept)
+    assert len(before[1]) == 10
+
+    again = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    run_iteration(again.pk)
+
+    assert latest_embedding(world.project).n == 40
+    assert kept.stat().st_mtime_ns == before[0]
+    files = sorted(measured.iterdir(), key=lambda path: int(path.stem))
+    at_once = descriptors.describe_objects(patch_reader(world.project, n_objects=40))
+    assert (np.concatenate([np.load(path) for path in files]) == at_once).all()
 
 
 def test_what_a_job_left_that_was_cancelled_after_its_worker_died_is_cleared(world: World) -> None:
