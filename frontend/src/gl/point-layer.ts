@@ -14,6 +14,8 @@ export const MARKED = 2;
 const PALETTE_ROWS = 3;
 /** Smaller points, in CSS pixels, have no room for a hairline or a rim. */
 const HAIRLINE_ABOVE_PX = 4.5;
+/** WebGL takes at most 255 bytes from one point's place, of four bytes, to the next one's. */
+const LARGEST_STRIDE = 63;
 
 const VERTEX = `#version 300 es
 in vec2 aPosition;
@@ -251,8 +253,9 @@ export class PointLayer {
   }
 
   /** @param moved 0 = old places, 1 = new ones
-   * @param stride draw every stride-th point only (while the view moves on a slow device) */
-  draw(view: View, look: Look, moved: number, stride = 1): void {
+   * @param sparse draw one in so many points only (while the view moves on a slow device); at most LARGEST_STRIDE */
+  draw(view: View, look: Look, moved: number, sparse = 1): void {
+    const stride = Math.min(sparse, LARGEST_STRIDE);
     const { gl, resources, cloud } = this;
     if (resources === null || gl.isContextLost()) return;
     gl.viewport(0, 0, this.canvas.width, this.canvas.height);
