@@ -192,11 +192,12 @@ class Redo(Undo):
 
 
 def action_result(action: LabelAction, label_set: LabelSet, user: User) -> dict[str, Any]:
-    """What the page is told after a gesture."""
+    """What the page is told after a gesture. The revision is the gesture's own, to a repetition too: what others did since
+    the page has to fetch, or its own classes would stand over theirs."""
     return {
         "action_id": action.pk,
         "sequence": action.sequence,
-        "revision": label_set.revision,
+        "revision": action.sequence,
         "n": action.n_asked,
         "n_changed": action.n,
         "n_skipped": action.n_asked - action.n if action.undoes_id else 0,

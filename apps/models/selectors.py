@@ -159,8 +159,8 @@ def coordinates(embedding: Embedding) -> NDArray[np.float32]:
     return loaded
 
 
-# So that pages which ask at once, after a new map, wait for one search to be made instead of making one each.
-_making_a_search = Lock()
+# So that pages which ask at once, after a new map, wait for one search or grouping to be made instead of making one each.
+_making_a_search, _making_groups = Lock(), Lock()
 
 
 def similar_objects(embedding: Embedding) -> SimilarObjects:
@@ -177,7 +177,8 @@ def _similar_objects(folder: Path, dimension: int) -> SimilarObjects:
 
 def object_groups(embedding: Embedding) -> Groups:
     """Groups of similar objects. Made when first asked for, in a second or two, and kept between requests."""
-    return _object_groups(embedding_folder(embedding), embedding.dimension)
+    with _making_groups:
+        return _object_groups(embedding_folder(embedding), embedding.dimension)
 
 
 @lru_cache(maxsize=16)

@@ -115,6 +115,16 @@ def test_the_same_gesture_sent_again_labels_once(world, rater, objects):
     assert answers[1]["counts"]["1"] == 2
 
 
+def test_a_repetition_is_answered_with_its_own_revision_so_that_what_came_after_it_is_fetched(
+    world, rater, signed_in, objects
+):
+    label_set = shared_label_set(world.project)
+    key = str(uuid.uuid4())
+    first = act(rater, label_set.pk, [1, 2], client_key=key).json()
+    other = act(signed_in(world.lead), label_set.pk, [1], class_value=2).json()
+    assert act(rater, label_set.pk, [1, 2], client_key=key).json()["revision"] == first["revision"] < other["revision"]
+
+
 def test_labels_are_fetched_again_only_when_they_changed(world, rater, objects):
     label_set = shared_label_set(world.project)
     url = f"/api/v1/label-sets/{label_set.pk}/classes"

@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { HttpError, NetworkError } from "../api/http";
 import { ActionQueue } from "./action-queue";
 
@@ -81,4 +81,21 @@ it("waits for a new sign-in when the session ended: nothing is lost", async () =
   queue.add(task("a", outcome, [fails(new HttpError(401, "signed out")), ok]));
   await settle();
   expect(outcome.log.at(-1)).toBe("saved a");
+});
+
+it("goes on with the next one where showing what became of one fails", async () => {
+  const outcome: Outcome = { log: [] };
+  const queue = new ActionQueue();
+  const told = vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const broken = () => {
+    throw new Error("a listener's fault");
+  };
+  queue.add({ ...task("a", outcome, [ok]), onSaved: broken });
+  queue.add({ ...task("b", outcome, [fails(new HttpError(403, "no"))]), onRefused: broken });
+  queue.add(task("c", outcome, [ok]));
+  await settle();
+  expect(outcome.log).toEqual(["send a", "send b", "send c", "saved c"]);
+  expect(queue.length).toBe(0);
+  expect(told).toHaveBeenCalledTimes(2);
+  told.mockRestore();
 });

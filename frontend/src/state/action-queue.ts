@@ -54,21 +54,22 @@ export class ActionQueue extends Emitter<"status"> {
     let attempt = 0;
     while (this.tasks.length > 0) {
       const task = this.tasks[0]!;
+      let tell: () => void;
       try {
         const result = await task.send();
-        this.finish(() => task.onSaved(result));
-        attempt = 0;
+        tell = () => task.onSaved(result);
       } catch (error) {
         if (isRetriable(error)) {
           this.failing = true;
           this.lastError = error instanceof Error ? error.message : String(error);
           this.emit("status");
           await this.pause(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt++));
-        } else {
-          this.finish(() => task.onRefused(error));
-          attempt = 0;
+          continue;
         }
+        tell = () => task.onRefused(error);
       }
+      attempt = 0;
+      this.finish(tell);
     }
     this.running = false;
   }
@@ -76,8 +77,13 @@ export class ActionQueue extends Emitter<"status"> {
   private finish(tell: () => void): void {
     this.tasks.shift();
     this.failing = false;
-    tell();
-    this.emit("status");
+    try {
+      tell();
+      this.emit("status");
+    } catch (error) {
+      // A fault of whoever listens: what the server said stands, and the next gesture must still reach it.
+      console.error("PatchSorter could not show what became of a gesture:", error);
+    }
   }
 
   private async pause(ms: number): Promise<void> {
