@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ MAX_PIXELS = 400_000_000
 HEADER_BYTES = 1024  # what a format is recognized by, and all of a PNG's header
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Compressions of a TIFF that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
+JPEG_IN_TIFF = 7
+JPEG_2000_IN_TIFF = (33003, 33004, 33005, 34712)
 KNOWN_OTHERS = (
     (b"GIF8", "GIF"),
     (b"%PDF", "PDF"),
@@ -253,6 +258,9 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
         ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if not ends or max(ends) > len(data) or any(n == 0 for n in page.databytecounts):
             raise BadInput(name, "the file is truncated: the TIFF's pixels reach beyond its end")
+        if page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS:
+            for start, n in zip(page.dataoffsets, page.databytecounts, strict=True):
+                _check_size(*_embedded_size(data[start : start + n], int(page.compression), name), name, max_pixels)
         samples = np.asarray(page.asarray())
         if page.planarconfig == 2 and page.samplesperpixel > 1:
             samples = np.moveaxis(samples, 0, -1)
@@ -280,6 +288,36 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
         if samples.dtype == np.uint8 and bits < 8:
             samples, maximum = _scale(samples, maximum), 255
         return Raw(samples, maximum)
+
+
+def _embedded_size(image: bytes, compression: int, name: str) -> tuple[int, int]:
+    """Height and width that an image inside a TIFF says it has: its decoder goes by that, not by the TIFF."""
+    if compression == JPEG_IN_TIFF:
+        at = 2
+        while image[at : at + 1] == b"\xff" and at + 9 <= len(image):
+            marker = image[at + 1]
+            if marker == 0xFF:  # a byte that only fills
+                at += 1
+            elif 0xC0 <= marker <= 0xCF and marker not in (
+                0xC4,
+                0xC8,
+                0xCC,
+            ):  # start of frame: length, precision, height, width
+                height, width = struct.unpack_from(">HH", image, at + 5)
+                return height, width
+            else:
+                at += 2 + int.from_bytes(image[at + 2 : at + 4], "big")
+    elif compression in JPEG_2000_IN_TIFF:
+        # Wherever a codestream begins, so that no other one can stand before the one that is decoded.
+        begins = [found.end() for found in re.finditer(rb"\xff\x4f\xff\x51", image) if found.end() + 12 <= len(image)]
+        sizes = [struct.unpack_from(">II", image, begin + 4)[::-1] for begin in begins]
+        if sizes:
+            return max(height for height, _ in sizes), max(width for _, width in sizes)
+    else:
+        raise BadInput(
+            name, f"TIFF files with compression {compression} are not supported; save it as LZW, Deflate or JPEG"
+        )
+    raise BadInput(name, "the file is damaged: a compressed part of the TIFF does not say how large it is")
 
 
 def _scale(samples: npt.NDArray[np.generic], maximum: int) -> npt.NDArray[np.uint8]:

@@ -228,6 +228,42 @@ def test_equal_channels_are_one_and_transparent_pixels_are_background():
     np.testing.assert_array_equal(mask, RGB * (alpha[..., None] > 0))
 
 
+def tiff_around(image: bytes, compression: int) -> bytes:
+    """A TIFF of 37 x 53 pixels whose one strip is this compressed image, whatever size that has."""
+    return tiff(iter([image]), shape=RGB.shape, dtype=np.uint8, photometric="rgb", compression=compression)
+
+
+@pytest.mark.parametrize(
+    ("image", "compression"),
+    [
+        (lambda pixels: imagecodecs.jpeg8_encode(pixels), 7),
+        (lambda pixels: imagecodecs.jpeg2k_encode(pixels, codecformat="J2K"), 33005),
+        (lambda pixels: imagecodecs.jpeg2k_encode(pixels, codecformat="JP2"), 34712),
+    ],
+    ids=["JPEG", "Aperio's JPEG 2000", "JPEG 2000"],
+)
+def test_an_image_inside_a_tiff_is_no_larger_than_images_may_be(image, compression) -> None:
+    gray = np.add.outer(np.arange(37), np.arange(53)).astype(np.uint8)
+    smooth = np.dstack([gray, gray, gray])
+    read = read_image(tiff_around(image(smooth), compression), name="a.tif", max_pixels=2000)
+    assert np.abs(read.astype(int) - smooth).mean() < 3
+    large = tiff_around(image(np.zeros((1000, 900, 3), np.uint8)), compression)
+    tracemalloc.start()
+    with pytest.raises(BadInput, match=r"a\.tif: 1000 rows x 900 columns"):
+        read_image(large, name="a.tif", max_pixels=2000)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    cut = tiff_around(image(RGB)[:15], compression)
+    with pytest.raises(BadInput, match="does not say how large it is"):
+        read_image(cut, name="a.tif")
+
+
+def test_a_tiff_around_an_image_that_does_not_belong_there_is_refused() -> None:
+    png_inside = tiff_around(saved(Image.fromarray(RGB), "PNG"), 34933)
+    with pytest.raises(BadInput, match="compression 34933 are not supported"):
+        read_image(png_inside, name="a.tif")
+
+
 LARGE = saved(Image.fromarray(RNG.integers(0, 256, (200, 200, 3), dtype=np.uint8)), "PNG")
 
 
