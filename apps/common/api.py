@@ -19,7 +19,8 @@ def read_ordinals(request: ApiRequest) -> NDArray[np.uint32]:
     """Ordinals (n,) from a multipart part `ordinals` (uint32 LE), or from a list in a JSON body."""
     part = request.FILES.get("ordinals")
     if part is not None:
-        content = part.read()
+        # Before it is read: the body lies on disk, and not all of it may fit into memory.
+        content = part.read() if part.size <= 4 * MAX_ORDINALS else b""
         if len(content) % 4:
             raise ValidationError({"detail": "ordinals: expected 4 bytes for each object (uint32, little-endian)"})
         ordinals = np.frombuffer(content, "<u4").astype(np.uint32)

@@ -115,6 +115,17 @@ def test_the_same_gesture_sent_again_labels_once(world, rater, objects):
     assert answers[1]["counts"]["1"] == 2
 
 
+def test_a_gesture_on_a_page_of_somebody_else_is_not_recorded_under_the_new_name(world, rater, signed_in, objects):
+    label_set = shared_label_set(world.project)
+    url, body = f"/api/v1/label-sets/{label_set.pk}/undo", {}
+    act(rater, label_set.pk, [1])
+    for_rater = {"X-PatchSorter-User": str(world.rater.pk)}
+    refused = signed_in(world.lead).post(url, body, content_type="application/json", headers=for_rater)
+    assert (refused.status_code, refused.json()["detail"]) == (403, "Somebody else has signed in.")
+    assert signed_in(world.lead).get(f"/api/v1/projects/{world.project.pk}/state", headers=for_rater).status_code == 403
+    assert rater.post(url, body, content_type="application/json", headers=for_rater).status_code == 201
+
+
 def test_a_repetition_is_answered_with_its_own_revision_so_that_what_came_after_it_is_fetched(
     world, rater, signed_in, objects
 ):

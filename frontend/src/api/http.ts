@@ -16,6 +16,8 @@ export class NetworkError extends Error {}
 const RETRIABLE = new Set([401, 408, 425, 429, 500, 502, 503, 504]);
 
 const SIGNED_OUT = "You have been signed out. Sign in again in another tab, then go on here.";
+const SOMEBODY_ELSE =
+  "Somebody else has signed in on this computer. Sign in as yourself in another tab, then go on here.";
 
 export const isRetriable = (error: unknown): boolean =>
   error instanceof NetworkError || (error instanceof HttpError && RETRIABLE.has(error.status));
@@ -25,6 +27,9 @@ export function csrfToken(): string {
   if (cookie !== undefined) return decodeURIComponent(cookie.slice("csrftoken=".length));
   return document.querySelector<HTMLInputElement>("input[name=csrfmiddlewaretoken]")?.value ?? "";
 }
+
+/** For whom this page was made, where it says so: what is done on it is recorded under no other name. */
+const pageUser = (): string | undefined => document.querySelector<HTMLElement>("[data-user-id]")?.dataset["userId"];
 
 async function detailOf(response: Response): Promise<string> {
   const text = await response.text().catch(() => "");
@@ -45,6 +50,8 @@ export interface RequestOptions {
 async function request(method: string, url: string, body: BodyInit | null, options: RequestOptions): Promise<Response> {
   const headers = new Headers({ Accept: "application/json, */*;q=0.5" });
   if (method !== "GET") headers.set("X-CSRFToken", csrfToken());
+  const user = pageUser();
+  if (user !== undefined) headers.set("X-PatchSorter-User", user);
   if (typeof body === "string") headers.set("Content-Type", "application/json");
   const signals = [AbortSignal.timeout(options.timeoutMs ?? 60_000)];
   if (options.signal !== undefined) signals.push(options.signal);
@@ -67,6 +74,7 @@ async function request(method: string, url: string, body: BodyInit | null, optio
   if (response.ok) return response;
   const detail = await detailOf(response);
   // Django REST framework answers 403, and not 401, to a session that ended or whose token changed with a new sign-in.
+  if (response.status === 403 && detail === "Somebody else has signed in.") throw new HttpError(401, SOMEBODY_ELSE);
   const signedOut = response.status === 403 && /credentials were not provided|CSRF Failed/.test(detail);
   throw signedOut ? new HttpError(401, SIGNED_OUT) : new HttpError(response.status, detail);
 }
