@@ -49,7 +49,9 @@ def import_labels_csv(
     if not class_by_ordinal:
         raise BadInput(table.name, f"none of its {len(table)} rows matches an object of the project")
     known = set(project.label_classes.values_list("name", flat=True))
-    classes = get_or_create_label_classes(project=project, names=dict.fromkeys(class_by_ordinal.values()))
+    classes = get_or_create_label_classes(
+        project=project, names=dict.fromkeys(class_by_ordinal.values()), added_by=imported_by
+    )
     result.classes_added = sorted({label_class.name for label_class in classes.values()} - known)
     action = import_label_values(
         label_set=get_or_create_label_set(project=project, name=result.label_set, kind=LabelSet.Kind.IMPORTED),

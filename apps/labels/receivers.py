@@ -27,7 +27,9 @@ def take_over_class_names(
     if not named:
         return
     project = Project.objects.get(pk=image.project_id)
-    classes = get_or_create_label_classes(project=project, names=dict.fromkeys(name for _, name in named))
+    classes = get_or_create_label_classes(
+        project=project, names=dict.fromkeys(name for _, name in named), added_by=imported_by
+    )
     import_label_values(
         label_set=get_or_create_label_set(project=project, name=MASK_LABEL_SET, kind=LabelSet.Kind.IMPORTED),
         ordinals=np.array([image.first_ordinal + index for index, _ in named], np.uint32),

@@ -19,7 +19,7 @@ from apps.projects.models import Project
 
 # The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
 STATING_KINDS = (LabelSet.Kind.SHARED, LabelSet.Kind.IMPORTED)
-# In an action's `selection`: the ordinals of a page's patches that were seen and are not what the page was confirmed as.
+# What `undo` takes back.
 UNDOABLE = (LabelAction.Kind.LABEL, LabelAction.Kind.REMOVE, LabelAction.Kind.REDO)
 
 

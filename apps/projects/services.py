@@ -175,7 +175,7 @@ def add_label_class(
 
 @transaction.atomic
 def get_or_create_label_classes(
-    *, project: Project, names: Iterable[str], added_by: User | None = None
+    *, project: Project, names: Iterable[str], added_by: User | None
 ) -> dict[str, LabelClass]:
     """The classes with these names (capitals and blanks do not count), made where they are missing; keys are as given.
 

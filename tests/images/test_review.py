@@ -232,6 +232,7 @@ def test_every_value_needs_a_class_and_what_was_typed_stays(
     ]
     import_images(job.pk)
     assert set(world.project.label_classes.values_list("name", flat=True)) == {"lymphocyte", "epithelial", "mitosis"}
+    assert AuditEvent.objects.get(action="class.add", subject="class mitosis").actor == world.manager
     overview = client.get(reverse("project_overview", args=[world.project.pk])).content.decode()
     assert "10" in overview
 

@@ -148,11 +148,13 @@ def test_the_255th_class_is_refused(world: World) -> None:
     with pytest.raises(ValidationError, match="at most 254"):
         add_label_class(project=world.project, name="one more", added_by=world.manager)
     with pytest.raises(ValueError, match="at most 254"):
-        get_or_create_label_classes(project=world.project, names=["one more"])
+        get_or_create_label_classes(project=world.project, names=["one more"], added_by=None)
 
 
 def test_classes_are_found_by_name_whatever_its_capitals_and_made_once(world: World) -> None:
-    found = get_or_create_label_classes(project=world.project, names=["Lymphocyte", "mitosis", "Mitosis "])
+    found = get_or_create_label_classes(
+        project=world.project, names=["Lymphocyte", "mitosis", "Mitosis "], added_by=None
+    )
     assert found["Lymphocyte"].value == 1
     assert found["mitosis"] == found["Mitosis "]
     assert LabelClass.objects.filter(project=world.project).count() == 3
