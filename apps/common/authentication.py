@@ -27,7 +27,7 @@ class PageAuthentication(SessionAuthentication):
         return found
 
 
-class PageScheme(SessionScheme):  # type: ignore[no-untyped-call, unused-ignore]
+class PageScheme(SessionScheme):
     """For the API's description: a session, as before."""
 
     target_class = "apps.common.authentication.PageAuthentication"

@@ -28,7 +28,7 @@ LARGEST_SIZE_PX = 64
 # Beyond the patch, rings of this many patch widths say where the object lies: epithelium and stroma differ in color there.
 CONTEXT_WIDTHS = 2
 BATCH_SIZE = 256
-# Some 20 seconds of a core.
+# Half a minute to a minute of a core: what a worker that dies loses.
 KEPT_TOGETHER = 256 * BATCH_SIZE
 
 N_RINGS = 6

@@ -33,6 +33,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Compressions of a TIFF that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
 JPEG_IN_TIFF = 7
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the markers that a frame starts with
 JPEG_2000_IN_TIFF = (33003, 33004, 33005, 34712)
 KNOWN_OTHERS = (
     (b"GIF8", "GIF"),
@@ -298,11 +299,7 @@ def _embedded_size(image: bytes, compression: int, name: str) -> tuple[int, int]
             marker = image[at + 1]
             if marker == 0xFF:  # a byte that only fills
                 at += 1
-            elif 0xC0 <= marker <= 0xCF and marker not in (
-                0xC4,
-                0xC8,
-                0xCC,
-            ):  # start of frame: length, precision, height, width
+            elif marker in JPEG_FRAMES:  # length, precision, height, width
                 height, width = struct.unpack_from(">HH", image, at + 5)
                 return height, width
             else:

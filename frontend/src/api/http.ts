@@ -73,8 +73,8 @@ async function request(method: string, url: string, body: BodyInit | null, optio
   }
   if (response.ok) return response;
   const detail = await detailOf(response);
-  // Django REST framework answers 403, and not 401, to a session that ended or whose token changed with a new sign-in.
   if (response.status === 403 && detail === "Somebody else has signed in.") throw new HttpError(401, SOMEBODY_ELSE);
+  // Django REST framework answers 403, and not 401, to a session that ended or whose token changed with a new sign-in.
   const signedOut = response.status === 403 && /credentials were not provided|CSRF Failed/.test(detail);
   throw signedOut ? new HttpError(401, SIGNED_OUT) : new HttpError(response.status, detail);
 }
