@@ -8,6 +8,7 @@ taken in one order: the sample, then the chain of actions.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -108,14 +109,19 @@ def draw_sample(
 
 
 @transaction.atomic
-def mark_wrong(*, sample: StratumSample, wrong: list[int]) -> StratumSample:
-    """Say which of the sampled objects do not belong to the class; takes the place of what was said before."""
+def mark_sampled(
+    *, sample: StratumSample, wrong: Collection[int] = (), not_wrong: Collection[int] = ()
+) -> StratumSample:
+    """Mark sampled objects that do not belong to the class, and take marks back; those of all others stay, as somebody may
+    look at one sample in two tabs."""
     sample = _locked(sample)
     if sample.state != State.OPEN:
         raise SampleClosed("this sample has ended")
-    if foreign := set(wrong) - set(sample.drawn):
+    if foreign := {*wrong, *not_wrong} - set(sample.drawn):
         raise LabelError(f"object {min(foreign)} is not in the sample")
-    sample.wrong = sorted(set(wrong))
+    if both := set(wrong) & set(not_wrong):
+        raise LabelError(f"object {min(both)} can not be wrong and not wrong")
+    sample.wrong = sorted((set(sample.wrong) | set(wrong)) - set(not_wrong))
     sample.save(update_fields=["wrong"])
     return sample
 

@@ -333,10 +333,11 @@ class SampleDetail(APIView):
 
 
 class SampleMarks(APIView):
-    """Say which of the sampled objects are wrong: all of them, each time."""
+    """Mark sampled objects as wrong, and take marks back; what was marked elsewhere stays."""
 
     class Input(serializers.Serializer[Any]):
-        wrong = serializers.ListField(child=serializers.IntegerField(min_value=0), max_length=100_000)
+        wrong = serializers.ListField(child=serializers.IntegerField(min_value=0), max_length=100_000, default=list)
+        not_wrong = serializers.ListField(child=serializers.IntegerField(min_value=0), max_length=100_000, default=list)
 
     @extend_schema(request=Input, responses={200: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, sample_id: int) -> Response:
@@ -344,7 +345,7 @@ class SampleMarks(APIView):
         serializer = self.Input(data=request.data)
         serializer.is_valid(raise_exception=True)
         with answering_sample_errors():
-            sample = acceptance.mark_wrong(sample=sample, wrong=serializer.validated_data["wrong"])
+            sample = acceptance.mark_sampled(sample=sample, **serializer.validated_data)
         return Response(_judged(sample))
 
 

@@ -227,8 +227,17 @@ def test_a_selection_with_a_wrong_patch_in_its_sample_is_refused_and_what_was_la
 def test_a_mark_can_be_taken_back(page):
     sample = page.started()
     mark(page, sample, sample["ordinals"][7])
-    page.post(sample, "wrong", {"wrong": []})
+    page.post(sample, "wrong", {"not_wrong": [sample["ordinals"][7]]})
     assert page.accept(sample).status_code == 201
+
+
+def test_what_is_marked_in_one_tab_stays_marked_whatever_another_one_says(page):
+    sample = page.started()
+    first, second, third = sample["ordinals"][:3]
+    mark(page, sample, first)
+    assert page.post(sample, "wrong", {"wrong": [second, third]}).json()["marked"] == sorted([first, second, third])
+    page.post(sample, "wrong", {"not_wrong": [second, third]})
+    assert page.accept(sample).json()["detail"].startswith("1 of 148 are wrong")
 
 
 def test_sampling_much_the_same_objects_again_takes_a_larger_sample(page, others_page):
@@ -429,6 +438,13 @@ def test_a_sample_that_makes_no_sense_is_refused(page, ordinals, stated, said):
 def test_only_what_is_in_the_sample_can_be_marked(page):
     sample = page.started(STRATUM)
     assert page.post(sample, "wrong", {"wrong": [0]}).status_code == 400
+    assert page.post(sample, "wrong", {"not_wrong": [0]}).status_code == 400
+
+
+def test_an_object_is_not_marked_and_unmarked_at_once(page):
+    sample = page.started()
+    both = sample["ordinals"][:1]
+    assert page.post(sample, "wrong", {"wrong": both, "not_wrong": both}).status_code == 400
 
 
 @pytest.mark.parametrize("n", [300, 3_000, 30_000])

@@ -18,9 +18,12 @@ export function drawSample(
 export const fetchSample = (api: string, id: number, options: RequestOptions = {}): Promise<Sample> =>
   getJson(`${api}/samples/${id}`, options);
 
-/** @param wrong all the sampled objects that are marked, each time */
-export const postMarks = (api: string, id: number, wrong: readonly number[]): Promise<Sample> =>
-  postJson(`${api}/samples/${id}/wrong`, { wrong });
+/** Marks sampled objects as wrong, and takes marks back; what is marked elsewhere stays, and is in the answer. */
+export const postMarks = (
+  api: string,
+  id: number,
+  marks: { readonly wrong: readonly number[]; readonly not_wrong: readonly number[] },
+): Promise<Sample> => postJson(`${api}/samples/${id}/wrong`, marks);
 
 /** @param size the objects that the user was told will be labeled; seen: sampled patches that were on their screen */
 export const acceptSample = (api: string, id: number, size: number, seen: number): Promise<ActionResult> =>

@@ -78,11 +78,10 @@ export class LabelsStore extends Emitter<"labels"> {
     this.emit("labels");
   }
 
-  /** Changes that came from the server, latest per object. */
+  /** Changes that came from the server, latest per object, of objects that there is room for. */
   apply({ ordinals, classes, unseen }: Omit<ChangesBuffer, "revision">, revision: number): void {
     this.hasUnseen ||= unseen.includes(1);
     for (let i = 0; i < ordinals.length; i++) {
-      if (ordinals[i]! >= this.confirmed.length) continue;
       this.confirmed[ordinals[i]!] = classes[i]!;
       this.confirmedUnseen[ordinals[i]!] = unseen[i]!;
     }

@@ -1063,6 +1063,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     try {
       const since = this.labels.revision;
       const changes = await fetchChanges(this.config.api, labelSet.id, since, { signal: this.lifetime.signal });
+      // Labels of objects that were added a moment ago may come before the word of those.
+      const known = changes.ordinals.reduce((n, ordinal) => Math.max(n, ordinal + 1), 0);
+      if (known > this.project.nObjects) this.resizeTo(known);
       // What was taken back meanwhile is asked for again.
       const { revision } = this.labels;
       this.labels.apply(changes, revision < since ? revision : Math.max(changes.revision, revision));

@@ -20,6 +20,11 @@ export class Sampling extends Emitter<"sample"> {
   /** Whether that is the one for a new sample. */
   isDrawing = false;
   private marksQueued = false;
+  /** Posts of marks, since the page was opened. */
+  private nMarksQueued = 0;
+  private nMarksAnswered = 0;
+  /** The marks that the server is known to have: what differs from them is sent. */
+  private savedMarks = new Set<number>();
   /** Of the open sample, what was on the screen: whoever looks elsewhere in between has seen it all the same. */
   private seen = new Set<number>();
   /** When the open sample came on the screen. */
@@ -30,10 +35,10 @@ export class Sampling extends Emitter<"sample"> {
     super();
     const { project, selection, labels } = controller;
     this.subscriptions = [
-      // Where samples are not allowed any more, the server says so of the open one.
-      project.on("state", () => void this.takeUp(project.sampled.open_sample, !project.sampled.allowed)),
+      // Also of the sample that is known: it may have been marked in another tab, or samples are not allowed any more.
+      project.on("state", () => void this.takeUp(project.sampled.open_sample)),
       project.on("embedding", () => {
-        if (this.sample !== null) void this.takeUp(this.sample.id, true);
+        if (this.sample !== null) void this.takeUp(this.sample.id);
       }),
       selection.on("picks", () => {
         this.saveMarks();
@@ -107,8 +112,7 @@ export class Sampling extends Emitter<"sample"> {
     this.emit("sample");
     try {
       const sample = await drawSample(config.api, project.labelSet.id, stated, ordinals);
-      this.begin(); // not before: where none is drawn, an open one stays as far as it was
-      this.sample = sample;
+      this.begin(sample); // not before: where none is drawn, an open one stays as far as it was
       this.show();
     } catch (error) {
       this.tell(`No sample was drawn: ${messageOf(error)}`);
@@ -119,7 +123,9 @@ export class Sampling extends Emitter<"sample"> {
     }
   }
 
-  private begin(): void {
+  private begin(sample: Sample | null): void {
+    this.sample = sample;
+    this.savedMarks = new Set(sample?.marked);
     this.seen = new Set();
     this.since = Number.POSITIVE_INFINITY;
   }
@@ -215,26 +221,31 @@ export class Sampling extends Emitter<"sample"> {
       onRefused: (error) => {
         this.busy = false;
         this.tell(messageOf(error));
-        void this.takeUp(id, true);
+        void this.takeUp(id);
       },
     });
   }
 
-  /** What the server knows about the open sample, if it is not known here already. */
-  private async takeUp(id: number | null, again = false): Promise<void> {
-    if (id === null || (id === this.sample?.id && !again)) {
-      if (id === null && this.sample !== null && !this.busy) this.close();
+  /** What the server knows about the open sample. */
+  private async takeUp(id: number | null): Promise<void> {
+    if (id === null) {
+      if (this.sample !== null && !this.busy) this.close();
       return;
     }
+    const { nMarksQueued } = this;
+    const marksAreSaved = nMarksQueued === this.nMarksAnswered;
     try {
       const sample = await fetchSample(this.controller.config.api, id);
+      if (this.busy) return; // what is on its way says more
       const isAnother = id !== this.sample?.id;
       const { isShown } = this;
-      if (isAnother) this.begin();
-      if (sample.state === "open") this.sample = sample;
-      else this.close();
-      // Drawn in another tab: its patches take the place of those of the one before.
-      if (isAnother && isShown && this.sample !== null) this.show();
+      if (sample.state !== "open") this.close();
+      else if (isAnother) {
+        this.begin(sample);
+        // Drawn in another tab: its patches take the place of those of the one before.
+        if (isShown) this.show();
+      } else if (marksAreSaved && nMarksQueued === this.nMarksQueued) this.merge(sample, this.savedMarks);
+      // Otherwise the answer to the marks, which may be newer than this one, says the same.
       this.emit("sample");
     } catch (error) {
       console.warn("PatchSorter could not fetch the sample:", messageOf(error));
@@ -251,18 +262,44 @@ export class Sampling extends Emitter<"sample"> {
     this.sample = { ...sample, marked };
     if (this.marksQueued) return;
     this.marksQueued = true;
+    this.nMarksQueued++;
+    let sent = new Set<number>();
     this.controller.queue.add<Sample>({
       clientKey: newKey(),
       send: () => {
         this.marksQueued = false;
-        return postMarks(this.controller.config.api, sample.id, this.sample?.marked ?? []);
+        const saved = this.sample?.id === sample.id ? this.savedMarks : new Set<number>();
+        sent = new Set(this.sample?.id === sample.id ? this.sample.marked : []);
+        const wrong = [...sent].filter((ordinal) => !saved.has(ordinal));
+        const notWrong = [...saved].filter((ordinal) => !sent.has(ordinal));
+        return postMarks(this.controller.config.api, sample.id, { wrong, not_wrong: notWrong });
       },
-      onSaved: () => undefined,
+      onSaved: (saved) => {
+        this.nMarksAnswered++;
+        if (this.sample?.id === saved.id) this.merge(saved, sent);
+      },
       onRefused: (error) => {
+        this.nMarksAnswered++;
         this.tell(messageOf(error));
-        void this.takeUp(sample.id, true);
+        void this.takeUp(sample.id);
       },
     });
+  }
+
+  /** The server's word on the sample that is shown. Marks in which it differs from what was `expected` were set or taken back
+   * in another tab; all others are as they are here, newer than the answer. */
+  private merge(sample: Sample, expected: ReadonlySet<number>): void {
+    this.savedMarks = new Set(sample.marked);
+    const marked = new Set(this.sample?.marked);
+    for (const ordinal of sample.ordinals) {
+      if (this.savedMarks.has(ordinal) === expected.has(ordinal)) continue;
+      if (this.savedMarks.has(ordinal)) marked.add(ordinal);
+      else marked.delete(ordinal);
+    }
+    const here = this.sample?.marked ?? [];
+    this.sample = { ...sample, marked: sample.ordinals.filter((ordinal) => marked.has(ordinal)) };
+    if (this.isShown && this.sample.marked.join() !== here.join())
+      this.controller.selection.pickOrdinals(this.sample.marked);
   }
 
   private tell(text: string): void {
@@ -270,8 +307,7 @@ export class Sampling extends Emitter<"sample"> {
   }
 
   private close(): void {
-    this.sample = null;
-    this.begin();
+    this.begin(null);
     this.busy = false;
     this.controller.ageSuggestions();
     // Whoever has drawn a lasso since waits for that.

@@ -1,6 +1,6 @@
 import { beforeEach, expect, it, vi } from "vitest";
 import { fetchChanges, postAction, postUndo } from "../../api/labels";
-import { acceptSample, fetchSample } from "../../api/samples";
+import { acceptSample, fetchSample, postMarks } from "../../api/samples";
 import { fetchSuggestedPage } from "../../api/suggestions";
 import type { Proposal, Sample } from "../../api/types";
 import { ActionQueue } from "../../state/action-queue";
@@ -126,6 +126,95 @@ it("accepts no sample sooner than anybody can have looked at it", async () => {
   sampling.acceptByKey();
   await settle();
   expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N, 50);
+});
+
+it("keeps and shows what is marked in another tab, and sends only what was marked here", async () => {
+  const { sampling, project, selection } = makeController();
+  const sample = sampleOf(1, range(0, 50));
+  vi.mocked(fetchSample).mockResolvedValue(sample);
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  vi.mocked(postMarks).mockResolvedValueOnce({ ...sample, marked: [7, 30] }); // 30: marked in the other tab
+  selection.toggle(7);
+  await settle();
+  expect(postMarks).toHaveBeenLastCalledWith("", 1, { wrong: [7], not_wrong: [] });
+  expect([...selection.picks()]).toEqual([7, 30]);
+  expect(sampling.wrong()).toEqual([7, 30]);
+  vi.mocked(postMarks).mockResolvedValueOnce({ ...sample, marked: [] }); // 30: taken back there
+  selection.toggle(7);
+  await settle();
+  expect(postMarks).toHaveBeenLastCalledWith("", 1, { wrong: [], not_wrong: [7] });
+  expect([...selection.picks()]).toEqual([]);
+  expect(postMarks).toHaveBeenCalledTimes(2);
+});
+
+it("shows what was marked in another tab to whoever comes back to this one", async () => {
+  const { sampling, project, selection } = makeController();
+  const sample = sampleOf(1, range(0, 50));
+  vi.mocked(fetchSample).mockResolvedValueOnce(sample);
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  vi.mocked(fetchSample).mockResolvedValueOnce({ ...sample, marked: [30] });
+  project.come();
+  await settle();
+  expect([...selection.picks()]).toEqual([30]);
+  expect(postMarks).not.toHaveBeenCalled();
+});
+
+it("keeps a mark that a late answer does not know of yet", async () => {
+  const { sampling, project, selection } = makeController();
+  const sample = sampleOf(1, range(0, 50));
+  vi.mocked(fetchSample).mockResolvedValueOnce(sample);
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  vi.mocked(fetchSample).mockImplementationOnce(async () => {
+    await settle();
+    return sample;
+  });
+  vi.mocked(postMarks).mockResolvedValueOnce({ ...sample, marked: [7] });
+  project.come();
+  selection.toggle(7);
+  await settle();
+  await settle();
+  expect(sampling.wrong()).toEqual([7]);
+});
+
+it("keeps a mark that is made while another one is on its way", async () => {
+  const { sampling, project, selection } = makeController();
+  const sample = sampleOf(1, range(0, 50));
+  vi.mocked(fetchSample).mockResolvedValue(sample);
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  vi.mocked(postMarks).mockImplementationOnce(async () => {
+    await settle();
+    return { ...sample, marked: [7] };
+  });
+  vi.mocked(postMarks).mockResolvedValueOnce({ ...sample, marked: [7, 8] });
+  selection.toggle(7);
+  selection.toggle(8);
+  await settle();
+  await settle();
+  expect(postMarks).toHaveBeenLastCalledWith("", 1, { wrong: [8], not_wrong: [] });
+  expect(sampling.wrong()).toEqual([7, 8]);
+});
+
+it("takes in labels of objects that it has not heard of yet", async () => {
+  const { controller, project, labels } = makeController();
+  Object.assign(project, { nObjects: N, setNObjects: (n: number) => Object.assign(project, { nObjects: n }) });
+  Object.assign(controller, { region: { source: "lasso" } });
+  const label = { ordinals: Uint32Array.of(3, N + 9), classes: Uint8Array.of(1, 2), unseen: Uint8Array.of(0, 0) };
+  vi.mocked(fetchChanges).mockResolvedValue({ ...label, revision: 4 });
+  await (controller as unknown as { syncLabels: () => Promise<void> }).syncLabels();
+  expect([labels.shown[3], labels.shown[N + 9]]).toEqual([1, 2]);
+  expect(labels.revision).toBe(4);
 });
 
 it("says so of an open sample where samples are not allowed any more", async () => {
