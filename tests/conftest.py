@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from django.conf import settings
 from django.core.cache import caches
@@ -18,6 +19,9 @@ from django.test import Client
 from django_vite.core.asset_loader import DjangoViteAssetLoader
 
 from apps.accounts.models import Organization, OrganizationMember, User
+from apps.labels.models import LabelAction, LabelSet
+from apps.labels.selectors import shared_label_set
+from apps.labels.services import Gesture, label_objects
 from apps.projects.models import Job, Project
 from apps.projects.permissions import ProjectRole
 from apps.projects.services import add_project_member
@@ -51,6 +55,18 @@ class World:
         found = getattr(self, name)
         assert isinstance(found, User)
         return found
+
+    def label(
+        self, value: int | None, ordinals: Iterable[int], label_set: LabelSet | None = None
+    ) -> LabelAction | None:
+        """What the rater does: give the objects the class of this value, or take their labels away."""
+        return label_objects(
+            label_set=label_set or shared_label_set(self.project),
+            label_class=None if value is None else self.project.label_classes.get(value=value),
+            ordinals=np.array(list(ordinals), np.uint32),
+            actor=self.rater,
+            gesture=Gesture(provenance="bulk", selection={}),
+        )
 
 
 @pytest.fixture

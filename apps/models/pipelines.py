@@ -30,7 +30,7 @@ from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader, resize
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import place_new, reduce_to_plot
-from apps.engine.registry import APPROACHES
+from apps.engine.registry import APPROACHES, CLASSIFIERS
 from apps.engine.settings import Settings
 from apps.engine.surroundings import objects_around, with_surroundings
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
@@ -58,8 +58,10 @@ from apps.projects.selectors import chosen_approach
 
 # Of the first iteration's progress: what its map from measurements takes.
 FIRST_MAP_SHARE = 0.15
-# In a work folder: what the job set out to do, and the labels as they were then.
-PLAN_NAME, LABELS_NAME = "plan.json", "labels.npy"
+# In a work folder: what the job set out to do, and the labels as they were then, with their revision.
+PLAN_NAME, LABELS_NAME, REVISION_NAME = "plan.json", "labels.npy", "revision.json"
+# What an iteration that failed had done, among a project's work folders.
+FAILED_NAME = "failed-iteration"
 
 
 # So many objects may a whole training see, in so many epochs at most, so that the map comes soon: many epochs over few objects,
@@ -127,9 +129,12 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     """Train on the project's objects and labels as they are now, and publish the new map.
 
     A project's first map comes before its first training, from what can be measured at once: labeling begins on that.
+    Where it fails, the next iteration goes on with what it has done, but once: the fault may lie in that.
     """
     project = Project.objects.get(pk=job.project_id)
+    CLASSIFIERS.get(project.classifier).load()  # before anything is trained, rather than when it is needed
     work = _work_folder(project, job)
+    is_taken_over = _take_over(project, work, report)
     plan = _plan_of_attempt(project, job, work, report)
     start = 0.0
     first_map: dict[str, float] = {}
@@ -157,10 +162,21 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
                 "quality": quality,
             }
             report.keep_result(result)
-        return result
-    finally:
-        if report.is_owner():  # otherwise the next attempt goes on with it
-            shutil.rmtree(work, ignore_errors=True)
+    except Stopped:
+        _clear(work, report)
+        raise
+    except Exception:
+        if not is_taken_over and report.is_owner():
+            work.rename(work.with_name(FAILED_NAME))
+        _clear(work, report)
+        raise
+    _clear(work, report)
+    return result
+
+
+def _clear(work: Path, report: Report) -> None:
+    if report.is_owner():  # otherwise the next attempt goes on with it
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _training_figures(trained: TrainResult | None) -> dict[str, Any]:
@@ -187,6 +203,27 @@ def _work_folder(project: Project, job: Job) -> Path:
     return work
 
 
+def _take_over(project: Project, work: Path, report: Report) -> bool:
+    """Have in `work` what an iteration that failed had done, if nothing is there and it is still of use; it is gone from where
+    it was in any case. A training that has come to its end is of use whatever was labeled since, half of one is not.
+    """
+    failed = work.with_name(FAILED_NAME)
+    if not failed.exists():
+        return False
+    revision = failed / "new" / REVISION_NAME
+    has_same_labels = revision.exists() and json.loads(revision.read_bytes()) == shown_revision(
+        shared_label_set(project)
+    )
+    is_of_use = not any(work.iterdir()) and (has_same_labels or (failed / "new" / "model").exists())
+    if is_of_use:
+        report.log("goes on with what the iteration before this one had done when it failed")
+        work.rmdir()
+        failed.rename(work)
+    else:
+        shutil.rmtree(failed, ignore_errors=True)
+    return is_of_use
+
+
 def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> _Plan:
     """What is to be made, from the project's settings as they are now.
 
@@ -199,7 +236,7 @@ def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> 
     plan = _plan(project, job.params, n_objects=n_objects)
     now = json.dumps({"n_objects": n_objects, "patch_size_px": project.patch_size_px, **plan.to_json()}).encode()
     if before not in (None, now):
-        report.log("begins anew: what is to be made changed after the worker stopped answering")
+        report.log("begins anew: what is to be made has changed since")
         # Out of the way at once: what is half removed must never pass for this attempt's.
         shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")), ignore_errors=True)
         work.mkdir()
@@ -348,7 +385,7 @@ def _labels_at_the_start(project: Project, work: Path) -> tuple[NDArray[np.uint8
 
     As they were when the job first came here: with others, a training whose worker died could not be gone on with.
     """
-    labels, revision = work / LABELS_NAME, work / "revision.json"
+    labels, revision = work / LABELS_NAME, work / REVISION_NAME
     if not labels.exists():
         # The revision first: a label that comes in between is learned from once more, rather than never.
         write_bytes(revision, json.dumps(shown_revision(shared_label_set(project))).encode())

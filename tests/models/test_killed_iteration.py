@@ -1,14 +1,19 @@
-"""An iteration whose worker is killed goes on where it was; a cancelled one leaves nothing."""
+"""An iteration whose worker is killed goes on where it was, and so does the one after one that failed; a cancelled one
+leaves nothing."""
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -18,6 +23,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.engine import descriptors
+from apps.models import pipelines
 from apps.models.models import TrainingRun
 from apps.models.selectors import latest_embedding
 from apps.models.services import start_iteration
@@ -27,7 +33,7 @@ from apps.projects.files import folder, project_folder
 from apps.projects.jobs import MAX_ATTEMPTS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from apps.projects.services import Learning, update_project_learning
-from apps.workspace.housekeeping import keep_house
+from apps.workspace.housekeeping import ABANDONED_WORK_S, keep_house
 from tests.conftest import World
 from tests.factories import make_image
 
@@ -138,6 +144,113 @@ def test_a_cancelled_iteration_leaves_nothing(world: World, monkeypatch: pytest.
     job.refresh_from_db()
     assert job.state == Job.State.CANCELLED
     assert work_folders(world.project) == []
+
+
+@contextmanager
+def disk_full_after_the_training() -> Iterator[None]:
+    """No file takes a byte while features are computed."""
+    embed = pipelines.embed_objects
+
+    def embed_without_space(approach: str, *arguments: Any, **others: Any) -> Any:
+        if approach == "instant":  # the map before the training
+            return embed(approach, *arguments, **others)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        try:
+            return embed(approach, *arguments, **others)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipelines, "embed_objects", embed_without_space)
+        yield
+
+
+def fail_for_want_of_space(world: World, epochs: int = 3) -> Job:
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=epochs)
+    with disk_full_after_the_training():
+        run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED and "File too large" in job.error
+    return job
+
+
+def run_again(world: World, epochs: int = 3) -> Job:
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=epochs)
+    run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED, job.error
+    assert work_folders(world.project) == []
+    return job
+
+
+def test_no_training_is_lost_to_a_full_disk(world: World) -> None:
+    make_image(world.project)
+    fail_for_want_of_space(world)
+    keep_house()
+    world.label(1, range(10))  # and a training that came to its end is not made anew for a few labels
+    job = run_again(world)
+    assert "went on after epoch 3" in job.log
+    assert len(TrainingRun.objects.get(job=job).losses) == 3
+
+
+def test_what_failed_twice_is_begun_anew(world: World) -> None:
+    make_image(world.project)
+    fail_for_want_of_space(world)
+    fail_for_want_of_space(world)
+    assert work_folders(world.project) == []
+    assert "went on after epoch" not in run_again(world).log
+
+
+def test_what_failed_with_other_settings_is_of_no_use(world: World) -> None:
+    make_image(world.project)
+    fail_for_want_of_space(world)
+    job = run_again(world, epochs=2)
+    assert "begins anew" in job.log and len(TrainingRun.objects.get(job=job).losses) == 2
+
+
+def test_what_a_failed_iteration_left_is_cleared_after_a_day(world: World) -> None:
+    make_image(world.project)
+    fail_for_want_of_space(world)
+    (left,) = (project_folder(world.project) / "work").iterdir()
+    for path in [left, *left.rglob("*")]:
+        os.utime(path, times=(time.time() - ABANDONED_WORK_S - 60,) * 2)
+    keep_house()
+    assert work_folders(world.project) == []
+
+
+def test_half_a_training_is_not_gone_on_with_when_there_are_other_labels(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=4)
+
+    def broken(report: Report) -> bool:
+        if any((project_folder(world.project) / "work").glob("job-*/new/states/epoch-*")):
+            raise OSError(5, "Input/output error")
+        return False
+
+    monkeypatch.setattr(Report, "should_stop", broken)
+    run_iteration(job.pk)
+    monkeypatch.undo()
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED and "Input/output error" in job.error
+    world.label(1, range(10))
+    job = run_again(world, epochs=4)
+    assert "went on after epoch" not in job.log
+    assert job.result["labeled"] == 10
+
+
+def test_nothing_is_trained_where_the_classifier_is_not_there(world: World) -> None:
+    make_image(world.project)
+    Project.objects.filter(pk=world.project.pk).update(classifier="of_a_package_that_was_removed")
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED
+    assert "There is no classifier called 'of_a_package_that_was_removed'" in job.error
+    assert "training" not in job.log
+    assert latest_embedding(world.project) is None
 
 
 def test_what_was_measured_before_an_iteration_stopped_is_not_measured_again(

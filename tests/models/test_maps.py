@@ -19,7 +19,6 @@ from apps.engine.masks import LabelValues, MaskKind
 from apps.engine.predict import draw_held_out
 from apps.engine.surroundings import N_COLUMNS
 from apps.labels.selectors import class_values, shared_label_set
-from apps.labels.services import Gesture, label_objects
 from apps.models import pipelines, tasks
 from apps.models.models import Embedding
 from apps.models.pipelines import _Previews
@@ -72,16 +71,6 @@ def newest(project: Project) -> Embedding:
     return embedding
 
 
-def label(world: World, value: int, ordinals: Any) -> None:
-    label_objects(
-        label_set=shared_label_set(world.project),
-        label_class=world.project.label_classes.get(value=value),
-        ordinals=np.asarray(ordinals, np.uint32),
-        actor=world.rater,
-        gesture=Gesture(provenance="bulk", selection={}),
-    )
-
-
 def test_a_map_says_how_far_it_can_be_trusted_and_how_far_it_moved(world, project, signed_in):
     second = iterate(project)  # the first map came before the model's own
     first = project.embeddings.get(number=1)
@@ -99,15 +88,15 @@ def test_a_supervised_map_is_marked_once_labels_shaped_it(world, project, signed
     project.map_shows_labels = True
     project.save(update_fields=["map_shows_labels"])
     assert not iterate(project).shows_labels, "without a label it is as any other"
-    label(world, 1, range(0, 20))
-    label(world, 2, range(20, 40))
+    world.label(1, range(0, 20))
+    world.label(2, range(20, 40))
     assert iterate(project).shows_labels
     assert signed_in(world.rater).get(f"/api/v1/projects/{project.pk}/state").json()["embedding"]["shows_labels"]
 
 
 def test_objects_imported_after_the_map_are_placed_on_it_and_no_other_moves(world, project, tmp_path):
-    label(world, 1, range(0, 10))
-    label(world, 2, range(10, 20))
+    world.label(1, range(0, 10))
+    world.label(2, range(10, 20))
     before = iterate(project)
     (tmp_path / "more.png").write_bytes(png(picture(seed=7)))
     (tmp_path / "more_mask.png").write_bytes(png(blobs()))
@@ -231,8 +220,8 @@ def test_an_iteration_streams_its_map(project: Project, monkeypatch: pytest.Monk
 
 def test_open_pages_hear_of_new_predictions_all_that_a_reload_would_tell(world: World, project: Project) -> None:
     make_embedding(project, np.random.default_rng(0).normal(size=(40, 6)))
-    label(world, 1, range(0, 20, 2))
-    label(world, 2, range(1, 20, 2))
+    world.label(1, range(0, 20, 2))
+    world.label(2, range(1, 20, 2))
     channel = async_to_sync(get_channel_layer().new_channel)()
     async_to_sync(get_channel_layer().group_add)(group_of(project.pk), channel)
     Refitter().renew(project.pk)
@@ -296,8 +285,8 @@ def test_the_network_never_sees_the_labels_that_its_quality_is_measured_on(
     project.approach, project.approach_settings = "simclr", {"epochs": 1}
     project.encoder_size_px = 16
     project.save(update_fields=["approach", "approach_settings", "encoder_size_px"])
-    label(world, 1, range(0, 40, 2))
-    label(world, 2, range(1, 40, 2))
+    world.label(1, range(0, 40, 2))
+    world.label(2, range(1, 40, 2))
     seen = []
     train = pipelines.train_on_this_machine
 

@@ -16,7 +16,7 @@ from apps.engine.registry import Classifier
 from apps.labels import acceptance
 from apps.labels.models import LabelSet
 from apps.labels.selectors import class_values, shared_label_set
-from apps.labels.services import Gesture, get_or_create_label_set, import_label_values, label_objects, undo
+from apps.labels.services import get_or_create_label_set, import_label_values, undo
 from apps.models import refit
 from apps.models.models import Embedding
 from apps.models.refit import Refitter
@@ -52,19 +52,9 @@ def embedding(world: World) -> Embedding:
     return make_embedding(world.project, features())
 
 
-def label(world: World, value: int, ordinals: Any, label_set: LabelSet | None = None) -> None:
-    label_objects(
-        label_set=label_set or shared_label_set(world.project),
-        label_class=world.project.label_classes.get(value=value),
-        ordinals=np.asarray(ordinals, np.uint32),
-        actor=world.rater,
-        gesture=Gesture(provenance="bulk", selection={}),
-    )
-
-
 def test_what_was_accepted_by_sample_is_neither_learned_from_nor_measured_on(world, embedding):
-    label(world, 1, [0, 2, 4])
-    label(world, 2, [1, 3, 5])
+    world.label(1, [0, 2, 4])
+    world.label(2, [1, 3, 5])
     allow_sampled_acceptance(project=world.project, allowed=True, max_error=0.1, changed_by=world.manager)
     sample = acceptance.draw_sample(
         label_set=shared_label_set(world.project),
@@ -87,8 +77,8 @@ def test_a_label_does_not_speak_for_itself(world):
         make_image(world.project)
     # Features that say nothing of the labels, which a model can only know by heart.
     make_embedding(world.project, np.random.default_rng(0).normal(size=(8 * 20, 400)))
-    label(world, 1, range(0, 160, 2))
-    label(world, 2, range(1, 160, 2))
+    world.label(1, range(0, 160, 2))
+    world.label(2, range(1, 160, 2))
     Refitter().renew(world.project.pk)
     predicted = current_predictions(world.project)
     assert predicted is not None
@@ -97,8 +87,8 @@ def test_a_label_does_not_speak_for_itself(world):
 
 
 def test_what_is_expected_of_the_rest_is_told_as_labels_may_be_the_easy_ones(world, embedding):
-    label(world, 1, [0, 2, 4])
-    label(world, 2, [1, 3, 5])
+    world.label(1, [0, 2, 4])
+    world.label(2, [1, 3, 5])
     Refitter().renew(world.project.pk)
     current = current_prediction_set(world.project)
     assert current is not None
@@ -106,16 +96,16 @@ def test_what_is_expected_of_the_rest_is_told_as_labels_may_be_the_easy_ones(wor
     assert predicted is not None
     told = prediction_state(current)["expected_right"]
     assert told == pytest.approx(predicted.confidence[6:].mean() / 255, abs=0.01)
-    label(world, 1, range(6, N, 2))
-    label(world, 2, range(7, N, 2))
+    world.label(1, range(6, N, 2))
+    world.label(2, range(7, N, 2))
     Refitter().renew(world.project.pk)
     current = current_prediction_set(world.project)
     assert current is not None and prediction_state(current)["expected_right"] is None, "nothing is left"
 
 
 def test_a_few_labels_of_two_classes_predict_everything(world, embedding):
-    label(world, 1, [0, 2, 4])
-    label(world, 2, [1, 3, 5])
+    world.label(1, [0, 2, 4])
+    world.label(2, [1, 3, 5])
     assert projects_behind_their_labels() == [world.project.pk]
     assert Refitter().renew(world.project.pk)
     predicted = current_predictions(world.project)
@@ -128,12 +118,12 @@ def test_a_few_labels_of_two_classes_predict_everything(world, embedding):
 
 def test_nothing_is_renewed_where_nothing_was_stated(world, embedding):
     refitter = Refitter()
-    label(world, 1, [0])
-    label(world, 2, [1])
+    world.label(1, [0])
+    world.label(2, [1])
     refitter.renew(world.project.pk)
     before = current_predictions(world.project).revision
     mine = get_or_create_label_set(project=world.project, name="Rafa, alone", kind=LabelSet.Kind.RATER)
-    label(world, 2, [0, 2], mine)
+    world.label(2, [0, 2], mine)
     refitter.renew(world.project.pk)
     assert current_predictions(world.project).revision == before
 
@@ -150,8 +140,8 @@ def test_imported_labels_are_followed_as_well(world, embedding):
 
 def test_undone_to_one_class_nothing_is_predicted_any_more(world, embedding):
     refitter = Refitter()
-    label(world, 1, [0, 2])
-    label(world, 2, [1, 3])
+    world.label(1, [0, 2])
+    world.label(2, [1, 3])
     refitter.renew(world.project.pk)
     assert current_predictions(world.project).classes.all()
     undo(label_set=shared_label_set(world.project), actor=world.rater)
@@ -170,7 +160,7 @@ def test_whatever_is_labeled_nothing_breaks(world, signed_in, n_labeled, alike):
     for value in (1, 2):
         ordinals = np.flatnonzero(TRUTH[:n_labeled] == value)
         if len(ordinals):
-            label(world, value, ordinals)
+            world.label(value, ordinals)
     Refitter().renew(world.project.pk)
     predicted = current_predictions(world.project)
     assert predicted.classes.all() == (n_labeled >= 2)
@@ -183,18 +173,18 @@ def test_whatever_is_labeled_nothing_breaks(world, signed_in, n_labeled, alike):
 
 
 def test_objects_that_came_after_the_map_may_be_labeled_and_are_not_predicted(world, embedding):
-    label(world, 1, [0])
-    label(world, 2, [1])
+    world.label(1, [0])
+    world.label(2, [1])
     make_image(world.project)
-    label(world, 2, [N, N + 1])
+    world.label(2, [N, N + 1])
     Refitter().renew(world.project.pk)
     predicted = current_predictions(world.project)
     assert predicted.classes[:N].all() and not predicted.classes[N:].any()
 
 
 def test_a_new_map_is_behind_until_its_predictions_know_the_labels(world, embedding, signed_in):
-    label(world, 1, [0])
-    label(world, 2, [1])
+    world.label(1, [0])
+    world.label(2, [1])
     refitter = Refitter()
     refitter.renew(world.project.pk)
     make_embedding(world.project, features()[:, ::-1])
@@ -228,7 +218,7 @@ def test_the_project_s_classifier_renews_also_where_another_package_brought_it(w
     type(world.project).objects.filter(pk=world.project.pk).update(classifier="other")
     refitter = Refitter()
     for ordinal in range(3):
-        label(world, int(TRUTH[ordinal]), [ordinal])
+        world.label(int(TRUTH[ordinal]), [ordinal])
         refitter.renew(world.project.pk)
     assert (current_predictions(world.project).classes == 2).all()
 
@@ -236,7 +226,7 @@ def test_the_project_s_classifier_renews_also_where_another_package_brought_it(w
 def test_a_project_without_a_map_or_that_is_gone_is_passed_over(world):
     label_set = shared_label_set(world.project)
     make_image(world.project)
-    label(world, 1, [0], label_set)
+    world.label(1, [0], label_set)
     assert projects_behind_their_labels() == []
     assert Refitter().renew(world.project.pk)
     assert Refitter().renew(2**30)

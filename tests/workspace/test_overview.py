@@ -3,14 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from django.test import Client
 from django.urls import reverse
 
 from apps.accounts.models import User
 from apps.labels.models import LabelSet
 from apps.labels.selectors import shared_label_set
-from apps.labels.services import Gesture, get_or_create_label_set, label_objects
+from apps.labels.services import get_or_create_label_set
 from apps.models.models import Embedding, ModelVersion
 from apps.projects.models import Job
 from apps.workspace.overview import Overview, project_overview
@@ -24,16 +23,6 @@ SignIn = Callable[[User], Client]
 
 def states(overview: Overview) -> dict[str, str]:
     return {step.key: step.state for step in overview.steps}
-
-
-def label(world: World, value: int, ordinals: list[int], label_set: LabelSet | None = None) -> None:
-    label_objects(
-        label_set=label_set or shared_label_set(world.project),
-        label_class=world.project.label_classes.get(value=value),
-        ordinals=np.array(ordinals, np.uint32),
-        actor=world.rater,
-        gesture=Gesture(provenance="bulk", selection={}),
-    )
 
 
 def embed(world: World, number: int, *, with_labels: bool) -> None:
@@ -56,9 +45,9 @@ def test_the_next_step_moves_on_as_the_project_does(world: World) -> None:
     expect(1)
     embed(world, 1, with_labels=False)
     expect(2)
-    label(world, 1, [0, 1])
+    world.label(1, [0, 1])
     expect(2)
-    label(world, 2, [2])
+    world.label(2, [2])
     expect(3)
     embed(world, 2, with_labels=True)
     expect(4)
@@ -81,15 +70,9 @@ def test_while_the_first_images_are_read_the_page_says_so_and_asks_for_no_others
 
 def test_objects_are_counted_by_class_and_removed_labels_are_not(world: World) -> None:
     make_image(world.project)
-    label(world, 1, [0, 1, 2])
-    label(world, 2, [2, 3])
-    label_objects(
-        label_set=shared_label_set(world.project),
-        label_class=None,
-        ordinals=np.array([3], np.uint32),
-        actor=world.rater,
-        gesture=Gesture(provenance="bulk", selection={}),
-    )
+    world.label(1, [0, 1, 2])
+    world.label(2, [2, 3])
+    world.label(None, [3])
     overview = project_overview(world.project, world.viewer)
     assert [(entry.name, entry.n) for entry in overview.classes] == [("lymphocyte", 2), ("epithelial", 1)]
     assert (overview.n_labeled, overview.n_unlabeled) == (3, 17)
@@ -98,8 +81,8 @@ def test_objects_are_counted_by_class_and_removed_labels_are_not(world: World) -
 def test_imported_labels_count_where_nobody_said_else(world: World) -> None:
     make_image(world.project)
     imported = get_or_create_label_set(project=world.project, name="from the mask", kind=LabelSet.Kind.IMPORTED)
-    label(world, 1, [0, 1, 2, 3], imported)
-    label(world, 2, [3])
+    world.label(1, [0, 1, 2, 3], imported)
+    world.label(2, [3])
     overview = project_overview(world.project, world.viewer)
     assert [entry.n for entry in overview.classes] == [3, 1]
 
@@ -110,8 +93,8 @@ def test_the_page_costs_the_same_number_of_queries_whatever_the_project_holds(
     client, url = signed_in(world.manager), reverse("project_overview", args=[world.project.pk])
     for _ in range(3):
         make_image(world.project)
-    label(world, 1, list(range(20)))
-    label(world, 2, list(range(20, 40)))
+    world.label(1, list(range(20)))
+    world.label(2, list(range(20, 40)))
     embed(world, 1, with_labels=True)
     client.get(url)
     with django_assert_max_num_queries(18):
