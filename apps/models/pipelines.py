@@ -23,6 +23,7 @@ from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.map_quality import median_displacement, trustworthiness
+from apps.engine.nn.checkpoints import has_its_weights
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
 from apps.engine.nn.launch import train_on_this_machine
@@ -248,7 +249,7 @@ def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> 
 def _plan(project: Project, params: dict[str, Any], *, n_objects: int) -> _Plan:
     """From the project's settings and what the job was asked for."""
     last = latest_model_version(project)
-    if last is not None and not params.get("train", True) and still_compares(last, project):
+    if last is not None and not params.get("train", True) and _can_be_used_again(last, project):
         return _Plan(last.approach, model_settings(last), version=last)
     if "approach_settings" in params:
         approach = APPROACHES.get(params["approach"])
@@ -266,12 +267,21 @@ def _plan(project: Project, params: dict[str, Any], *, n_objects: int) -> _Plan:
         same = (
             start_from is not None
             and start_from.settings["settings"] == settings.to_json()
-            and still_compares(start_from, project)
+            and _can_be_used_again(start_from, project)
         )
         return _Plan(approach.name, settings, version=start_from) if same else _Plan(approach.name, settings, config)
     device = choose_device("auto")
     epochs = params.get("epochs") or settings.epochs or epochs_for(n_objects, device.type, first=start_from is None)
     return _Plan(approach.name, settings, config=replace(config, epochs=epochs), start_from=start_from)
+
+
+def _can_be_used_again(version: ModelVersion, project: Project) -> bool:
+    """Whether it gives features of all of the project's objects that compare with each other, and from the weights it was made
+    with: a foundation model's file may have been replaced by a newer one."""
+    if not still_compares(version, project):
+        return False
+    uses_network = APPROACHES.get(version.approach).uses_network
+    return not uses_network or has_its_weights(model_folder(version), weights_root=settings.WEIGHTS_ROOT)
 
 
 def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tuple[float, float]) -> _Outcome:

@@ -10,10 +10,8 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import timm
 import torch
 from safetensors.torch import load_file, save_file
 from timm.layers import SwiGLUPacked
@@ -31,15 +29,7 @@ from apps.engine.nn.devices import compute_threads
 from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.train import train_model
 from tests.engine.fake_patches import make_patches
-
-ARCHITECTURE = "vit_tiny_patch16_224"
-SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "init_values": 0.1}
-PREPROCESSING = {
-    "input_size": [3, 32, 32],
-    "mean": [0.7, 0.6, 0.7],
-    "std": [0.2, 0.3, 0.2],
-    "interpolation": "bilinear",
-}
+from tests.engine.fake_weights import PREPROCESSING, publish
 
 
 @pytest.fixture(autouse=True)
@@ -55,20 +45,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-def publish(root: Path, name: str, *, more: dict[str, Any] | None = None, **arguments: Any) -> torch.nn.Module:
-    """A model with random weights as its publisher's folder; returns the network itself."""
-    torch.manual_seed(0)
-    built = {**SMALL, **arguments}
-    layers = {"mlp_layer": SwiGLUPacked} if built.get("mlp_layer") == "SwiGLUPacked" else {}
-    network = timm.create_model(ARCHITECTURE, num_classes=0, **{**built, **layers})
-    folder = root / name
-    folder.mkdir(parents=True)
-    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / "model.safetensors")
-    config = {"architecture": ARCHITECTURE, "num_classes": 0, "model_args": built, "pretrained_cfg": PREPROCESSING}
-    (folder / "config.json").write_text(json.dumps(config | (more or {})))
-    return network.eval()
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:

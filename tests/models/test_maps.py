@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,7 @@ from apps.projects.jobs import MAX_ATTEMPTS, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from apps.workspace.housekeeping import keep_house
 from tests.conftest import World
+from tests.engine.fake_weights import publish
 from tests.factories import blobs, make_embedding, make_image, picture, png
 
 # The lease of a running job is renewed on a connection of its own, which sees what is committed.
@@ -230,6 +233,31 @@ def test_open_pages_hear_of_new_predictions_all_that_a_reload_would_tell(world: 
     event = json.loads(json.dumps(async_to_sync(get_channel_layer().receive)(channel)["event"]))
     assert event == {"type": "predictions.ready", **json.loads(json.dumps(prediction_state(current)))}
     assert event["expected_right"] > 0
+
+
+def test_a_foundation_model_s_file_that_was_replaced_makes_a_new_model_version(
+    project: Project, tmp_path: Path, settings: Any
+) -> None:
+    settings.WEIGHTS_ROOT = tmp_path
+    publish(tmp_path, "uni")
+    project.approach_settings = {"backbone": "weights:uni"}
+    project.save(update_fields=["approach_settings"])
+    first, again = iterate(project), iterate(project)
+    assert again.model_version == first.model_version
+    shutil.rmtree(tmp_path / "uni")
+    publish(tmp_path, "uni", init_values=0.2)
+    newer = iterate(project)
+    assert newer.model_version.number == first.model_version.number + 1
+    assert (vectors(newer) != vectors(first)).any()
+
+    make_image(project)
+    shutil.rmtree(tmp_path / "uni")
+    publish(tmp_path, "uni")
+    placing = start_placing(project=project, requested_by=None)
+    assert placing is not None
+    tasks.place_new_objects(placing.pk)
+    placing.refresh_from_db()
+    assert "put the former ones back, or make a new map" in placing.error
 
 
 def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_components_and_said_so(

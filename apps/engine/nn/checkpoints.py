@@ -4,6 +4,7 @@ A foundation model that was not trained stays in the installation's weights fold
 of its file.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from apps.engine.backbone_names import find_weights
 from apps.engine.durable import sync_folder
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import WeightsFile
@@ -86,13 +88,26 @@ def load_checkpoint(folder: Path, *, weights_root: Path | None = None) -> tuple[
             file = WeightsFile(**description["borrowed"])
             if model.borrowed != file:
                 raise EngineError(
-                    f"The weights of {file.name} are no longer those that the model in {folder.name} is of"
+                    f"The weights of {file.name} are no longer those that the model in {folder.name} is of: put the former "
+                    "ones back, or make a new map"
                 )
             tensors |= {f"backbone.{name}": tensor for name, tensor in model.backbone.state_dict().items()}
         model.load_state_dict(tensors)
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
         raise EngineError(f"The model in {folder.name} cannot be read: {error}") from error
     return model.eval(), config
+
+
+def has_its_weights(folder: Path, *, weights_root: Path | None) -> bool:
+    """Whether a checkpoint holds all of its weights, or the file that it names is still the one that it was made with.
+
+    Raises EngineError where that file is not there, or `folder` is no checkpoint.
+    """
+    borrowed = read_description(folder).get("borrowed")
+    if borrowed is None:
+        return True
+    with find_weights(borrowed["name"], weights_root).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == borrowed["sha256"]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
