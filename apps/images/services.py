@@ -22,13 +22,12 @@ from apps.engine.pairing import MASK_FOLDERS, safe_name, sort_files
 from apps.images.models import Upload, UploadedFile
 from apps.images.review import probe
 from apps.images.selectors import files_of
-from apps.projects.files import folder, project_folder
+from apps.projects.files import folder, has_space, project_folder
 from apps.projects.models import Job, Project
 
 Role = UploadedFile.Role
 LABEL_VALUE_NAMES = ("values.csv", "legend.csv")
 CSV_MAX_BYTES = 50_000_000  # a million points; a table is read as a whole
-DISK_RESERVE_BYTES = 1024**3  # stays free for the database
 
 
 class UploadClosed(ValueError):
@@ -204,7 +203,7 @@ def _name_and_role(name: str, said_role: str) -> tuple[str, str]:
 def _write(upload: Upload, name: str, role: str, content: File[bytes]) -> tuple[Path, str, int]:
     """Stream the file to the upload's folder; (where, SHA-256 as hex, bytes). The name on disk is ours, not the user's."""
     place = folder(upload.project, "uploads", upload.pk)
-    if shutil.disk_usage(place).free < content.size + DISK_RESERVE_BYTES:
+    if not has_space(place, content.size or 0):
         raise BadInput(name, "the server's disk is too full for this file; tell its administrator")
     limit, whose = settings.UPLOAD_MAX_BYTES, "the limit of this server"
     if role in (Role.POINTS, Role.LABEL_VALUES) and limit > CSV_MAX_BYTES:

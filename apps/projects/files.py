@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from apps.engine.durable import replacing
 from apps.projects.models import Project
+
+DISK_RESERVE_BYTES = 1024**3  # stays free for the database
 
 
 def project_folder(project: Project) -> Path:
@@ -22,6 +25,11 @@ def folder(project: Project, *parts: str | int) -> Path:
     path = project_folder(project).joinpath(*map(str, parts))
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def has_space(place: Path, n_bytes: int = 0) -> bool:
+    """Whether so much can be written below `place`, a folder that is there, with the reserve left free."""
+    return shutil.disk_usage(place).free >= n_bytes + DISK_RESERVE_BYTES
 
 
 def write_bytes(path: Path, content: bytes) -> None:

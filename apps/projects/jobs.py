@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings
@@ -28,6 +29,7 @@ from apps.accounts.models import User
 from apps.audit.services import record
 from apps.engine.errors import EngineError, Stopped
 from apps.projects.events import JobEvent, send_event, send_event_on_commit
+from apps.projects.files import has_space
 from apps.projects.models import Job, Project
 from apps.projects.signals import job_ended
 
@@ -129,13 +131,16 @@ class Report:
         self.log(name)
 
     def progress(self, stage: str, fraction: float, message: str = "", *, force: bool = False) -> None:
-        """Matches the engine's ProgressCallback. Raises Stopped once the job is cancelled or no longer ours."""
+        """Matches the engine's ProgressCallback. Raises Stopped once the job is cancelled or no longer ours, EngineError
+        where its files take what the database needs of the disk."""
         if self._stop.is_set():
             raise Stopped("the job was cancelled")
         now = time.monotonic()
         if not force and now - self._last_write < REPORT_INTERVAL_S:
             return
         self._last_write = now
+        if not has_space(Path(settings.MEDIA_ROOT)):
+            raise EngineError("the server's disk is full, but for what the database needs; tell its administrator")
         start, end = self._span
         self.job.stage, self.job.message = stage[:40], message[:400]
         self.job.progress = start + (end - start) * min(max(fraction, 0.0), 1.0)

@@ -29,6 +29,7 @@ from apps.models.selectors import latest_embedding
 from apps.models.services import start_iteration
 from apps.models.tasks import run_iteration
 from apps.objects.selectors import patch_reader
+from apps.projects import files
 from apps.projects.files import folder, project_folder
 from apps.projects.jobs import MAX_ATTEMPTS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
@@ -239,6 +240,18 @@ def test_half_a_training_is_not_gone_on_with_when_there_are_other_labels(
     job = run_again(world, epochs=4)
     assert "went on after epoch" not in job.log
     assert job.result["labeled"] == 10
+
+
+def test_an_iteration_leaves_the_database_its_part_of_the_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "DISK_RESERVE_BYTES", 10**18)
+        run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED
+    assert job.error == "the server's disk is full, but for what the database needs; tell its administrator"
+    run_again(world)
 
 
 def test_nothing_is_trained_where_the_classifier_is_not_there(world: World) -> None:
