@@ -137,6 +137,11 @@ def quality_history(embedding: Embedding) -> list[dict[str, Any]]:
     ]
 
 
+def has_vectors(embedding: Embedding) -> bool:
+    """False of former maps, whose vectors are not kept."""
+    return (embedding_folder(embedding) / VECTORS_NAME).exists()
+
+
 def predictors(embedding: Embedding) -> NDArray[np.float16]:
     """What predictions are made from, float16, memory-mapped: the embedding's vectors, and beside them what lies around each
     object, where more than the object counted (apps/engine/surroundings.py)."""

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from apps.accounts.models import User
 from apps.models.events import PredictionsReady
 from apps.models.models import Embedding, PredictionSet
-from apps.models.selectors import latest_embedding, prediction_file, prediction_state, still_compares
+from apps.models.selectors import VECTORS_NAME, latest_embedding, prediction_file, prediction_state, still_compares
 from apps.projects.events import send_event_on_commit
 from apps.projects.files import folder, write_array
 from apps.projects.jobs import start_job
@@ -26,6 +28,8 @@ PREDICTIONS_LOCK = 0x70726564
 FILES_KEPT = 8
 
 
+# The newest map's vectors, and those of the one before, which a request may still read.
+VECTORS_KEPT = 2
 PICTURE_NAME = "picture.npy"
 
 
@@ -109,6 +113,15 @@ def place_what_was_left() -> None:
     )
     for project in left:
         start_placing(project=project, requested_by=None)
+
+
+def clear_old_vectors() -> None:
+    """Delete the vectors of former maps, the largest of a map's files, which nothing asks for any more. Places and last
+    predictions stay."""
+    for embeddings in Path(settings.MEDIA_ROOT).glob("*/*/embeddings"):
+        numbers = sorted(int(path.name) for path in embeddings.iterdir() if path.name.isdigit())
+        for number in numbers[:-VECTORS_KEPT]:
+            (embeddings / str(number) / VECTORS_NAME).unlink(missing_ok=True)
 
 
 def check_can_iterate(project: Project, epochs: int | None) -> None:

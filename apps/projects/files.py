@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from apps.engine.durable import replacing
-from apps.projects.models import Project
+from apps.projects.models import Job, Project
 
+EXPORT_KEPT = timedelta(days=30)
 DISK_RESERVE_BYTES = 1024**3  # stays free for the database
 
 
@@ -25,6 +27,11 @@ def folder(project: Project, *parts: str | int) -> Path:
     path = project_folder(project).joinpath(*map(str, parts))
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def export_archive(job: Job) -> Path:
+    """Where the zip of an export job lies once it is finished, for `EXPORT_KEPT`."""
+    return project_folder(job.project) / "exports" / f"labels-{job.pk}.zip"
 
 
 def has_space(place: Path, n_bytes: int = 0) -> bool:

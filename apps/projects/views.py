@@ -17,6 +17,7 @@ from apps.accounts.models import OrganizationMember
 from apps.common.forms import add_errors
 from apps.common.requests import AuthenticatedRequest, posted
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
+from apps.projects.files import EXPORT_KEPT, export_archive
 from apps.projects.forms import (
     PERMISSION_TEXT,
     ROLE_CHOICES,
@@ -285,7 +286,8 @@ def job_detail(request: AuthenticatedRequest, project_id: int, job_id: int) -> H
     project = get_project_for_user(request.user, project_id)
     job = get_object_or_404(jobs_of(project), pk=job_id)
     template = "projects/_job.html" if request.htmx else "projects/job.html"
-    return render_project_page(request, project, template, {"job": job, "tab": "jobs"})
+    context = {"job": job, "tab": "jobs", "has_archive": export_archive(job).exists(), "kept_days": EXPORT_KEPT.days}
+    return render_project_page(request, project, template, context)
 
 
 @login_required

@@ -37,6 +37,7 @@ from apps.labels.services import LabelError
 from apps.models.selectors import latest_embedding
 from apps.models.services import IterationRefused, SearchRefused, start_iteration, start_picture_search
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
+from apps.projects.files import EXPORT_KEPT, export_archive
 from apps.projects.jobs import cancel_job, job_state
 from apps.projects.models import Job, Project
 from apps.projects.permissions import Permission
@@ -422,9 +423,9 @@ class ExportDownload(APIView):
         project = get_project_for_user(request.user, job.project_id, needs=Permission.EXPORT)
         if job.params.get("label_set"):
             get_object_or_404(label_sets_visible_to(request.user, project), pk=job.params["label_set"])
-        path = selectors.export_archive(job)
+        path = export_archive(job)
         if job.state != Job.State.FINISHED or not path.exists():
-            raise Http404("this export is not there")
+            raise Http404(f"this export is not there: each is kept for {EXPORT_KEPT.days} days")
         record(
             actor=request.user,
             action="export.download",

@@ -11,7 +11,8 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.images.services import sweep_uploads
-from apps.models.services import place_what_was_left, start_first_maps
+from apps.models.services import clear_old_vectors, place_what_was_left, start_first_maps
+from apps.projects.files import EXPORT_KEPT
 from apps.projects.models import Job, Project
 
 ABANDONED_UPLOAD = timedelta(days=7)
@@ -20,8 +21,13 @@ ABANDONED_WORK_S = 24 * 60 * 60
 
 def keep_house() -> None:
     """Delete uploads that nobody went on with for a week, work folders of jobs that have ended, and other work folders
-    that nothing wrote to for a day. Have first maps made, and objects placed, that a process owed when it died."""
+    that nothing wrote to for a day; exports after 30 days, and former maps' vectors. Have first maps made, and objects placed,
+    that a process owed when it died."""
     sweep_uploads(older_than=ABANDONED_UPLOAD)
+    clear_old_vectors()
+    for archive in Path(settings.MEDIA_ROOT).glob("*/*/exports/*"):
+        if time.time() - archive.stat().st_mtime > EXPORT_KEPT.total_seconds():
+            archive.unlink(missing_ok=True)
     start_first_maps(Project.objects.all())
     place_what_was_left()
     for work in Path(settings.MEDIA_ROOT).glob("*/*/work/*"):

@@ -13,6 +13,7 @@ from apps.labels.models import LabelSet
 from apps.labels.selectors import counts_by_class, label_sets_visible_to, sampled_counts
 from apps.models.models import Embedding, PredictionSet
 from apps.models.selectors import current_prediction_set, latest_embedding, title_of_reducer
+from apps.projects.files import export_archive
 from apps.projects.models import Job, Project
 from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
 
@@ -58,6 +59,8 @@ class Overview:
     iteration: Job | None
     """The same of an iteration."""
     last_export: Job | None
+    last_archive: Job | None
+    """The last export, if its file is still there."""
     steps: list[Step]
 
     @property
@@ -120,6 +123,7 @@ def project_overview(project: Project, user: User) -> Overview:
         importing=importing,
         iteration=iteration,
         last_export=last_export,
+        last_archive=last_export if last_export and export_archive(last_export).exists() else None,
         steps=_steps(project.n_objects, n_labeled, classes, embedding, importing, iteration, last_export),
     )
 

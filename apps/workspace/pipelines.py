@@ -37,10 +37,9 @@ from apps.labels.selectors import (
 from apps.models.selectors import Predictions, current_predictions
 from apps.objects.models import HistoObject
 from apps.objects.selectors import stored_image
-from apps.projects.files import folder, project_folder
+from apps.projects.files import export_archive, folder, project_folder
 from apps.projects.jobs import Report
 from apps.projects.models import Job, LabelClass, Project
-from apps.workspace.selectors import export_archive
 
 
 def export_job(job: Job, report: Report) -> dict[str, Any]:

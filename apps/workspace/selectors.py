@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,9 +34,8 @@ from apps.models.selectors import (
 )
 from apps.objects.selectors import get_object, image_id_by_ordinal, outline_in_image
 from apps.projects.access import permissions_of
-from apps.projects.files import project_folder
 from apps.projects.jobs import job_state
-from apps.projects.models import Job, Project
+from apps.projects.models import Project
 
 RECENT_JOBS = 5
 
@@ -198,8 +196,3 @@ def _by_similarity(embedding: Embedding, ordinals: NDArray[np.int64]) -> NDArray
         remaining.remove(current)
         rank[current] = position
     return np.concatenate([known[np.lexsort((-nearest, rank[group]))], rest])
-
-
-def export_archive(job: Job) -> Path:
-    """Where the zip of an export job lies once it is finished."""
-    return project_folder(job.project) / "exports" / f"labels-{job.pk}.zip"

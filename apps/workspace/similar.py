@@ -13,7 +13,7 @@ from apps.engine.similar import Neighbors
 from apps.images.models import Image
 from apps.labels.selectors import kept_class_values, shared_label_set
 from apps.models.models import Embedding
-from apps.models.selectors import current_predictions, latest_embedding, similar_objects
+from apps.models.selectors import current_predictions, has_vectors, latest_embedding, similar_objects
 from apps.models.services import SearchRefused
 from apps.projects.models import Job, Project
 
@@ -66,6 +66,8 @@ def similar_to_picture(job: Job, *, k: int, among: Among) -> Found:
         raise SearchRefused(f"the picture can not be compared: its job is {job.state}")
     # The map that was the newest then: another model's numbers mean something else.
     embedding = job.project.embeddings.get(number=job.result["embedding"])
+    if not has_vectors(embedding):
+        raise SearchRefused("the map was made anew since: search with the picture once more")
     allowed = _allowed(job.project, embedding, among)
     try:
         neighbors = similar_objects(embedding).nearest(np.array(job.result["vector"]), k, allowed=allowed)

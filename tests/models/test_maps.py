@@ -29,6 +29,7 @@ from apps.models.selectors import (
     coordinates,
     current_prediction_set,
     current_predictions,
+    has_vectors,
     latest_embedding,
     prediction_state,
     predictors,
@@ -187,6 +188,16 @@ def test_a_placing_that_failed_on_an_earlier_map_does_not_keep_later_objects_off
     make_image(project)  # and nobody was told
     keep_house()
     assert project.jobs.filter(kind="place", state=Job.State.QUEUED).exists()
+
+
+def test_of_former_maps_all_but_the_vectors_is_kept(project: Project) -> None:
+    for _ in range(2):
+        iterate(project)
+    embeddings = list(project.embeddings.order_by("number"))  # the first one by measurements
+    keep_house()
+    assert [has_vectors(embedding) for embedding in embeddings] == [False, True, True]
+    assert all(len(coordinates(embedding)) == 40 for embedding in embeddings)
+    assert newest(project) == embeddings[-1] and len(vectors(embeddings[-1])) == 40
 
 
 def test_a_layout_shows_its_places_to_members_while_it_runs(world, project, make_job, signed_in):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
+from apps.projects.files import export_archive, write_bytes
 from apps.projects.models import Job
+from apps.workspace.housekeeping import keep_house
+from tests.factories import make_image
 
 pytestmark = pytest.mark.django_db
 RESULTS = {
@@ -40,6 +46,7 @@ RESULTS = {
 def test_the_result_of_a_finished_job_is_shown(world, signed_in, make_job, kind):
     result, shown = RESULTS[kind]
     job = make_job(kind=kind, state=Job.State.FINISHED, result=result)
+    write_bytes(export_archive(job), b"zip")
     page = signed_in(world.manager).get(f"/projects/{world.project.pk}/jobs/{job.pk}/").content.decode()
     assert [text for text in shown if text not in page] == []
 
@@ -52,8 +59,29 @@ def test_a_failed_job_shows_its_cause(world, signed_in, make_job):
     )
 
 
+def test_an_export_is_offered_for_thirty_days(world, signed_in, make_job):
+    job = make_job(kind="export", state=Job.State.FINISHED, result=RESULTS["export"][0])
+    manager = signed_in(world.manager)
+    pages = f"/projects/{world.project.pk}/jobs/{job.pk}/", f"/projects/{world.project.pk}/"
+    download = f"/api/v1/exports/{job.pk}/download"
+    make_image(world.project)
+    world.label(1, [0])
+    archive = export_archive(job)
+    write_bytes(archive, b"zip")
+    os.utime(archive, times=(time.time() - 29 * 24 * 60 * 60,) * 2)
+    keep_house()
+    assert [download in manager.get(page).content.decode() for page in pages] == [True, True]
+    os.utime(archive, times=(time.time() - 31 * 24 * 60 * 60,) * 2)
+    keep_house()
+    assert [download in manager.get(page).content.decode() for page in pages] == [False, False]
+    assert "kept for 30 days" in manager.get(pages[0]).content.decode()
+    gone = manager.get(download)
+    assert gone.status_code == 404 and "kept for 30 days" in gone.content.decode()
+
+
 def test_a_viewer_is_offered_no_download(world, signed_in, make_job):
     job = make_job(kind="export", state=Job.State.FINISHED, result=RESULTS["export"][0])
+    write_bytes(export_archive(job), b"zip")
     assert (
         "Download" not in signed_in(world.viewer).get(f"/projects/{world.project.pk}/jobs/{job.pk}/").content.decode()
     )

@@ -21,8 +21,7 @@ from apps.labels.selectors import shared_label_set
 from apps.models.models import Embedding
 from apps.models.selectors import current_predictions, embedding_folder
 from apps.models.services import FILES_KEPT
-from apps.projects.files import folder
-from apps.workspace.selectors import export_archive
+from apps.projects.files import export_archive, folder
 from tests.conftest import World
 from tests.factories import make_embedding, make_image, predict
 

@@ -18,7 +18,7 @@ from apps.engine.nn.train import train_model
 from apps.images.models import Image
 from apps.labels.selectors import kept_class_values, shared_label_set
 from apps.models.models import Embedding
-from apps.models.selectors import model_folder
+from apps.models.selectors import embedding_folder, model_folder
 from apps.models.tasks import embed_picture
 from apps.objects.selectors import patch_reader
 from apps.projects.files import project_folder
@@ -173,6 +173,10 @@ def test_a_picture_of_an_object_finds_that_object(world, rater, trained):
     ordinals, similarities = found(search(rater, world, picture_job=job_id, k=5))
     assert ordinals[0] == 23 and similarities[0] > 0.5, "a picture does not say how the object lies in its surroundings"
     assert not list((project_folder(world.project) / "work").glob("picture-*")), "the picture itself is not kept"
+
+    (embedding_folder(trained) / "vectors.npy").unlink()  # as of a former map
+    late = search(rater, world, picture_job=job_id)
+    assert late.status_code == 400 and "search with the picture once more" in late.json()["detail"]
 
 
 def test_a_large_picture_is_searched_by_its_middle(world, rater, trained):
