@@ -18,7 +18,7 @@ from apps.models.models import Embedding, PredictionSet
 from apps.models.selectors import VECTORS_NAME, latest_embedding, prediction_file, prediction_state, still_compares
 from apps.projects.events import send_event_on_commit
 from apps.projects.files import folder, write_array
-from apps.projects.jobs import start_job
+from apps.projects.jobs import check_not_too_many, start_job
 from apps.projects.models import Job, Project
 
 MAX_EPOCHS = 1000
@@ -135,8 +135,9 @@ def check_can_iterate(project: Project, epochs: int | None) -> None:
 def start_picture_search(*, project: Project, picture: NDArray[np.uint8], requested_by: User) -> Job:
     """Queue what finds objects like a picture (p, p, 3) of one: a worker makes its vector, by the newest map's model.
 
-    The vector is the job's result; the picture itself is not kept. Raises SearchRefused where there is no map yet.
+    The vector is the job's result; the picture itself is not kept. Raises SearchRefused where there is no map yet, TooManyJobs.
     """
+    check_not_too_many(kind="picture", requested_by=requested_by)
     embedding = latest_embedding(project)
     if embedding is None:
         raise SearchRefused("there is no map yet, and so nothing to compare the picture with")

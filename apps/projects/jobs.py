@@ -37,10 +37,25 @@ logger = logging.getLogger(__name__)
 
 Queue = Literal["cpu", "gpu"]
 MAX_ATTEMPTS = 3
+# So many exports, or picture searches, of one person wait or run: one worker does those of all organizations.
+MOST_OF_A_PERSON = 3
 REPORT_INTERVAL_S = 0.5
 QUEUED_GRACE = timedelta(seconds=60)
 LOG_LIMIT = 100_000  # characters
 ERROR_SHOWN = 1_000  # characters; an event has to stay small, the job's page shows all of it
+
+
+class TooManyJobs(Exception):
+    """The person has as many jobs of this kind under way as they may have; the message is for them."""
+
+
+def check_not_too_many(*, kind: str, requested_by: User | None) -> None:
+    """Raises TooManyJobs."""
+    under_way = Job.objects.filter(
+        kind=kind, requested_by=requested_by, state__in=[Job.State.QUEUED, Job.State.RUNNING]
+    )
+    if requested_by is not None and under_way.count() >= MOST_OF_A_PERSON:
+        raise TooManyJobs(f"{MOST_OF_A_PERSON} of yours are under way already: wait until one has ended, or cancel one")
 
 
 def start_job(

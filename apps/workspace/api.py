@@ -16,7 +16,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from numpy.typing import NDArray
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
+from rest_framework.exceptions import APIException, PermissionDenied, Throttled, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -38,7 +38,7 @@ from apps.models.selectors import latest_embedding
 from apps.models.services import IterationRefused, SearchRefused, start_iteration, start_picture_search
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.files import EXPORT_KEPT, export_archive
-from apps.projects.jobs import cancel_job, job_state
+from apps.projects.jobs import TooManyJobs, cancel_job, job_state
 from apps.projects.models import Job, Project
 from apps.projects.permissions import Permission
 from apps.workspace import selectors
@@ -158,6 +158,8 @@ class PictureSearch(APIView):
             job = start_picture_search(project=project, picture=picture, requested_by=request.user)
         except (BadInput, SearchRefused) as error:
             raise ValidationError({"detail": str(error)}) from error
+        except TooManyJobs as error:
+            raise Throttled(detail=str(error)) from error
         return Response(job_state(job), status.HTTP_201_CREATED)
 
 
@@ -405,12 +407,15 @@ class Exports(APIView):
         visible = label_sets_visible_to(request.user, project)
         asked = serializer.validated_data.get("label_set")
         label_set = get_object_or_404(visible, pk=asked) if asked else None
-        job = start_export(
-            project=project,
-            label_set=label_set,
-            without_sampled=serializer.validated_data["without_sampled"],
-            requested_by=request.user,
-        )
+        try:
+            job = start_export(
+                project=project,
+                label_set=label_set,
+                without_sampled=serializer.validated_data["without_sampled"],
+                requested_by=request.user,
+            )
+        except TooManyJobs as error:
+            raise Throttled(detail=str(error)) from error
         return Response(job_state(job), status.HTTP_201_CREATED)
 
 

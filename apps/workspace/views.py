@@ -12,6 +12,7 @@ from apps.common.requests import AuthenticatedRequest
 from apps.labels.selectors import shared_label_set
 from apps.models.services import IterationRefused, start_iteration
 from apps.projects.access import get_project_for_user, permissions_of
+from apps.projects.jobs import TooManyJobs
 from apps.projects.permissions import Permission
 from apps.workspace.overview import project_overview
 from apps.workspace.services import start_export
@@ -58,10 +59,14 @@ def train(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
 @require_POST
 def export(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id, needs=Permission.EXPORT)
-    job = start_export(
-        project=project,
-        label_set=None,
-        without_sampled="without_sampled" in request.POST,
-        requested_by=request.user,
-    )
+    try:
+        job = start_export(
+            project=project,
+            label_set=None,
+            without_sampled="without_sampled" in request.POST,
+            requested_by=request.user,
+        )
+    except TooManyJobs as error:
+        messages.error(request, f"Not exported: {error}.")
+        return redirect("project_overview", project.pk)
     return redirect("job_detail", project.pk, job.pk)

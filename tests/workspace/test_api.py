@@ -185,6 +185,19 @@ def test_gestures_go_into_the_shared_set_or_one_s_own(world, rater, objects, kin
     assert act(rater, label_set.pk, [1]).status_code == status
 
 
+def test_nobody_has_more_than_three_exports_under_way(world, signed_in, objects):
+    manager, lead = signed_in(world.manager), signed_in(world.lead)
+    url = f"/api/v1/projects/{world.project.pk}/exports"
+    jobs = [manager.post(url).json()["id"] for _ in range(3)]
+    refused = manager.post(url)
+    assert refused.status_code == 429 and "3 of yours are under way already" in refused.json()["detail"]
+    page = manager.post(f"/projects/{world.project.pk}/export/", follow=True).content.decode()
+    assert "Not exported: 3 of yours are under way already" in page
+    assert lead.post(url).status_code == 201, "others' exports go on"
+    manager.post(f"/projects/{world.project.pk}/jobs/{jobs[0]}/cancel/")
+    assert manager.post(url).status_code == 201
+
+
 def test_an_export_of_a_blinded_set_is_not_there_for_others(world, signed_in, objects, make_job):
     blinded = world.project.label_sets.create(name="blind", kind="rater", rater=world.lead, is_blinded=True)
     job = make_job(kind="export", state="finished", params={"label_set": blinded.pk})

@@ -210,6 +210,12 @@ def test_a_picture_needs_a_map_and_the_right_to_label(world, rater, signed_in, i
     assert send_picture(signed_in(world.viewer), world, picture).status_code == 403
 
 
+def test_nobody_has_more_than_three_picture_searches_under_way(world, rater, embedding):
+    statuses = [send_picture(rater, world, png(picture())).status_code for _ in range(4)]
+    assert statuses == [201, 201, 201, 429]
+    assert len(list((project_folder(world.project) / "work").glob("picture-*"))) == 3
+
+
 def test_a_picture_of_another_project_is_not_there(world, rater, signed_in, trained, make_job):
     theirs = make_job(project=world.their_project, kind="picture", state=Job.State.FINISHED, result={"embedding": 1})
     assert search(rater, world, picture_job=theirs.pk).status_code == 404
