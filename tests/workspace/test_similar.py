@@ -24,7 +24,7 @@ from apps.objects.selectors import patch_reader
 from apps.projects.files import project_folder
 from apps.projects.models import Job
 from tests.conftest import World
-from tests.factories import make_embedding, make_image, png, predict
+from tests.factories import make_embedding, make_image, picture, png, predict
 from tests.workspace.test_api import act, binary
 
 pytestmark = pytest.mark.django_db
