@@ -1,20 +1,32 @@
 """HTTP and websocket routing. A socket is opened only from our own pages (origin check) by a signed-in user."""
 
 import os
+import re
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
 http_application = get_asgi_application()
 
+from apps.common.body_limit import BodyLimit  # noqa: E402
 from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
+
+AROUND_A_FILE = 1024 * 1024  # what a form says besides its file
+
+
+def body_limit(path: str) -> int:
+    """Bytes: a whole image where one is uploaded, all of a lasso's ordinals elsewhere."""
+    is_upload = re.fullmatch(r"/projects/\d+/uploads/\d+/files/", path)
+    return (settings.UPLOAD_MAX_BYTES if is_upload else settings.DATA_UPLOAD_MAX_MEMORY_SIZE) + AROUND_A_FILE
+
 
 application = ProtocolTypeRouter(
     {
-        "http": http_application,
+        "http": BodyLimit(http_application, body_limit),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
