@@ -201,7 +201,6 @@ def action_result(action: LabelAction, label_set: LabelSet, user: User) -> dict[
         "n": action.n_asked,
         "n_changed": action.n,
         "n_skipped": action.n_asked - action.n if action.undoes_id else 0,
-        "counts": selectors.counts_by_class(label_set, label_set.project.n_objects),
         "undo": selectors.describe_action(selectors.last_undoable(label_set, user)),
         "redo": selectors.describe_action(selectors.last_redoable(label_set, user)),
         "session": selectors.session_state(selectors.current_session(label_set, user)),

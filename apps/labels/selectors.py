@@ -14,7 +14,7 @@ from apps.accounts.models import User
 from apps.common.packing import unpack_ordinals
 from apps.engine.strata import Attempt
 from apps.labels.models import LEFT_OUT, Label, LabelAction, LabelingSession, LabelSet, StratumSample
-from apps.labels.statements import read_sources, read_values
+from apps.labels.statements import read_ordinals, read_sources
 from apps.projects.models import Project
 
 # The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
@@ -196,9 +196,9 @@ def kept_class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
 
 def changes_since(label_set: LabelSet, revision: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
     """Ordinals (k,) that changed after `revision`, each once, ascending, with what `labels_of` says about them."""
-    ordinals, _ = read_values(
+    ordinals = read_ordinals(
         """
-        SELECT DISTINCT event.ordinal, 0::int2
+        SELECT DISTINCT event.ordinal
         FROM labels_labelaction action JOIN labels_labelevent event ON event.action_id = action.id
         WHERE action.label_set_id = ANY(%s) AND action.sequence > %s
         ORDER BY event.ordinal

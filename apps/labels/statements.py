@@ -137,17 +137,16 @@ def _array_literal(array: NDArray[Any]) -> str:
     return "{" + ",".join(map(str, array.tolist())) + "}"
 
 
-_VALUE_ROW = np.dtype(
-    [("fields", ">i2"), ("ordinal_size", ">i4"), ("ordinal", ">i4"), ("value_size", ">i4"), ("value", ">i2")]
+_ORDINAL_ROW = np.dtype([("fields", ">i2"), ("ordinal_size", ">i4"), ("ordinal", ">i4")])
+_SOURCE_ROW = np.dtype(
+    [*_ORDINAL_ROW.descr, ("value_size", ">i4"), ("value", ">i2"), ("source_size", ">i4"), ("source", ">i8")]
 )
-_SOURCE_ROW = np.dtype([*_VALUE_ROW.descr, ("source_size", ">i4"), ("source", ">i8")])
 _COPY_HEADER_BYTES, _COPY_TRAILER_BYTES = 19, 2
 
 
-def read_values(sql: str, parameters: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Ordinals (n,) and class values (n,) of a query over an int4 and an int2 column."""
-    rows = _read(sql, parameters, _VALUE_ROW)
-    return rows["ordinal"].astype(np.int64), rows["value"].astype(np.uint8)
+def read_ordinals(sql: str, parameters: Sequence[Any]) -> NDArray[np.int64]:
+    """Ordinals (n,) of a query over an int4 column."""
+    return _read(sql, parameters, _ORDINAL_ROW)["ordinal"].astype(np.int64)
 
 
 def read_sources(sql: str, parameters: Sequence[Any]) -> NDArray[Any]:

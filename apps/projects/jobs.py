@@ -234,7 +234,9 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
         job.state, job.error = Job.State.FAILED, str(error)
     except Exception as error:
         logger.exception("job %s failed", job_id)
-        job.state, job.error = Job.State.FAILED, f"{type(error).__name__}: {error}"
+        # Where on the server the files lie is not the project members' business.
+        said = str(error).replace(f"{settings.MEDIA_ROOT}{os.sep}", "")
+        job.state, job.error = Job.State.FAILED, f"{type(error).__name__}: {said}"
         report.log(traceback.format_exc())
     finally:
         finished.set()

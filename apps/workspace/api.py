@@ -372,9 +372,7 @@ class SampleAcceptance(APIView):
             detail = _why_not(len(verdict.wrong), sample.n, verdict.stale)
             state = selectors.sample_state(sample, verdict)
             return Response({"detail": detail, "sample": state}, status.HTTP_409_CONFLICT)
-        label_set = sample.label_set
-        label_set.refresh_from_db(fields=["counts", "revision"])
-        return Response(action_result(sample.action, label_set, request.user), status.HTTP_201_CREATED)
+        return Response(action_result(sample.action, sample.label_set, request.user), status.HTTP_201_CREATED)
 
 
 def _why_not(n_wrong: int, n: int, stale: str) -> str:

@@ -144,11 +144,9 @@ export interface ProjectState {
   };
   readonly classes: readonly LabelClass[];
   readonly label_set: LabelSet;
-  readonly label_sets?: readonly LabelSet[];
   readonly embedding: EmbeddingInfo | null;
   readonly predictions: PredictionsInfo | null;
   readonly jobs: readonly Job[];
-  readonly counts: Readonly<Record<string, number>>;
   readonly sampled: SampledState;
   readonly session: SessionRate | null;
   readonly permissions?: readonly string[];
@@ -163,7 +161,6 @@ export interface ActionResult {
   readonly n: number;
   readonly n_changed: number;
   readonly n_skipped?: number;
-  readonly counts: Readonly<Record<string, number>>;
   readonly undo: UndoEntry | null;
   readonly redo: UndoEntry | null;
   readonly session: SessionRate | null;

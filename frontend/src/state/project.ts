@@ -15,9 +15,6 @@ import type { PlotBuffer, PredictionsBuffer } from "../lib/wire";
 import type { SocketStatus } from "../live/socket";
 import { Emitter } from "./emitter";
 
-/** Jobs of which a project has one at a time. */
-const TRAINING_KINDS: ReadonlySet<string> = new Set(["iteration", "train", "embed"]);
-
 export type LoadStatus = "loading" | "ready" | "failed";
 
 /** The facts about the project that the screen shows, and its arrays by ordinal. */
@@ -88,7 +85,7 @@ export class ProjectStore extends Emitter<
   }
 
   get isTraining(): boolean {
-    return this.jobs.some((job) => isActive(job) && TRAINING_KINDS.has(job.kind));
+    return this.jobs.some((job) => isActive(job) && job.kind === "iteration");
   }
 
   /** Objects that came after the newest map was made. */

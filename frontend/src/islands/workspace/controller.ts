@@ -1348,8 +1348,6 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 export function jobName(job: Job): string {
   const names: Record<string, string> = {
     iteration: "Training",
-    train: "Training",
-    embed: "Mapping",
     place: "Placing new objects",
     import: "Import",
     export: "Export",
