@@ -2,7 +2,9 @@
 
 import os
 import re
+from typing import cast
 
+from asgiref.typing import ASGI3Application
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
@@ -26,7 +28,7 @@ def body_limit(path: str) -> int:
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(http_application, body_limit),
+        "http": BodyLimit(cast(ASGI3Application, http_application), body_limit),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
