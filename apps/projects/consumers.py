@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -9,28 +13,50 @@ from django.http import Http404
 
 from apps.accounts.models import User
 from apps.projects.access import get_project_for_user
-from apps.projects.events import group_of
+from apps.projects.events import PresenceChanged, group_of
 
+logger = logging.getLogger(__name__)
 STRANGER = 4404  # the socket's 404
 TRY_AGAIN = 4503
+# A page says so often that it is still there, and is taken for gone after missing it twice: its process may have died.
+PRESENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Present:
+    """Another open page of the project, as one page knows of it."""
+
+    user_id: int
+    name: str
+    heard_at: float
 
 
 class ProjectConsumer(AsyncJsonWebsocketConsumer):
     """Forwards a project's events to one open page. Access is checked when it opens and again before each event, so
-    that somebody who was taken off the project hears nothing more."""
+    that somebody who was taken off the project hears nothing more.
+
+    Who else is there, pages tell each other: one that opens, and each now and then, says so to the group, and the others
+    answer it. There is no list anywhere that a dead process could leave wrong."""
 
     project_id: int
+    _present: dict[str, _Present]  # by channel, this page's own among them
+    _announcing: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         self.project_id = self.scope["url_route"]["kwargs"]["project_id"]
         if not await self._may_listen():
             await self.close(code=STRANGER)
             return
+        self._present = {}
         await self.channel_layer.group_add(group_of(self.project_id), self.channel_name)
         await self.accept()
+        self._announcing = asyncio.create_task(self._announce())
 
     async def disconnect(self, code: int) -> None:
         await self.channel_layer.group_discard(group_of(self.project_id), self.channel_name)
+        if self._announcing is not None:
+            self._announcing.cancel()
+            await self._tell_others({"type": "presence.left", "channel": self.channel_name})
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
         """Pages change things by HTTP only; whatever arrives here is ignored."""
@@ -40,6 +66,47 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
             await self.send_json(message["event"])
         else:
             await self.close(code=STRANGER)
+
+    async def _announce(self) -> None:
+        while True:
+            await self._tell_others(self._here(asks=True))
+            await asyncio.sleep(PRESENCE_S)
+            gone_since = time.monotonic() - 2 * PRESENCE_S
+            await self._keep({c: page for c, page in self._present.items() if page.heard_at > gone_since})
+
+    async def _tell_others(self, message: dict[str, Any]) -> None:
+        try:
+            await self.channel_layer.group_send(group_of(self.project_id), message)
+        except Exception:  # as in `send_event`: a channel layer that is down costs nobody the page
+            logger.exception("could not send %s to project %s", message["type"], self.project_id)
+
+    def _here(self, *, asks: bool) -> dict[str, Any]:
+        user = self.scope["user"]
+        return {
+            "type": "presence.here",
+            "channel": self.channel_name,
+            "id": user.pk,
+            "name": str(user),
+            "asks": asks,
+        }
+
+    async def presence_here(self, message: dict[str, Any]) -> None:
+        channel, is_new = message["channel"], message["channel"] not in self._present
+        page = _Present(message["id"], message["name"], time.monotonic())
+        await self._keep({**self._present, channel: page})
+        if message["asks"] and is_new and channel != self.channel_name:
+            await self.channel_layer.send(channel, self._here(asks=False))
+
+    async def presence_left(self, message: dict[str, Any]) -> None:
+        await self._keep({channel: page for channel, page in self._present.items() if channel != message["channel"]})
+
+    async def _keep(self, present: dict[str, _Present]) -> None:
+        """Take this for who is there, and tell the page where that makes a difference to it."""
+        before, now = ({page.user_id: page.name for page in pages.values()} for pages in (self._present, present))
+        self._present = present
+        if now != before:
+            users = [{"id": user_id, "name": name} for user_id, name in sorted(now.items())]
+            await self.project_event({"event": PresenceChanged(type="presence", users=users)})
 
     async def channel_resync(self, message: dict[str, Any]) -> None:
         """Events were lost on the way. The page connects again, and then asks for the state as after any break."""

@@ -28,6 +28,13 @@ class ProjectChanged(TypedDict):
     type: Literal["project.changed"]
 
 
+class PresenceChanged(TypedDict):
+    """Who has the project's workspace or one of its pages open, the page's own user among them: id and name of each."""
+
+    type: Literal["presence"]
+    users: list[dict[str, Any]]
+
+
 def group_of(project_id: int) -> str:
     return f"project.{project_id}"
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser
 
 from apps.accounts.models import User
 from apps.labels.selectors import shared_label_set
 from apps.labels.services import Gesture, label_objects
+from apps.projects import consumers
 from apps.projects.consumers import ProjectConsumer
+from apps.projects.events import group_of
 from apps.projects.jobs import start_job
 from apps.projects.models import Project, ProjectMember
 from apps.projects.services import add_label_class, allow_sampled_acceptance
@@ -24,6 +27,22 @@ def socket(user: User | AnonymousUser, project: Project) -> WebsocketCommunicato
     communicator = WebsocketCommunicator(ProjectConsumer.as_asgi(), f"/ws/projects/{project.pk}/")
     communicator.scope |= {"user": user, "url_route": {"kwargs": {"project_id": project.pk}}}
     return communicator
+
+
+async def opened(user: User, project: Project) -> WebsocketCommunicator:
+    """The socket of a page that knows who is there."""
+    communicator = socket(user, project)
+    connected, _ = await communicator.connect()
+    assert connected
+    assert user.pk in (await present(communicator))
+    return communicator
+
+
+async def present(communicator: WebsocketCommunicator) -> dict[int, str]:
+    """Who the page is told to be there: names by id."""
+    event = await communicator.receive_json_from()
+    assert event["type"] == "presence"
+    return {user["id"]: user["name"] for user in event["users"]}
 
 
 def label_something(world: World) -> None:
@@ -55,8 +74,7 @@ async def test_somebody_who_is_not_signed_in_may_not_listen(world):
 
 
 async def test_labels_are_announced_once_committed_with_numbers_only(world):
-    communicator = socket(world.viewer, world.project)
-    await communicator.connect()
+    communicator = await opened(world.viewer, world.project)
     await sync_to_async(label_something)(world)
     event = await communicator.receive_json_from()
     assert (event["type"], event["n"], event["revision"], event["actor"]) == ("labels.changed", 2, 1, "Rafa Rater")
@@ -64,8 +82,7 @@ async def test_labels_are_announced_once_committed_with_numbers_only(world):
 
 
 async def test_open_pages_hear_that_a_manager_has_changed_something_and_only_then(world):
-    communicator = socket(world.rater, world.project)
-    await communicator.connect()
+    communicator = await opened(world.rater, world.project)
     for _ in range(2):
         await sync_to_async(allow_sampled_acceptance)(
             project=world.project, allowed=True, max_error=0.02, changed_by=world.manager
@@ -78,8 +95,7 @@ async def test_open_pages_hear_that_a_manager_has_changed_something_and_only_the
 
 
 async def test_jobs_are_announced(world):
-    communicator = socket(world.rater, world.project)
-    await communicator.connect()
+    communicator = await opened(world.rater, world.project)
     await sync_to_async(start_job)(
         project=world.project, kind="export", task="none", queue="cpu", requested_by=world.manager, params={}
     )
@@ -89,8 +105,7 @@ async def test_jobs_are_announced(world):
 
 
 async def test_other_projects_hear_nothing(world):
-    communicator = socket(world.stranger, world.their_project)
-    await communicator.connect()
+    communicator = await opened(world.stranger, world.their_project)
     await sync_to_async(label_something)(world)
     assert await communicator.receive_nothing(timeout=0.3)
     await communicator.disconnect()
@@ -98,8 +113,7 @@ async def test_other_projects_hear_nothing(world):
 
 @pytest.mark.parametrize("how", ["taken off the project", "deactivated", "given a new password"])
 async def test_somebody_who_loses_access_hears_nothing_more(world, how):
-    communicator = socket(world.rater, world.project)
-    await communicator.connect()
+    communicator = await opened(world.rater, world.project)
     if how == "deactivated":
         await User.objects.filter(pk=world.rater.pk).aupdate(is_active=False)
     elif how == "given a new password":
@@ -113,9 +127,54 @@ async def test_somebody_who_loses_access_hears_nothing_more(world, how):
 
 
 async def test_what_a_page_sends_is_ignored(world):
-    communicator = socket(world.manager, world.project)
-    await communicator.connect()
+    communicator = await opened(world.manager, world.project)
     await communicator.send_to(text_data='{"type": "project.event", "event": {"type": "labels.changed"}}')
     await communicator.send_to(text_data="not even JSON")
     assert await communicator.receive_nothing(timeout=0.2)
     await communicator.disconnect()
+
+
+# -- who else is there ------------------------------------------------------------------------------------------------------
+
+
+async def test_pages_know_who_else_is_there_and_who_has_left(world):
+    rater = await opened(world.rater, world.project)
+    lead = socket(world.lead, world.project)
+    await lead.connect()
+    both = {world.rater.pk: "Rafa Rater", world.lead.pk: "Lea Lead"}
+    assert await present(rater) == both
+    while await present(lead) != both:
+        pass  # first itself, then whoever answers
+    await lead.disconnect()
+    assert await present(rater) == {world.rater.pk: "Rafa Rater"}
+    await rater.disconnect()
+
+
+async def test_a_second_tab_of_one_person_changes_nothing_for_others(world):
+    rater, lead = await opened(world.rater, world.project), await opened(world.lead, world.project)
+    await present(rater)
+    second = await opened(world.lead, world.project)
+    assert await rater.receive_nothing(timeout=0.3)
+    await second.disconnect()
+    assert await rater.receive_nothing(timeout=0.3), "the first tab is still open"
+    for page in (rater, lead):
+        await page.disconnect()
+
+
+async def test_a_page_whose_process_died_is_taken_for_gone(world, monkeypatch):
+    monkeypatch.setattr(consumers, "PRESENCE_S", 0.2)
+    rater = await opened(world.rater, world.project)
+    ghost = {"type": "presence.here", "channel": "of.a.dead.process", "id": world.lead.pk, "name": "Lea Lead"}
+    await get_channel_layer().group_send(group_of(world.project.pk), {**ghost, "asks": False})
+    assert world.lead.pk in await present(rater)
+    assert await present(rater) == {world.rater.pk: "Rafa Rater"}
+    assert await rater.receive_nothing(timeout=0.5), "who is there says so in time"
+    await rater.disconnect()
+
+
+async def test_who_is_in_another_project_is_not_told(world):
+    rater = await opened(world.rater, world.project)
+    stranger = await opened(world.stranger, world.their_project)
+    assert await rater.receive_nothing(timeout=0.3)
+    for page in (rater, stranger):
+        await page.disconnect()
