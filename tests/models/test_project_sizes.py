@@ -12,7 +12,7 @@ from apps.projects.models import Project
 from apps.projects.services import Learning, allow_sampled_acceptance, update_project_learning
 from tests.conftest import World
 from tests.factories import blobs, make_image
-from tests.models.test_maps import iterate, label
+from tests.models.test_maps import iterate
 from tests.workspace.test_api import binary
 
 # The lease of a running job is renewed on a connection of its own, which sees what is committed.
@@ -56,9 +56,9 @@ def test_a_project_of_any_size_goes_round_the_loop(
     assert not current_predictions(project).classes.any(), "nothing is known yet"
     allow_sampled_acceptance(project=project, allowed=True, max_error=0.1, changed_by=world.manager)
     half = n // 2
-    label(world, 1, range(half, n))
+    world.label(1, range(half, n))
     if half:
-        label(world, 2, range(half))
+        world.label(2, range(half))
     draw_map(project)
     project.refresh_from_db()
     predicted = current_predictions(project)
