@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings
@@ -29,7 +28,7 @@ from apps.accounts.models import User
 from apps.audit.services import record
 from apps.engine.errors import EngineError, Stopped
 from apps.projects.events import JobEvent, send_event, send_event_on_commit
-from apps.projects.files import has_space
+from apps.projects.files import folder, has_space
 from apps.projects.models import Job, Project
 from apps.projects.signals import job_ended
 
@@ -154,7 +153,7 @@ class Report:
         if not force and now - self._last_write < REPORT_INTERVAL_S:
             return
         self._last_write = now
-        if not has_space(Path(settings.MEDIA_ROOT)):
+        if not has_space(folder(self.job.project)):
             raise EngineError("the server's disk is full, but for what the database needs; tell its administrator")
         start, end = self._span
         self.job.stage, self.job.message = stage[:40], message[:400]
