@@ -63,6 +63,8 @@ def import_detail(request: AuthenticatedRequest, project_id: int, job_id: int) -
     job = get_object_or_404(jobs_of(project), pk=job_id)
     if job.kind != "import":
         return redirect("job_detail", project.pk, job.pk)
+    # After the job: an import that ended between the two would be shown with the number from before it, and for good.
+    project.refresh_from_db(fields=["n_objects"])
     template = "objects/_import.html" if request.htmx else "objects/import.html"
     context = {"project": project, "permissions": permissions_of(request.user, project), "job": job, "tab": "images"}
     return render(request, template, context)

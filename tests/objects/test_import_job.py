@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from django.core.files.base import ContentFile
+from django.test import Client
 
+from apps.accounts.models import User
 from apps.engine.masks import LabelValues, MaskKind
 from apps.images.models import Image, Upload
 from apps.images.services import FilesGone, UploadClosed, receive_file, remove_file, start_upload
-from apps.objects import pipelines
+from apps.objects import pipelines, views
 from apps.objects.pipelines import ImageSource, SourceFile, import_sources
 from apps.objects.services import start_import
 from apps.objects.tasks import import_images
@@ -186,3 +190,18 @@ def test_every_image_has_a_file_stem_of_its_own():
     stems = file_stems({1: "a.png", 2: "a.tif", 3: "a-1.png", 4: "A.png", 5: "b.png"})
     assert stems[5] == "b"
     assert len({stem.casefold() for stem in stems.values()}) == 5
+
+
+def test_the_page_of_an_import_that_ends_while_it_is_made_has_the_number_from_after_it(
+    world: World, upload: Upload, signed_in: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = start(upload)
+    jobs_of = views.jobs_of
+
+    def ending_just_now(project: Project) -> Any:
+        import_images(job.pk)
+        return jobs_of(project)
+
+    monkeypatch.setattr(views, "jobs_of", ending_just_now)
+    page = signed_in(world.manager).get(f"/projects/{world.project.pk}/imports/{job.pk}/").content.decode()
+    assert "The project has 60 objects now" in page
