@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from numpy.typing import NDArray
 
 from apps.common.notifications import EMBEDDING_MADE, notify
@@ -41,6 +41,7 @@ from apps.models.refit import SEED, predict_objects
 from apps.models.selectors import (
     VECTORS_NAME,
     coordinates,
+    failed_iteration,
     latest_embedding,
     latest_model_version,
     model_folder,
@@ -61,8 +62,10 @@ from apps.projects.selectors import chosen_approach
 FIRST_MAP_SHARE = 0.15
 # In a work folder: what the job set out to do, and the labels as they were then, with their revision.
 PLAN_NAME, LABELS_NAME, REVISION_NAME = "plan.json", "labels.npy", "revision.json"
-# What an iteration that failed had done, among a project's work folders.
-FAILED_NAME = "failed-iteration"
+# And whether the training came to its end; how much another job had done, if this one took its work over.
+TRAINED_NAME, TAKEN_OVER_NAME = "trained", "taken-over"
+# Of what came from outside, the work itself is not to blame.
+OUTER_FAULTS = (OSError, MemoryError, DatabaseError)
 
 
 # So many objects may a whole training see, in so many epochs at most, so that the map comes soon: many epochs over few objects,
@@ -130,12 +133,11 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     """Train on the project's objects and labels as they are now, and publish the new map.
 
     A project's first map comes before its first training, from what can be measured at once: labeling begins on that.
-    Where it fails, the next iteration goes on with what it has done, but once: the fault may lie in that.
+    Where it fails, the next one goes on with what it has done, if it would make the same.
     """
     project = Project.objects.get(pk=job.project_id)
     CLASSIFIERS.get(project.classifier).load()  # before anything is trained, rather than when it is needed
     work = _work_folder(project, job)
-    is_taken_over = _take_over(project, work, report)
     plan = _plan_of_attempt(project, job, work, report)
     start = 0.0
     first_map: dict[str, float] = {}
@@ -166,12 +168,14 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     except Stopped:
         _clear(work, report)
         raise
-    except Exception:
-        if not is_taken_over and report.is_owner():
-            work.rename(work.with_name(FAILED_NAME))
+    except Exception as error:
+        if report.is_owner() and _is_worth_keeping(work, error):
+            move_folder(work, failed_iteration(project))
         _clear(work, report)
         raise
     _clear(work, report)
+    if plan.version is None:  # what comes goes on from this one's model
+        shutil.rmtree(failed_iteration(project), ignore_errors=True)
     return result
 
 
@@ -204,25 +208,34 @@ def _work_folder(project: Project, job: Job) -> Path:
     return work
 
 
-def _take_over(project: Project, work: Path, report: Report) -> bool:
-    """Have in `work` what an iteration that failed had done, if nothing is there and it is still of use; it is gone from where
-    it was in any case. A training that has come to its end is of use whatever was labeled since, half of one is not.
-    """
-    failed = work.with_name(FAILED_NAME)
-    if not failed.exists():
+def _is_worth_keeping(work: Path, error: Exception) -> bool:
+    """Whether there is anything that the next iteration could go on with; where two fail at the same point by no fault from
+    outside, the fault may lie in what they share."""
+    taken_over = work / TAKEN_OVER_NAME
+    before = int(taken_over.read_text()) if taken_over.exists() else 0
+    return _amount_done(work) > (0 if isinstance(error, OUTER_FAULTS) else before)
+
+
+def _amount_done(work: Path) -> int:
+    """Grows with each epoch whose state is kept, the end of the training, and each shard of features."""
+    epochs = (int(path.name.removeprefix("epoch-")) for path in work.glob("new/states/epoch-*"))
+    shards = sum(path.is_file() for path in work.glob("new/shards/**/*"))
+    return max(epochs, default=0) + (work / "new" / TRAINED_NAME).exists() + shards
+
+
+def _take_over(project: Project, work: Path, plan: bytes) -> bool:
+    """Have in `work`, where nothing is yet, what an iteration that failed had done by the same `plan`. A training that came
+    to its end is of use whatever was labeled since; half of one is not."""
+    failed = failed_iteration(project)
+    kept, revision = failed / PLAN_NAME, failed / "new" / REVISION_NAME
+    if not kept.exists() or kept.read_bytes() != plan:
         return False
-    revision = failed / "new" / REVISION_NAME
-    has_same_labels = revision.exists() and json.loads(revision.read_bytes()) == shown_revision(
-        shared_label_set(project)
-    )
-    is_of_use = not any(work.iterdir()) and (has_same_labels or (failed / "new" / "model").exists())
-    if is_of_use:
-        report.log("goes on with what the iteration before this one had done when it failed")
-        work.rmdir()
-        failed.rename(work)
-    else:
-        shutil.rmtree(failed, ignore_errors=True)
-    return is_of_use
+    is_half_trained = (failed / "new" / "states").exists() and not (failed / "new" / TRAINED_NAME).exists()
+    if is_half_trained and json.loads(revision.read_bytes()) != shown_revision(shared_label_set(project)):
+        return False
+    move_folder(failed, work)
+    write_bytes(work / TAKEN_OVER_NAME, str(_amount_done(work)).encode())
+    return True
 
 
 def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> _Plan:
@@ -236,7 +249,9 @@ def _plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> 
     n_objects = json.loads(before)["n_objects"] if before else project.n_objects
     plan = _plan(project, job.params, n_objects=n_objects)
     now = json.dumps({"n_objects": n_objects, "patch_size_px": project.patch_size_px, **plan.to_json()}).encode()
-    if before not in (None, now):
+    if before is None and _take_over(project, work, now):
+        report.log("goes on with what the iteration before this one had done when it failed")
+    elif before not in (None, now):
         report.log("begins anew: what is to be made has changed since")
         # Out of the way at once: what is half removed must never pass for this attempt's.
         shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")), ignore_errors=True)
@@ -319,6 +334,7 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
             on_progress=report.progress,
             should_stop=report.should_stop,
         )
+        write_bytes(work / TRAINED_NAME, b"")
         if trained.resumed_after:
             report.log(f"went on after epoch {trained.resumed_after}")
         clock.lap("train")

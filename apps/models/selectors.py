@@ -23,6 +23,7 @@ from apps.projects.models import Job, Project
 # In an embedding's folder: the vectors and, in the same rows, what lies around each object. One file, so that what predictions are
 # made from is read without putting two together.
 VECTORS_NAME = "vectors.npy"
+FAILED_ITERATION = "failed-iteration"
 
 
 def latest_embedding(project: Project) -> Embedding | None:
@@ -55,6 +56,11 @@ def title_of_reducer(embedding: Embedding) -> str:
     """What drew the map, as people know it; its name where its package is no longer installed."""
     known = {reducer.name: reducer.title for reducer in REDUCERS.entries()}
     return known.get(embedding.reducer, embedding.reducer)
+
+
+def failed_iteration(project: Project) -> Path:
+    """Where the work of an iteration lies that failed, if there is any that the next one could go on with."""
+    return project_folder(project) / "work" / FAILED_ITERATION
 
 
 def embedding_folder(embedding: Embedding) -> Path:

@@ -44,6 +44,11 @@ LOG_LIMIT = 100_000  # characters
 ERROR_SHOWN = 1_000  # characters; an event has to stay small, the job's page shows all of it
 
 
+class DiskFull(OSError):
+    """A job's files would take what the database needs. No EngineError: nothing that a job tried has failed, and nothing else
+    is to be tried in its place."""
+
+
 class TooManyJobs(Exception):
     """The person has as many jobs of this kind under way as they may have; the message is for them."""
 
@@ -145,16 +150,15 @@ class Report:
         self.log(name)
 
     def progress(self, stage: str, fraction: float, message: str = "", *, force: bool = False) -> None:
-        """Matches the engine's ProgressCallback. Raises Stopped once the job is cancelled or no longer ours, EngineError
-        where its files take what the database needs of the disk."""
+        """Matches the engine's ProgressCallback. Raises Stopped once the job is cancelled or no longer ours, and DiskFull."""
         if self._stop.is_set():
             raise Stopped("the job was cancelled")
         now = time.monotonic()
         if not force and now - self._last_write < REPORT_INTERVAL_S:
             return
-        self._last_write = now
         if not has_space(folder(self.job.project)):
-            raise EngineError("the server's disk is full, but for what the database needs; tell its administrator")
+            raise DiskFull("the server's disk is full, but for what the database needs; tell its administrator")
+        self._last_write = now
         start, end = self._span
         self.job.stage, self.job.message = stage[:40], message[:400]
         self.job.progress = start + (end - start) * min(max(fraction, 0.0), 1.0)
@@ -229,7 +233,7 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
         job.state, job.progress, job.message = Job.State.FINISHED, 1.0, ""
     except Stopped:
         job.state, job.message = Job.State.CANCELLED, ""
-    except EngineError as error:
+    except (EngineError, DiskFull) as error:
         job.state, job.error = Job.State.FAILED, str(error)
     except Exception as error:
         logger.exception("job %s failed", job_id)

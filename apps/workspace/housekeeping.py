@@ -5,38 +5,61 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 from django.conf import settings
 
 from apps.images.services import sweep_uploads
+from apps.models.selectors import FAILED_ITERATION
 from apps.models.services import clear_old_vectors, place_what_was_left, start_first_maps
 from apps.projects.files import EXPORT_KEPT
 from apps.projects.models import Job, Project
 
-ABANDONED_UPLOAD = timedelta(days=7)
-ABANDONED_WORK_S = 24 * 60 * 60
+ABANDONED_UPLOAD = ABANDONED_ITERATION = timedelta(days=7)
+ABANDONED_WORK = timedelta(days=1)
 
 
 def keep_house() -> None:
-    """Delete uploads that nobody went on with for a week, work folders of jobs that have ended, and other work folders
-    that nothing wrote to for a day; exports after 30 days, and former maps' vectors. Have first maps made, and objects placed,
-    that a process owed when it died."""
-    sweep_uploads(older_than=ABANDONED_UPLOAD)
-    clear_old_vectors()
-    for archive in Path(settings.MEDIA_ROOT).glob("*/*/exports/*"):
-        if time.time() - archive.stat().st_mtime > EXPORT_KEPT.total_seconds():
-            archive.unlink(missing_ok=True)
+    """Have first maps made, and objects placed, that a process owed when it died. Delete uploads, and what iterations that failed
+    had done, where nobody went on with it for a week; work folders of jobs that have ended, and others that nothing wrote
+    to for a day; exports after 30 days, and former maps' vectors."""
     start_first_maps(Project.objects.all())
     place_what_was_left()
-    for work in Path(settings.MEDIA_ROOT).glob("*/*/work/*"):
-        of_job = re.match(r"job-(\d+)-", work.name)
-        if of_job:
-            # A job that waits to be taken up again goes on with what its dead worker left.
-            is_left = not Job.objects.filter(pk=int(of_job[1]), finished_at=None).exists()
-        else:
-            newest = max((path.stat().st_mtime for path in [work, *work.rglob("*")]), default=0.0)
-            is_left = time.time() - newest > ABANDONED_WORK_S
-        if is_left:
-            shutil.rmtree(work, ignore_errors=True)
+    sweep_uploads(older_than=ABANDONED_UPLOAD)
+    clear_old_vectors()
+    projects = Path(settings.MEDIA_ROOT)
+    for archive in projects.glob("*/*/exports/labels-*.zip"):
+        if _age(archive) > EXPORT_KEPT:
+            archive.unlink(missing_ok=True)
+    for work in projects.glob("*/*/work/*"):
+        if _is_left(work):
+            _remove(work)
+
+
+def _is_left(work: Path) -> bool:
+    of_job = re.match(r"job-(\d+)-", work.name)
+    if of_job:
+        # A job that waits to be taken up again goes on with what its dead worker left.
+        return not Job.objects.filter(pk=int(of_job[1]), finished_at=None).exists()
+    is_iteration = work.name == FAILED_ITERATION
+    return _age(work, *work.rglob("*")) > (ABANDONED_ITERATION if is_iteration else ABANDONED_WORK)
+
+
+def _age(*paths: Path) -> timedelta:
+    """Since something was last written to one of them; what vanished meanwhile is not asked."""
+    newest = 0.0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            newest = max(newest, path.stat().st_mtime)
+    return timedelta(seconds=time.time() - newest)
+
+
+def _remove(work: Path) -> None:
+    """Out of the way first: an iteration may be about to go on with it, or another process to remove it."""
+    removed = work.with_name(f"removed-{uuid4().hex}")
+    with suppress(FileNotFoundError):
+        work.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from apps.engine import descriptors
@@ -34,7 +34,7 @@ from apps.projects.files import folder, project_folder
 from apps.projects.jobs import MAX_ATTEMPTS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from apps.projects.services import Learning, update_project_learning
-from apps.workspace.housekeeping import ABANDONED_WORK_S, keep_house
+from apps.workspace.housekeeping import ABANDONED_ITERATION, keep_house
 from tests.conftest import World
 from tests.factories import make_image
 
@@ -196,27 +196,72 @@ def test_no_training_is_lost_to_a_full_disk(world: World) -> None:
     assert len(TrainingRun.objects.get(job=job).losses) == 3
 
 
-def test_what_failed_twice_is_begun_anew(world: World) -> None:
+def test_no_training_is_lost_to_a_disk_that_is_still_full(world: World) -> None:
     make_image(world.project)
     fail_for_want_of_space(world)
     fail_for_want_of_space(world)
+    assert "went on after epoch 3" in run_again(world).log
+
+
+def test_what_failed_twice_at_the_same_point_is_begun_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(world.project)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(pipelines, "predict_objects", lambda *_, **__: 1 // 0)
+            patch.setattr(
+                pipelines, "latest_embedding", lambda _: True
+            )  # so that there is no map before the training's
+            job = start_iteration(project=world.project, requested_by=world.manager, epochs=3)
+            run_iteration(job.pk)
     assert work_folders(world.project) == []
     assert "went on after epoch" not in run_again(world).log
 
 
-def test_what_failed_with_other_settings_is_of_no_use(world: World) -> None:
+def test_what_failed_with_other_settings_waits_for_an_iteration_with_the_same(world: World) -> None:
     make_image(world.project)
     fail_for_want_of_space(world)
-    job = run_again(world, epochs=2)
-    assert "begins anew" in job.log and len(TrainingRun.objects.get(job=job).losses) == 2
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    Project.objects.filter(pk=world.project.pk).update(classifier="of_a_package_that_was_removed")
+    run_iteration(job.pk)
+    Project.objects.filter(pk=world.project.pk).update(classifier="kernel")
+    assert "went on after epoch 3" in run_again(world).log
 
 
-def test_what_a_failed_iteration_left_is_cleared_after_a_day(world: World) -> None:
+def test_a_failed_iteration_is_not_gone_on_with_when_there_are_more_objects(world: World) -> None:
+    make_image(world.project)
+    fail_for_want_of_space(world)
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=3)
+    run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.result["objects"] == 40 and "goes on" not in job.log
+
+
+def test_no_training_is_lost_to_a_fault_while_publishing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(world.project)
+    run_again(world, epochs=2)  # so that the fault is not the first map's
+    publish = pipelines.publish_predictions
+
+    def broken(**arguments: Any) -> None:
+        publish(**arguments)
+        raise OperationalError("the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines, "publish_predictions", broken)
+        job = start_iteration(project=world.project, requested_by=world.manager, epochs=3)
+        run_iteration(job.pk)
+    world.label(1, range(10))
+    job = run_again(world)
+    assert "went on after epoch 3" in job.log
+    assert job.result["model_version"] == world.project.model_versions.count() == 3
+
+
+def test_what_a_failed_iteration_left_is_cleared_after_a_week(world: World) -> None:
     make_image(world.project)
     fail_for_want_of_space(world)
     (left,) = (project_folder(world.project) / "work").iterdir()
     for path in [left, *left.rglob("*")]:
-        os.utime(path, times=(time.time() - ABANDONED_WORK_S - 60,) * 2)
+        os.utime(path, times=(time.time() - ABANDONED_ITERATION.total_seconds() - 60,) * 2)
     keep_house()
     assert work_folders(world.project) == []
 
