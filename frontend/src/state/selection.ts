@@ -242,6 +242,18 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.emit("picks");
   }
 
+  /** A rectangle is being drawn: what it picks is not meant yet, and each move begins again from what was picked before. */
+  isDrawing = false;
+
+  beginDrawing(): void {
+    this.isDrawing = true;
+  }
+
+  endDrawing(): void {
+    this.isDrawing = false;
+    this.emit("picks");
+  }
+
   /** Leaves out the picks that do not pass. Returns how many those were. */
   keepPicked(passes: (ordinal: number) => boolean): number {
     const before = this.pickedCount;

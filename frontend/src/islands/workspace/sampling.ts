@@ -23,6 +23,10 @@ export class Sampling extends Emitter<"sample"> {
   /** Posts of marks, since the page was opened. */
   private nMarksQueued = 0;
   private nMarksAnswered = 0;
+  /** Whether the picks are being set to the marks: what comes in between is nobody's gesture. */
+  private restoring = false;
+  /** What came from the server while a rectangle was drawn. */
+  private postponed: (() => void)[] = [];
   /** The marks that the server is known to have: what differs from them is sent. */
   private savedMarks = new Set<number>();
   /** Of the open sample, what was on the screen: whoever looks elsewhere in between has seen it all the same. */
@@ -42,6 +46,7 @@ export class Sampling extends Emitter<"sample"> {
       }),
       selection.on("picks", () => {
         this.saveMarks();
+        if (!selection.isDrawing) this.mergePostponed();
         if (this.isShown) this.emit("sample");
       }),
       selection.on("region", () => this.emit("sample")),
@@ -139,9 +144,14 @@ export class Sampling extends Emitter<"sample"> {
   show(): void {
     if (this.sample === null) return;
     const { marked, ordinals } = this.sample;
-    this.controller.showSample(Uint32Array.from(ordinals));
-    this.controller.markSeen([...this.seen], 0);
-    this.controller.selection.pickOrdinals(marked);
+    this.restoring = true;
+    try {
+      this.controller.showSample(Uint32Array.from(ordinals));
+      this.controller.markSeen([...this.seen], 0);
+      this.controller.selection.pickOrdinals(marked);
+    } finally {
+      this.restoring = false;
+    }
     this.since = Math.min(this.since, performance.now());
     this.emit("sample");
   }
@@ -239,8 +249,9 @@ export class Sampling extends Emitter<"sample"> {
       if (this.busy) return; // what is on its way says more
       const isAnother = id !== this.sample?.id;
       const { isShown } = this;
-      if (sample.state !== "open") this.close();
-      else if (isAnother) {
+      if (sample.state !== "open") {
+        if (!isAnother) this.close();
+      } else if (isAnother) {
         this.begin(sample);
         // Drawn in another tab: its patches take the place of those of the one before.
         if (isShown) this.show();
@@ -255,8 +266,8 @@ export class Sampling extends Emitter<"sample"> {
   /** Selected and unlabeled is marked; a patch that was labeled otherwise says so itself. */
   private saveMarks(): void {
     const { sample } = this;
-    if (sample === null || !this.isShown || this.busy) return;
     const { labels, selection } = this.controller;
+    if (sample === null || !this.isShown || this.busy || this.restoring || selection.isDrawing) return;
     const marked = sample.ordinals.filter((ordinal) => labels.shown[ordinal] === 0 && selection.isPicked(ordinal));
     if (marked.join() === sample.marked.join()) return;
     this.sample = { ...sample, marked };
@@ -276,7 +287,7 @@ export class Sampling extends Emitter<"sample"> {
       },
       onSaved: (saved) => {
         this.nMarksAnswered++;
-        if (this.sample?.id === saved.id) this.merge(saved, sent);
+        this.merge(saved, sent);
       },
       onRefused: (error) => {
         this.nMarksAnswered++;
@@ -289,17 +300,28 @@ export class Sampling extends Emitter<"sample"> {
   /** The server's word on the sample that is shown. Marks in which it differs from what was `expected` were set or taken back
    * in another tab; all others are as they are here, newer than the answer. */
   private merge(sample: Sample, expected: ReadonlySet<number>): void {
+    if (sample.id !== this.sample?.id) return;
+    if (this.controller.selection.isDrawing) {
+      this.postponed.push(() => this.merge(sample, expected));
+      return;
+    }
     this.savedMarks = new Set(sample.marked);
-    const marked = new Set(this.sample?.marked);
+    const here = this.sample.marked;
+    const marked = new Set(here);
     for (const ordinal of sample.ordinals) {
       if (this.savedMarks.has(ordinal) === expected.has(ordinal)) continue;
       if (this.savedMarks.has(ordinal)) marked.add(ordinal);
       else marked.delete(ordinal);
     }
-    const here = this.sample?.marked ?? [];
     this.sample = { ...sample, marked: sample.ordinals.filter((ordinal) => marked.has(ordinal)) };
     if (this.isShown && this.sample.marked.join() !== here.join())
       this.controller.selection.pickOrdinals(this.sample.marked);
+  }
+
+  private mergePostponed(): void {
+    const { postponed } = this;
+    this.postponed = [];
+    for (const merge of postponed) merge();
   }
 
   private tell(text: string): void {

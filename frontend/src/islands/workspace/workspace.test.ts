@@ -1,4 +1,5 @@
 import { beforeEach, expect, it, vi } from "vitest";
+import { HttpError } from "../../api/http";
 import { fetchChanges, postAction, postUndo } from "../../api/labels";
 import { acceptSample, fetchSample, postMarks } from "../../api/samples";
 import { fetchSuggestedPage } from "../../api/suggestions";
@@ -163,6 +164,63 @@ it("shows what was marked in another tab to whoever comes back to this one", asy
   await settle();
   expect([...selection.picks()]).toEqual([30]);
   expect(postMarks).not.toHaveBeenCalled();
+});
+
+it("keeps what is marked in another tab while a rectangle is drawn here", async () => {
+  const { sampling, project, selection } = makeController();
+  const sample = sampleOf(1, range(0, 50));
+  vi.mocked(fetchSample).mockResolvedValueOnce(sample);
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  selection.beginDrawing();
+  const base = selection.gestureBase();
+  selection.pickIndices([7], "replace", base);
+  vi.mocked(fetchSample).mockResolvedValueOnce({ ...sample, marked: [30] }); // marked in the other tab
+  project.come();
+  await settle();
+  selection.pickIndices([7, 8], "replace", base);
+  expect(postMarks).not.toHaveBeenCalled();
+  vi.mocked(postMarks).mockResolvedValue({ ...sample, marked: [7, 8, 30] });
+  selection.endDrawing();
+  await settle();
+  expect([...selection.picks()]).toEqual([7, 8, 30]);
+  for (const [, , marks] of vi.mocked(postMarks).mock.calls) expect(marks).toEqual({ wrong: [7, 8], not_wrong: [] });
+});
+
+it("shows a sample with its marks without taking them back", async () => {
+  const { sampling, project, selection } = makeController();
+  vi.mocked(fetchSample).mockResolvedValueOnce({ ...sampleOf(1, range(0, 50)), marked: [7] });
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  await settle();
+  expect([...selection.picks()]).toEqual([7]);
+  expect(postMarks).not.toHaveBeenCalled();
+});
+
+it("keeps the sample that was drawn in another tab when a mark of the one before is refused", async () => {
+  const { sampling, project, selection } = makeController();
+  const [first, second] = [sampleOf(1, range(0, 50)), sampleOf(2, range(100, 50))];
+  vi.mocked(fetchSample).mockResolvedValueOnce(first);
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  vi.mocked(postMarks).mockImplementationOnce(async () => {
+    await settle();
+    throw new HttpError(409, "this sample has ended");
+  });
+  selection.toggle(7);
+  vi.mocked(fetchSample).mockResolvedValueOnce(second);
+  project.sampled.open_sample = 2;
+  project.come();
+  vi.mocked(fetchSample).mockResolvedValueOnce({ ...first, state: "abandoned" });
+  await settle();
+  await settle();
+  expect(sampling.sample?.id).toBe(2);
 });
 
 it("keeps a mark that a late answer does not know of yet", async () => {

@@ -214,6 +214,7 @@ export class PatchGrid {
     this.band = null;
     if (!active) return true;
     this.controller.selection.pickIndices([], "replace", before);
+    this.controller.selection.endDrawing();
     if (held) this.controller.selection.hold();
     return true;
   }
@@ -485,6 +486,7 @@ export class PatchGrid {
     if (!band.active && Math.hypot(place[0] - band.start[0], place[1] - band.start[1]) < DRAG_PX) return;
     if (!band.active) {
       band.active = true;
+      selection.beginDrawing();
       this.autoScroll();
     }
     this.stretchBand(band);
@@ -517,6 +519,7 @@ export class PatchGrid {
     this.band = null;
     const { selection } = this.controller;
     if (band.active) {
+      selection.endDrawing();
       this.redraw();
       return;
     }
