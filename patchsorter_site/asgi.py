@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from typing import cast
 
 from asgiref.typing import ASGI3Application
@@ -15,6 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
 http_application = get_asgi_application()
 
 from apps.common.body_limit import BodyLimit  # noqa: E402
+from apps.projects.files import has_space  # noqa: E402
 from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
 
 AROUND_A_FILE = 1024 * 1024  # what a form says besides its file
@@ -26,9 +28,17 @@ def body_limit(path: str) -> int:
     return (settings.UPLOAD_MAX_BYTES if is_upload else settings.DATA_UPLOAD_MAX_MEMORY_SIZE) + AROUND_A_FILE
 
 
+# Django keeps a body where Python keeps temporary files, whatever FILE_UPLOAD_TEMP_DIR says of the files in it.
+tempfile.tempdir = str(settings.FILE_UPLOAD_TEMP_DIR)
+
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(cast(ASGI3Application, http_application), body_limit),
+        "http": BodyLimit(
+            cast(ASGI3Application, http_application),
+            limit_of=body_limit,
+            has_room=lambda n_bytes: has_space(settings.FILE_UPLOAD_TEMP_DIR, n_bytes),
+            in_memory_bytes=settings.FILE_UPLOAD_MAX_MEMORY_SIZE,
+        ),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

@@ -8,17 +8,37 @@ from collections.abc import Callable, Iterable
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
 
 
-class _BodyTooLarge(Exception):
-    pass
+class _Refused(Exception):
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
 
 
 class BodyLimit:
-    """Answers 413 to a request of more than `limit_of(path)` bytes. What is left of it is taken in and thrown away: a browser
-    reads no answer before it has sent all."""
+    """Answers 413 to a request of more than `limit_of(path)` bytes, and 507 to one that `has_room(bytes)` says the disk has no
+    room for. What is left of it is taken in and thrown away: a browser reads no answer before it has sent all.
 
-    def __init__(self, application: ASGI3Application, limit_of: Callable[[str], int]) -> None:
+    `in_memory_bytes`: so much of a body Django keeps in memory. Up to there, no disk is asked for.
+    """
+
+    def __init__(
+        self,
+        application: ASGI3Application,
+        *,
+        limit_of: Callable[[str], int],
+        has_room: Callable[[int], bool],
+        in_memory_bytes: int,
+    ) -> None:
         self._application = application
         self._limit_of = limit_of
+        self._has_room = has_room
+        self._in_memory_bytes = in_memory_bytes
+
+    def _check(self, n_bytes: int, limit: int, *, still_to_come: int) -> None:
+        if n_bytes > limit:
+            raise _Refused(413, f"more than {limit / 1e6:,.0f} MB, the limit of this server")
+        if n_bytes > self._in_memory_bytes and not self._has_room(still_to_come):
+            raise _Refused(507, "the server's disk is too full for this; tell its administrator")
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
@@ -32,21 +52,20 @@ class BodyLimit:
             if event["type"] == "http.request":
                 taken += len(event.get("body", b""))
                 has_more = event.get("more_body", False)
-                if taken > limit:
-                    raise _BodyTooLarge
+                self._check(taken, limit, still_to_come=0)
             return event
 
         try:
-            if _stated_length(scope["headers"]) > limit:
-                raise _BodyTooLarge
+            stated = _stated_length(scope["headers"])
+            self._check(stated, limit, still_to_come=stated)
             await self._application(scope, receive_within_limit, send)
-        except _BodyTooLarge:
+        except _Refused as refused:
             while has_more:
                 event = await receive()
                 if event["type"] != "http.request":
                     return  # gone
                 has_more = event.get("more_body", False)
-            await _refuse(send, limit)
+            await _answer(send, refused)
 
 
 def _stated_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
@@ -54,8 +73,8 @@ def _stated_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
     return int(stated) if stated.isdigit() else 0
 
 
-async def _refuse(send: ASGISendCallable, limit: int) -> None:
-    body = json.dumps({"detail": f"more than {limit / 1e6:,.0f} MB, the limit of this server"}).encode()
+async def _answer(send: ASGISendCallable, refused: _Refused) -> None:
+    body = json.dumps({"detail": refused.detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 413, "headers": headers, "trailers": False})
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers, "trailers": False})
     await send({"type": "http.response.body", "body": body, "more_body": False})

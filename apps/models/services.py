@@ -132,6 +132,7 @@ def check_can_iterate(project: Project, epochs: int | None) -> None:
         raise IterationRefused(f"epochs: expected 1 to {MAX_EPOCHS}")
 
 
+@transaction.atomic
 def start_picture_search(*, project: Project, picture: NDArray[np.uint8], requested_by: User) -> Job:
     """Queue what finds objects like a picture (p, p, 3) of one: a worker makes its vector, by the newest map's model.
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,7 @@ STRANGER = 4404  # the socket's 404
 TRY_AGAIN = 4503
 # A page says so often that it is still there, and is taken for gone after missing it twice: its process may have died.
 PRESENCE_S = 60.0
+TOLD_AFTER_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,16 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
 
     project_id: int
     _present: dict[str, _Present]  # by channel, this page's own among them
+    _told: dict[int, str]  # names by user id, as the page knows them
     _announcing: asyncio.Task[None] | None = None
+    _telling: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         self.project_id = self.scope["url_route"]["kwargs"]["project_id"]
         if not await self._may_listen():
             await self.close(code=STRANGER)
             return
-        self._present = {}
+        self._present, self._told = {}, {}
         await self.channel_layer.group_add(group_of(self.project_id), self.channel_name)
         await self.accept()
         self._announcing = asyncio.create_task(self._announce())
@@ -56,7 +61,10 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
         await self.channel_layer.group_discard(group_of(self.project_id), self.channel_name)
         if self._announcing is not None:
             self._announcing.cancel()
-            await self._tell_others({"type": "presence.left", "channel": self.channel_name})
+            if self._telling is not None:
+                self._telling.cancel()
+            with self._costs_nobody_the_page():
+                await self._tell_others({"type": "presence.left", "channel": self.channel_name})
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
         """Pages change things by HTTP only; whatever arrives here is ignored."""
@@ -69,16 +77,31 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
 
     async def _announce(self) -> None:
         while True:
-            await self._tell_others(self._here(asks=True))
+            with self._costs_nobody_the_page():
+                if not await self._may_listen():
+                    await self.close(code=STRANGER)
+                    return
+                await self._tell_others(self._here(asks=True))
             await asyncio.sleep(PRESENCE_S)
             gone_since = time.monotonic() - 2 * PRESENCE_S
-            await self._keep({c: page for c, page in self._present.items() if page.heard_at > gone_since})
+            self._keep(
+                {
+                    channel: page
+                    for channel, page in self._present.items()
+                    if page.heard_at > gone_since or channel == self.channel_name
+                }
+            )
+
+    @contextmanager
+    def _costs_nobody_the_page(self) -> Iterator[None]:
+        """As in `send_event`: a channel layer or a database that is down for a while is logged, and that is all."""
+        try:
+            yield
+        except Exception:
+            logger.exception("who is in project %s could not be told", self.project_id)
 
     async def _tell_others(self, message: dict[str, Any]) -> None:
-        try:
-            await self.channel_layer.group_send(group_of(self.project_id), message)
-        except Exception:  # as in `send_event`: a channel layer that is down costs nobody the page
-            logger.exception("could not send %s to project %s", message["type"], self.project_id)
+        await self.channel_layer.group_send(group_of(self.project_id), message)
 
     def _here(self, *, asks: bool) -> dict[str, Any]:
         user = self.scope["user"]
@@ -93,20 +116,30 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
     async def presence_here(self, message: dict[str, Any]) -> None:
         channel, is_new = message["channel"], message["channel"] not in self._present
         page = _Present(message["id"], message["name"], time.monotonic())
-        await self._keep({**self._present, channel: page})
+        self._keep({**self._present, channel: page})
         if message["asks"] and is_new and channel != self.channel_name:
-            await self.channel_layer.send(channel, self._here(asks=False))
+            with self._costs_nobody_the_page():
+                await self.channel_layer.send(channel, self._here(asks=False))
 
     async def presence_left(self, message: dict[str, Any]) -> None:
-        await self._keep({channel: page for channel, page in self._present.items() if channel != message["channel"]})
+        with self._costs_nobody_the_page():
+            self._keep({channel: page for channel, page in self._present.items() if channel != message["channel"]})
 
-    async def _keep(self, present: dict[str, _Present]) -> None:
-        """Take this for who is there, and tell the page where that makes a difference to it."""
-        before, now = ({page.user_id: page.name for page in pages.values()} for pages in (self._present, present))
+    def _keep(self, present: dict[str, _Present]) -> None:
+        """Take this for who is there. The page is told soon after: when a server starts, all pages come at once."""
         self._present = present
-        if now != before:
-            users = [{"id": user_id, "name": name} for user_id, name in sorted(now.items())]
-            await self.project_event({"event": PresenceChanged(type="presence", users=users)})
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_page())
+
+    async def _tell_page(self) -> None:
+        await asyncio.sleep(TOLD_AFTER_S)
+        users = {page.user_id: page.name for page in self._present.values()}
+        if users == self._told:
+            return
+        self._told = users
+        listed = [{"id": user_id, "name": name} for user_id, name in sorted(users.items())]
+        with self._costs_nobody_the_page():
+            await self.project_event({"event": PresenceChanged(type="presence", users=listed)})
 
     async def channel_resync(self, message: dict[str, Any]) -> None:
         """Events were lost on the way. The page connects again, and then asks for the state as after any break."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -54,11 +55,14 @@ class TooManyJobs(Exception):
 
 
 def check_not_too_many(*, kind: str, requested_by: User | None) -> None:
-    """Raises TooManyJobs."""
+    """Raises TooManyJobs. Within the transaction that starts the job: of requests at the same time, one goes after the other."""
+    if requested_by is None:
+        return
+    User.objects.select_for_update(no_key=True).get(pk=requested_by.pk)
     under_way = Job.objects.filter(
         kind=kind, requested_by=requested_by, state__in=[Job.State.QUEUED, Job.State.RUNNING]
     )
-    if requested_by is not None and under_way.count() >= MOST_OF_A_PERSON:
+    if under_way.count() >= MOST_OF_A_PERSON:
         raise TooManyJobs(f"{MOST_OF_A_PERSON} of yours are under way already: wait until one has ended, or cancel one")
 
 
@@ -234,13 +238,11 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
     except Stopped:
         job.state, job.message = Job.State.CANCELLED, ""
     except (EngineError, DiskFull) as error:
-        job.state, job.error = Job.State.FAILED, str(error)
+        job.state, job.error = Job.State.FAILED, _without_folders(str(error))
     except Exception as error:
         logger.exception("job %s failed", job_id)
-        # Where on the server the files lie is not the project members' business.
-        said = str(error).replace(f"{settings.MEDIA_ROOT}{os.sep}", "")
-        job.state, job.error = Job.State.FAILED, f"{type(error).__name__}: {said}"
-        report.log(traceback.format_exc())
+        job.state, job.error = Job.State.FAILED, _without_folders(f"{type(error).__name__}: {error}")
+        report.log(_without_folders(traceback.format_exc()))
     finally:
         finished.set()
         heartbeat.join()
@@ -257,6 +259,13 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
     if ended:
         send_event(job.project_id, JobEvent(type="job.finished", job=job_state(job)))
         _say_ended(job)
+
+
+def _without_folders(text: str) -> str:
+    """Where on the server its files lie is not the project members' business."""
+    for ours in (settings.MEDIA_ROOT, settings.WEIGHTS_ROOT, settings.BASE_DIR, sys.prefix):
+        text = text.replace(f"{ours}{os.sep}", "")
+    return text
 
 
 def _say_ended(job: Job) -> None:

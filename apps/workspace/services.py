@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from django.db import transaction
+
 from apps.accounts.models import User
 from apps.labels.models import LabelSet
 from apps.projects.jobs import check_not_too_many, start_job
 from apps.projects.models import Job, Project
 
 
+@transaction.atomic
 def start_export(
     *, project: Project, label_set: LabelSet | None, requested_by: User | None, without_sampled: bool = False
 ) -> Job:

@@ -1,4 +1,4 @@
-"""A body that is too large is refused before anything of it is kept, whoever sends it."""
+"""A body that is too large, or that the disk has no room for, is refused, whoever sends it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgiref.testing import ApplicationCommunicator
 
+from apps.projects import files
 from patchsorter_site.asgi import AROUND_A_FILE, application
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
@@ -53,6 +54,18 @@ async def test_more_than_the_limit_is_refused_in_words(path: str, limit: int, is
 async def test_what_is_within_it_goes_on_to_be_asked_who_sent_it(path: str, limit: int, is_length_stated: bool) -> None:
     status, _ = await post(path, limit + AROUND_A_FILE, is_length_stated=is_length_stated)
     assert status == 403
+
+
+@pytest.mark.parametrize("is_length_stated", [True, False])
+async def test_what_the_disk_has_no_room_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, is_length_stated: bool
+) -> None:
+    settings.UPLOAD_MAX_BYTES = 20_000_000
+    monkeypatch.setattr(files, "DISK_RESERVE_BYTES", 10**18)
+    status, body = await post(UPLOAD, 10_000_000, is_length_stated=is_length_stated)
+    assert status == 507 and "disk is too full" in json.loads(body)["detail"]
+    status, _ = await post(API, 900_000, is_length_stated=is_length_stated)
+    assert status == 403, "labels, which are kept in memory, still arrive"
 
 
 async def test_a_client_that_goes_away_in_the_middle_is_no_fault() -> None:

@@ -24,6 +24,7 @@ from apps.engine.errors import BadInput
 from apps.projects import jobs
 from apps.projects.jobs import Report, cancel_job, requeue_lost_jobs, run_job
 from apps.projects.models import Job
+from apps.workspace.services import start_export
 from tests.conftest import World
 
 # A job's lease is kept by a thread with its own connection, which sees only what is committed.
@@ -234,3 +235,22 @@ def test_a_job_whose_worker_is_killed_is_taken_up_again_and_done_once(job, worke
     run_job(job.pk, work_that_ends)
     assert state(job) == "finished"
     assert (job.attempt, job.result) == (2, {"answer": 42})
+
+
+def test_of_exports_that_are_asked_for_at_the_same_time_three_are_started(world):
+    refused = []
+
+    def ask() -> None:
+        try:
+            start_export(project=world.project, label_set=None, requested_by=world.manager)
+        except jobs.TooManyJobs as error:
+            refused.append(str(error))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(refused), Job.objects.filter(kind="export").count()) == (5, 3)

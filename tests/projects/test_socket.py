@@ -40,7 +40,7 @@ async def opened(user: User, project: Project) -> WebsocketCommunicator:
 
 async def present(communicator: WebsocketCommunicator) -> dict[int, str]:
     """Who the page is told to be there: names by id."""
-    event = await communicator.receive_json_from()
+    event = await communicator.receive_json_from(timeout=10)
     assert event["type"] == "presence"
     return {user["id"]: user["name"] for user in event["users"]}
 
@@ -154,27 +154,40 @@ async def test_a_second_tab_of_one_person_changes_nothing_for_others(world):
     rater, lead = await opened(world.rater, world.project), await opened(world.lead, world.project)
     await present(rater)
     second = await opened(world.lead, world.project)
-    assert await rater.receive_nothing(timeout=0.3)
+    assert await rater.receive_nothing(timeout=1)
     await second.disconnect()
-    assert await rater.receive_nothing(timeout=0.3), "the first tab is still open"
+    assert await rater.receive_nothing(timeout=1), "the first tab is still open"
     for page in (rater, lead):
         await page.disconnect()
 
 
 async def test_a_page_whose_process_died_is_taken_for_gone(world, monkeypatch):
-    monkeypatch.setattr(consumers, "PRESENCE_S", 0.2)
+    monkeypatch.setattr(consumers, "PRESENCE_S", 1.0)
     rater = await opened(world.rater, world.project)
     ghost = {"type": "presence.here", "channel": "of.a.dead.process", "id": world.lead.pk, "name": "Lea Lead"}
     await get_channel_layer().group_send(group_of(world.project.pk), {**ghost, "asks": False})
     assert world.lead.pk in await present(rater)
     assert await present(rater) == {world.rater.pk: "Rafa Rater"}
-    assert await rater.receive_nothing(timeout=0.5), "who is there says so in time"
+    await rater.disconnect()
+
+
+async def test_somebody_who_was_deactivated_is_not_there_any_more(world, monkeypatch):
+    monkeypatch.setattr(consumers, "PRESENCE_S", 1.0)
+    rater, lead = await opened(world.rater, world.project), await opened(world.lead, world.project)
+    assert world.lead.pk in await present(rater)
+    await User.objects.filter(pk=world.lead.pk).aupdate(is_active=False)
+    closed = await lead.receive_output(timeout=10)
+    while closed["type"] != "websocket.close":
+        closed = await lead.receive_output(timeout=10)
+    assert closed["code"] == 4404
+    await lead.disconnect()
+    assert await present(rater) == {world.rater.pk: "Rafa Rater"}
     await rater.disconnect()
 
 
 async def test_who_is_in_another_project_is_not_told(world):
     rater = await opened(world.rater, world.project)
     stranger = await opened(world.stranger, world.their_project)
-    assert await rater.receive_nothing(timeout=0.3)
+    assert await rater.receive_nothing(timeout=1)
     for page in (rater, stranger):
         await page.disconnect()
