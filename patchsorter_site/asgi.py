@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 from typing import cast
 
 from asgiref.typing import ASGI3Application
@@ -27,9 +26,6 @@ def body_limit(path: str) -> int:
     is_upload = re.fullmatch(r"/projects/\d+/uploads/\d+/files/", path)
     return (settings.UPLOAD_MAX_BYTES if is_upload else settings.DATA_UPLOAD_MAX_MEMORY_SIZE) + AROUND_A_FILE
 
-
-# Django keeps a body where Python keeps temporary files, whatever FILE_UPLOAD_TEMP_DIR says of the files in it.
-tempfile.tempdir = str(settings.FILE_UPLOAD_TEMP_DIR)
 
 application = ProtocolTypeRouter(
     {

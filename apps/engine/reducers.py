@@ -124,7 +124,11 @@ def cuml_umap(layout: Layout) -> Floats:
     )
     classes = layout.class_values
     # -1 is cuML's and umap-learn's "not known".
-    target = None if classes is None or not classes.any() else np.where(classes == 0, -1, classes).astype(np.float32)
+    target = (
+        None
+        if classes is None or not classes.any()
+        else np.where(classes == 0, np.float32(-1), classes.astype(np.float32))
+    )
     vectors = np.ascontiguousarray(layout.vectors, dtype=np.float32)
     points: Floats = np.asarray(model.fit_transform(vectors, y=target), dtype=np.float32)
     layout.progress.advance(100)

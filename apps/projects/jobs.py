@@ -40,6 +40,8 @@ MAX_ATTEMPTS = 3
 # So many exports, or picture searches, of one person wait or run: one worker does those of all organizations.
 MOST_OF_A_PERSON = 3
 REPORT_INTERVAL_S = 0.5
+# So soon a worker hears that its job was cancelled: a person waits for it.
+LISTEN_INTERVAL_S = 1.0
 QUEUED_GRACE = timedelta(seconds=60)
 LOG_LIMIT = 100_000  # characters
 ERROR_SHOWN = 1_000  # characters; an event has to stay small, the job's page shows all of it
@@ -191,18 +193,21 @@ class Report:
         return Job.objects.filter(pk=self.job.pk, attempt=self.job.attempt, state=Job.State.RUNNING)
 
     def keep_alive(self, finished: threading.Event) -> None:
-        """Renew the lease until `finished`; runs in its own thread with its own database connection."""
+        """Renew the lease until `finished`, and hear of a cancellation; in a thread of its own with its own database
+        connection."""
+        renew_every_s = settings.JOB_LEASE_SECONDS / 6
+        renewed_at = time.monotonic()
         try:
-            while not finished.wait(settings.JOB_LEASE_SECONDS / 6):
+            while not finished.wait(min(LISTEN_INTERVAL_S, renew_every_s)):
                 try:
-                    renewed = self._own_row().update(lease_expires_at=_lease_end())
-                    cancelled = Job.objects.filter(pk=self.job.pk, cancel_requested=True).exists()
+                    is_due = time.monotonic() - renewed_at >= renew_every_s
+                    if is_due and self._own_row().update(lease_expires_at=_lease_end()):
+                        renewed_at = time.monotonic()
+                    if not self._own_row().filter(cancel_requested=False).exists():
+                        self._stop.set()
                 except Exception:  # the database may be restarting; the lease tells if it stays away too long
                     logger.exception("job %s: the lease could not be renewed", self.job.pk)
                     connection.close()
-                    continue
-                if cancelled or not renewed:
-                    self._stop.set()
         finally:
             connection.close()
 

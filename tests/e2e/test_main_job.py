@@ -170,7 +170,10 @@ def test_from_signing_in_to_masks_with_classes(
     # the predictions follow by themselves, and say how good they are
     wait_until(page, "[1, 2].every(value => page.predictions().includes(value))")
     page.get_by_test_id("model-version").click()
-    expect(page.get_by_test_id("quality")).to_contain_text("labels that the predictions were not made from")
+    quality = page.get_by_test_id("quality")
+    expect(quality).to_contain_text("labels that the predictions were not made from")
+    for chart in ("Confusion matrix", "Reliability"):
+        expect(quality).to_contain_text(chart)
     page.keyboard.press("Escape")
 
     # retrain; labeling goes on meanwhile; the new map is pushed into the open page and the selection stays

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from apps.engine import reduce
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import align_to
 from apps.engine.map_quality import median_displacement, trustworthiness
@@ -166,14 +169,17 @@ def test_landmarks_are_laid_out_and_the_rest_comes_among_its_like() -> None:
     np.testing.assert_array_equal(before, reduce_to_plot(features, most_laid_out=1000, n_landmarks=400))
 
 
-def test_a_later_map_by_landmarks_lies_on_the_one_before() -> None:
+def test_a_later_map_by_landmarks_lies_on_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     features, groups = make_features(1500, n_groups=4)
     before = reduce_to_plot(features[:1400], most_laid_out=1000, n_landmarks=400)
     previous = np.full((1500, 2), np.nan, np.float32)
     previous[:1400] = before
     drifted = features + np.random.default_rng(5).normal(scale=0.02, size=features.shape).astype(np.float32)
+    monkeypatch.setattr(reduce, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(reduce, "PREVIEW_SHARE", 1e9)
     shown: list[Floats] = []
     after = reduce_to_plot(drifted, previous=previous, most_laid_out=1000, n_landmarks=400, on_points=shown.append)
+    assert shown and all(points.shape == (1500, 2) and np.isfinite(points).all() for points in shown)
     displacement = median_displacement(after, previous)
     assert displacement is not None and displacement < 0.06
     assert purity(after, groups) > 0.95
@@ -227,6 +233,36 @@ def test_cuml_says_what_to_install_where_it_is_not() -> None:
         pytest.skip("cuML is installed")
     with pytest.raises(EngineError, match=r"install deploy/requirements-cuml\.txt"):
         reduce_to_plot(make_features(30)[0], reducer="cuml_umap")
+
+
+def test_cuml_is_given_where_objects_were_the_seed_and_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our half of the call, by a stand-in: cuML itself needs a GPU."""
+    given: dict[str, Any] = {}
+
+    class StandIn:
+        def __init__(self, **settings: Any) -> None:
+            given.update(settings)
+
+        def fit_transform(self, vectors: Floats, y: Floats | None) -> Floats:
+            given.update(vectors=vectors, y=y)
+            places: Floats = given["init"]
+            return places
+
+    manifold = ModuleType("cuml.manifold")
+    manifold.UMAP = StandIn  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cuml", ModuleType("cuml"))
+    monkeypatch.setitem(sys.modules, "cuml.manifold", manifold)
+    features, _groups = make_features(60)
+    before = reduce_to_plot(features)
+    classes = np.array([1, 2, 0] * 20, np.uint8)
+    after = reduce_to_plot(features, reducer="cuml_umap", previous=before, class_values=classes, seed=7)
+    assert (given["random_state"], given["n_neighbors"]) == (7, 15)
+    assert given["vectors"].dtype == np.float32 and given["vectors"].shape == features.shape
+    assert given["y"].tolist() == [1.0, 2.0, -1.0] * 20, "-1: not known"
+    displacement = median_displacement(after, before)
+    assert displacement is not None and displacement < 0.01, "began where the objects were"
+    reduce_to_plot(features, reducer="cuml_umap", class_values=np.zeros(60, np.uint8))
+    assert given["y"] is None
 
 
 def test_a_supervised_map_draws_known_classes_apart_that_the_features_mix() -> None:

@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from apps.engine.errors import BadInput
+from apps.engine.errors import BadInput, Stopped
 from apps.projects import jobs
 from apps.projects.jobs import Report, cancel_job, requeue_lost_jobs, run_job
 from apps.projects.models import Job
@@ -133,6 +133,23 @@ def test_a_running_job_is_cancelled_at_its_next_report(world, job, settings):
 
     run_job(job.pk, work)
     assert state(job) == "cancelled"
+
+
+def test_a_worker_hears_within_two_seconds_that_its_job_was_cancelled(world, job):
+    """With the lease of half a minute that a server has."""
+    waited = []
+
+    def work(job: Job, report: Report) -> dict[str, Any]:
+        cancel_job(job=job, cancelled_by=world.manager)
+        asked = time.monotonic()
+        while not report.should_stop():
+            time.sleep(0.02)
+            assert time.monotonic() - asked < 30
+        waited.append(time.monotonic() - asked)
+        raise Stopped("as the engine does")
+
+    run_job(job.pk, work)
+    assert state(job) == "cancelled" and waited[0] < 2
 
 
 def test_a_long_job_keeps_its_lease(job, settings):

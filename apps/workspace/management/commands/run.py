@@ -65,7 +65,12 @@ def _programs() -> list[Program]:
     # An open page keeps its socket open: without a limit, the server would wait for it at Ctrl-C.
     web += ["--lifespan", "off", "--timeout-graceful-shutdown", "3"]
     return [
-        Program(name="web", command=web, environment=_threads(max(1, cores // 2))),
+        Program(
+            name="web",
+            command=web,
+            # Django keeps a body where Python keeps temporary files, whatever it is told of the files in the body.
+            environment={"TMPDIR": str(settings.FILE_UPLOAD_TEMP_DIR), **_threads(max(1, cores // 2))},
+        ),
         *(
             # Below the web server in priority: a page answers while a training uses every core.
             Program(
