@@ -1,6 +1,6 @@
-"""What the tests of killed and of several processes start: `python -m tests.engine.in_a_process WHAT OUT [KILL_AT]`.
+"""What the tests of killed and of several processes start: `python -m tests.engine.in_a_process WHAT OUT [KILL_AT [APPROACH]]`.
 
-Works on made-up patches. WHAT is `train`, `embed`, or `both` after each other. `train` writes OUT/model and OUT/result.json and keeps where it is in OUT/states; `embed` reads
+Works on made-up patches. WHAT is `train`, `embed`, or `both` after each other. APPROACH is simclr where it is not given. `train` writes OUT/model and OUT/result.json and keeps where it is in OUT/states; `embed` reads
 OUT/model, writes OUT/vectors.npy and keeps its shards in OUT/shards. torchrun may start it. With KILL_AT the process kills
 itself after so many batches, as a machine out of memory would.
 """
@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,16 @@ from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.processes import ALONE, Processes, join_processes
 from apps.engine.nn.train import train_model
+from apps.engine.registry import APPROACHES
 from tests.engine.fake_patches import make_patches
 
 CONFIG = TrainConfig(
     encoder_size_px=16, epochs=5, batch_size=16, device="cpu", precision="fp32", threads=1, learning_rate=3e-5
 )
+CONFIGS = {
+    name: replace(CONFIG, approach=name, settings=APPROACHES.get(name).settings())
+    for name in ("simclr", "barlow_twins", "autoencoder")
+}
 N = 43  # two processes cannot share its batches evenly
 STEPS_PER_EPOCH = 3
 
@@ -44,11 +49,11 @@ def kill_after(batches: int | None) -> Callable[[], bool]:
     return should_stop
 
 
-def train(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None) -> None:
+def train(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None, approach: str = "simclr") -> None:
     patches, kinds = make_patches(N)
     kinds[20:] = 0
     result = train_model(
-        CONFIG,
+        CONFIGS[approach],
         patches,
         class_values=kinds,
         checkpoint=out / "model",
@@ -78,11 +83,13 @@ def embed(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None
     return patches.n_read
 
 
-def main(what: str, folder: str, kill_at: str | None = None) -> None:
+def main(what: str, folder: str, kill_at: str = "", approach: str = "simclr") -> None:
+    out, killed_at = Path(folder), int(kill_at) if kill_at else None
     with join_processes() as processes:
-        for wanted in (train, embed):
-            if what in (wanted.__name__, "both"):
-                wanted(Path(folder), processes=processes, kill_at=int(kill_at) if kill_at else None)
+        if what in ("train", "both"):
+            train(out, processes=processes, kill_at=killed_at, approach=approach)
+        if what in ("embed", "both"):
+            embed(out, processes=processes, kill_at=killed_at)
 
 
 if __name__ == "__main__":

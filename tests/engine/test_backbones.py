@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
 
 from apps.engine.backbone_names import timm_architectures
@@ -89,6 +90,19 @@ def test_backbones_by_name_give_their_number_of_features(
     assert backbone.feature_dim == feature_dim
     assert features.shape == (2, feature_dim)
     assert backbone.source is None
+
+
+@pytest.mark.parametrize(("size_px", "stride", "last_map_px"), [(16, 1, 1), (32, 2, 1), (64, 2, 2), (128, 2, 4)])
+def test_a_resnet_s_stem_looks_at_small_patches_finely(size_px: int, stride: int, last_map_px: int) -> None:
+    """Three pixels at a time instead of torchvision's seven, and at 16 px every pixel: something is left to pool."""
+    resnet = create_backbone("resnet18", encoder_size_px=size_px).eval().resnet
+    assert isinstance(resnet, torchvision.models.ResNet)
+    assert (resnet.conv1.kernel_size, resnet.conv1.stride) == ((3, 3), (stride, stride))
+    seen: list[torch.Size] = []
+    resnet.layer4.register_forward_hook(lambda _module, _inputs, output: seen.append(output.shape))
+    with torch.inference_mode():
+        resnet(torch.rand(1, 3, size_px, size_px))
+    assert seen[0][2:] == (last_map_px, last_map_px)
 
 
 def test_the_same_seed_gives_the_same_random_weights() -> None:

@@ -131,6 +131,14 @@ def test_two_processes_have_the_loss_curve_the_weights_and_the_features_of_one(
     np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), features)
 
 
+@pytest.mark.parametrize("approach", ["barlow_twins", "autoencoder"])
+def test_two_processes_have_the_loss_curve_of_one_whatever_the_approach(tmp_path: Path, approach: str) -> None:
+    train(tmp_path / "one", approach=approach)
+    done = run(*TWO_PROCESSES, *PROGRAM, "train", tmp_path / "two", "", approach)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(result_of(tmp_path / "two")["losses"], result_of(tmp_path / "one")["losses"], rtol=2e-3)
+
+
 def test_one_pass_without_shards_gives_the_same_features(uninterrupted: Path) -> None:
     patches, _kinds = make_patches(N)
     vectors = embed_patches(uninterrupted / "model", patches, batch_size=1, device="cpu", threads=1)
