@@ -30,7 +30,7 @@ from tests.benchmarks.train import First
 
 PATCH_SIZE_PX = 64
 ORIGINAL_BATCH, PLAIN_BATCH = 32, 256
-OBJECTS_ON_CPU = {False: 2048, True: 8192}
+OBJECTS_ON_CPU = {False: 4096, True: 8192}
 # The original's loop is far the slowest: a part of the objects says how fast it is.
 OBJECTS_OF_THE_ORIGINAL = 512
 LONGEST_S = 60.0
@@ -44,7 +44,7 @@ def run(options: Options) -> Result:
     with tempfile.TemporaryDirectory(prefix="patchsorter-benchmark-") as temporary, compute_threads(0):
         work = Path(temporary)
         n_threads = torch.get_num_threads()
-        tiles = find_tiles(4 if on_cpu and not options.full else 27, work)
+        tiles = find_tiles(8 if on_cpu and not options.full else 27, work)
         everything = store_tiles(tiles, work / "pixels", PATCH_SIZE_PX)
         patches = First(everything, OBJECTS_ON_CPU[options.full] if on_cpu else len(everything))
         n, n_original = len(patches), min(OBJECTS_OF_THE_ORIGINAL, len(patches))
