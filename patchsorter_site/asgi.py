@@ -11,11 +11,12 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
+from apps.common.body_limit import BodyLimit
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
 http_application = get_asgi_application()
 
-from apps.common.body_limit import BodyLimit  # noqa: E402
-from apps.projects.files import has_space  # noqa: E402
+from apps.projects.files import has_space  # noqa: E402 - needs the app registry
 from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
 
 AROUND_A_FILE = 1024 * 1024  # what a form says besides its file

@@ -249,7 +249,7 @@ def test_cuml_is_given_where_objects_were_the_seed_and_the_labels(monkeypatch: p
             return places
 
     manifold = ModuleType("cuml.manifold")
-    manifold.UMAP = StandIn  # type: ignore[attr-defined]
+    monkeypatch.setattr(manifold, "UMAP", StandIn, raising=False)
     monkeypatch.setitem(sys.modules, "cuml", ModuleType("cuml"))
     monkeypatch.setitem(sys.modules, "cuml.manifold", manifold)
     features, _groups = make_features(60)

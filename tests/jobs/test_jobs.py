@@ -57,6 +57,20 @@ def state(job: Job) -> str:
     return job.state
 
 
+def at_once(n: int, work: Callable[[], None]) -> None:
+    """As by n processes, each with a connection of its own."""
+
+    def with_own_connection() -> None:
+        work()
+        connection.close()
+
+    threads = [threading.Thread(target=with_own_connection) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def expire_lease(job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
 
@@ -86,15 +100,7 @@ def test_a_job_delivered_to_two_workers_at_once_runs_once(job):
         time.sleep(0.2)
         return {}
 
-    def worker() -> None:
-        run_job(job.pk, work)
-        connection.close()
-
-    threads = [threading.Thread(target=worker) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(4, lambda: run_job(job.pk, work))
     assert runs == [1]
 
 
@@ -262,12 +268,6 @@ def test_of_exports_that_are_asked_for_at_the_same_time_three_are_started(world)
             start_export(project=world.project, label_set=None, requested_by=world.manager)
         except jobs.TooManyJobs as error:
             refused.append(str(error))
-        finally:
-            connection.close()
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(8, ask)
     assert (len(refused), Job.objects.filter(kind="export").count()) == (5, 3)

@@ -4,7 +4,6 @@ A foundation model that was not trained stays in the installation's weights fold
 of its file.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,10 +17,9 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from apps.engine.backbone_names import find_weights
 from apps.engine.durable import sync_folder
 from apps.engine.errors import EngineError
-from apps.engine.nn.backbones import WeightsFile
+from apps.engine.nn.backbones import WeightsFile, identify_weights
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.model import PatchModel
 
@@ -106,8 +104,8 @@ def has_its_weights(folder: Path, *, weights_root: Path | None) -> bool:
     borrowed = read_description(folder).get("borrowed")
     if borrowed is None:
         return True
-    with find_weights(borrowed["name"], weights_root).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == borrowed["sha256"]
+    file = WeightsFile(**borrowed)
+    return identify_weights(file.name, weights_root) == file
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -108,9 +108,14 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
         interpolation=config["pretrained_cfg"].get("interpolation", "bicubic"),
         pooling=config.get("pooling", "network"),
     )
-    with weights.open("rb") as file:
-        backbone.source = WeightsFile(name, hashlib.file_digest(file, "sha256").hexdigest())
+    backbone.source = identify_weights(name, weights_root)
     return backbone
+
+
+def identify_weights(name: str, weights_root: Path | None) -> WeightsFile:
+    """The weights of that name as they are now; EngineError where they are not there."""
+    with find_weights(name, weights_root).open("rb") as file:
+        return WeightsFile(name, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _read_config(folder: Path, name: str) -> Config:

@@ -86,6 +86,17 @@ beforeEach(() => {
   vi.mocked(fetchChanges).mockResolvedValue(nothing);
 });
 
+/** The same with an open sample on the screen. */
+async function lookingAt(sample: Sample) {
+  const made = makeController();
+  vi.mocked(fetchSample).mockResolvedValueOnce(sample);
+  made.project.sampled.open_sample = sample.id;
+  made.project.come();
+  await settle();
+  made.sampling.show();
+  return made;
+}
+
 it("does not take the patches of another sample for seen", async () => {
   const { controller, sampling, project, selection } = makeController();
   const samples = new Map([
@@ -111,13 +122,8 @@ it("does not take the patches of another sample for seen", async () => {
 
 it("accepts no sample sooner than anybody can have looked at it", async () => {
   vi.useFakeTimers({ toFake: ["performance"] });
-  const { controller, sampling, project, told } = makeController();
-  vi.mocked(fetchSample).mockResolvedValue(sampleOf(1, range(0, 50)));
   vi.mocked(acceptSample).mockResolvedValue({} as never);
-  project.sampled.open_sample = 1;
-  project.come();
-  await settle();
-  sampling.show();
+  const { controller, sampling, told } = await lookingAt(sampleOf(1, range(0, 50)));
   controller.markSeen(range(0, 50), 50);
   vi.advanceTimersByTime(4_900);
   sampling.acceptByKey();
@@ -130,13 +136,8 @@ it("accepts no sample sooner than anybody can have looked at it", async () => {
 });
 
 it("keeps and shows what is marked in another tab, and sends only what was marked here", async () => {
-  const { sampling, project, selection } = makeController();
   const sample = sampleOf(1, range(0, 50));
-  vi.mocked(fetchSample).mockResolvedValue(sample);
-  project.sampled.open_sample = 1;
-  project.come();
-  await settle();
-  sampling.show();
+  const { sampling, selection } = await lookingAt(sample);
   vi.mocked(postMarks).mockResolvedValueOnce({ ...sample, marked: [7, 30] }); // 30: marked in the other tab
   selection.toggle(7);
   await settle();
@@ -152,13 +153,8 @@ it("keeps and shows what is marked in another tab, and sends only what was marke
 });
 
 it("shows what was marked in another tab to whoever comes back to this one", async () => {
-  const { sampling, project, selection } = makeController();
   const sample = sampleOf(1, range(0, 50));
-  vi.mocked(fetchSample).mockResolvedValueOnce(sample);
-  project.sampled.open_sample = 1;
-  project.come();
-  await settle();
-  sampling.show();
+  const { project, selection } = await lookingAt(sample);
   vi.mocked(fetchSample).mockResolvedValueOnce({ ...sample, marked: [30] });
   project.come();
   await settle();
@@ -167,13 +163,8 @@ it("shows what was marked in another tab to whoever comes back to this one", asy
 });
 
 it("keeps what is marked in another tab while a rectangle is drawn here", async () => {
-  const { sampling, project, selection } = makeController();
   const sample = sampleOf(1, range(0, 50));
-  vi.mocked(fetchSample).mockResolvedValueOnce(sample);
-  project.sampled.open_sample = 1;
-  project.come();
-  await settle();
-  sampling.show();
+  const { project, selection } = await lookingAt(sample);
   selection.beginDrawing();
   const base = selection.gestureBase();
   selection.pickIndices([7], "replace", base);
@@ -190,25 +181,15 @@ it("keeps what is marked in another tab while a rectangle is drawn here", async 
 });
 
 it("shows a sample with its marks without taking them back", async () => {
-  const { sampling, project, selection } = makeController();
-  vi.mocked(fetchSample).mockResolvedValueOnce({ ...sampleOf(1, range(0, 50)), marked: [7] });
-  project.sampled.open_sample = 1;
-  project.come();
-  await settle();
-  sampling.show();
+  const { selection } = await lookingAt({ ...sampleOf(1, range(0, 50)), marked: [7] });
   await settle();
   expect([...selection.picks()]).toEqual([7]);
   expect(postMarks).not.toHaveBeenCalled();
 });
 
 it("keeps the sample that was drawn in another tab when a mark of the one before is refused", async () => {
-  const { sampling, project, selection } = makeController();
   const [first, second] = [sampleOf(1, range(0, 50)), sampleOf(2, range(100, 50))];
-  vi.mocked(fetchSample).mockResolvedValueOnce(first);
-  project.sampled.open_sample = 1;
-  project.come();
-  await settle();
-  sampling.show();
+  const { sampling, project, selection } = await lookingAt(first);
   vi.mocked(postMarks).mockImplementationOnce(async () => {
     await settle();
     throw new HttpError(409, "this sample has ended");
@@ -224,13 +205,8 @@ it("keeps the sample that was drawn in another tab when a mark of the one before
 });
 
 it("keeps a mark that a late answer does not know of yet", async () => {
-  const { sampling, project, selection } = makeController();
   const sample = sampleOf(1, range(0, 50));
-  vi.mocked(fetchSample).mockResolvedValueOnce(sample);
-  project.sampled.open_sample = 1;
-  project.come();
-  await settle();
-  sampling.show();
+  const { sampling, project, selection } = await lookingAt(sample);
   vi.mocked(fetchSample).mockImplementationOnce(async () => {
     await settle();
     return sample;
@@ -244,13 +220,8 @@ it("keeps a mark that a late answer does not know of yet", async () => {
 });
 
 it("keeps a mark that is made while another one is on its way", async () => {
-  const { sampling, project, selection } = makeController();
   const sample = sampleOf(1, range(0, 50));
-  vi.mocked(fetchSample).mockResolvedValue(sample);
-  project.sampled.open_sample = 1;
-  project.come();
-  await settle();
-  sampling.show();
+  const { sampling, selection } = await lookingAt(sample);
   vi.mocked(postMarks).mockImplementationOnce(async () => {
     await settle();
     return { ...sample, marked: [7] };
