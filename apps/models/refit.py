@@ -22,6 +22,8 @@ from apps.projects.models import Project
 
 SEED = 0  # as in an iteration: what was held out of a training is held out here
 HEADS_KEPT = 32
+# Before held-out labels say within this much how many predictions are right, a model's own word on that is worth nothing.
+ROUGHLY_MEASURED = 0.3
 
 
 class Refitter:
@@ -95,7 +97,9 @@ def predict_objects(
     # Labels are no random sample: those that confirmed a proposal are easier than what is left. What was accepted unseen has a label
     # too, though nothing is learned from it.
     unlabeled = kept_class_values(shared_label_set(project), project.n_objects)[:n] == 0
-    expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
+    measured = head.quality.accuracy_between if head else None
+    is_told = measured is not None and measured[1] - measured[0] <= ROUGHLY_MEASURED and unlabeled.any()
+    expected_right = round(float(confidence[unlabeled].mean()), 4) if is_told else None
     new = NewPredictions(
         classes=classes,
         confidence=np.rint(confidence * 255).astype(np.uint8),

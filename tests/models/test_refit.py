@@ -86,21 +86,36 @@ def test_a_label_does_not_speak_for_itself(world):
     assert 40 < len(suggest.discordant(predicted, labels)) < 120, "by chance"
 
 
-def test_what_is_expected_of_the_rest_is_told_as_labels_may_be_the_easy_ones(world, embedding):
-    world.label(1, [0, 2, 4])
-    world.label(2, [1, 3, 5])
+def test_what_is_expected_of_the_rest_is_told_as_labels_may_be_the_easy_ones(world):
+    for _ in range(8):
+        make_image(world.project)
+    truth = np.where(np.arange(160) % 2, 2, 1)
+    make_embedding(world.project, np.eye(6)[truth] + np.random.default_rng(0).normal(scale=0.02, size=(160, 6)))
+    world.label(1, range(0, 80, 2))
+    world.label(2, range(1, 80, 2))
     Refitter().renew(world.project.pk)
     current = current_prediction_set(world.project)
     assert current is not None
     predicted = current_predictions(world.project)
     assert predicted is not None
     told = prediction_state(current)["expected_right"]
-    assert told == pytest.approx(predicted.confidence[6:].mean() / 255, abs=0.01)
-    world.label(1, range(6, N, 2))
-    world.label(2, range(7, N, 2))
+    assert told == pytest.approx(predicted.confidence[80:].mean() / 255, abs=0.01)
+    world.label(1, range(80, 160, 2))
+    world.label(2, range(81, 160, 2))
     Refitter().renew(world.project.pk)
     current = current_prediction_set(world.project)
     assert current is not None and prediction_state(current)["expected_right"] is None, "nothing is left"
+
+
+def test_nothing_is_expected_of_the_rest_before_held_out_labels_bear_it_out(world, embedding):
+    world.label(1, range(0, 12, 2))
+    world.label(2, range(1, 12, 2))
+    Refitter().renew(world.project.pk)
+    current = current_prediction_set(world.project)
+    assert current is not None
+    low, high = current.quality["accuracy_between"]
+    assert high - low > 0.3, "two held-out labels"
+    assert prediction_state(current)["expected_right"] is None
 
 
 def test_a_few_labels_of_two_classes_predict_everything(world, embedding):

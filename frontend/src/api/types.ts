@@ -53,7 +53,8 @@ export interface PredictionsInfo {
   readonly balanced_accuracy: number | null;
   readonly balanced_between: readonly [number, number] | null;
   readonly n_held_out: number;
-  /** The share of the objects without any label, 0 to 1, that the model expects to be right about; null where all have one. */
+  /** The share of the objects without any label, 0 to 1, that the model expects to be right about; null where all have one,
+   * and before held-out labels say roughly how many are. */
   readonly expected_right: number | null;
 }
 
@@ -107,6 +108,8 @@ export interface SessionRate {
 export interface UndoEntry {
   readonly action_id: number | string;
   readonly text: string;
+  /** ISO 8601: when the gesture was made, also one that has been undone. */
+  readonly at: string;
 }
 
 /** Labels by sample: whether this project allows them, and what is under way. */
