@@ -271,19 +271,21 @@ def last_redoable(label_set: LabelSet, actor: User) -> LabelAction | None:
     last_gesture = mine.filter(kind__in=["label", "remove"]).order_by("-sequence").values_list("sequence", flat=True)
     return (
         mine.filter(kind=LabelAction.Kind.UNDO, undone_by=None, sequence__gt=last_gesture.first() or 0)
-        .select_related("label_class")
+        .select_related("label_class", "undoes")
         .order_by("-sequence")
         .first()
     )
 
 
 def describe_action(action: LabelAction | None) -> dict[str, Any] | None:
-    """What undo and redo offer, as browsers are told of it."""
+    """What undo and redo offer, as browsers are told of it; `at` is when the gesture was made that an undo took back."""
     if action is None:
         return None
     what = action.label_class.name if action.label_class else "no class"
     how = " by sample" if action.provenance == LabelAction.Provenance.SAMPLED else ""
-    return {"action_id": action.pk, "text": f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"}
+    text = f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"
+    gesture = action.undoes if action.kind == LabelAction.Kind.UNDO and action.undoes else action
+    return {"action_id": action.pk, "text": text, "at": gesture.at}
 
 
 def current_session(label_set: LabelSet, rater: User) -> LabelingSession | None:

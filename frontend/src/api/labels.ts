@@ -4,7 +4,17 @@ import type { ActionResult } from "./types";
 
 /** How a selection came about: kept with the action, for the audit trail and for the study of efficiency. */
 export interface SelectionContext {
-  readonly source: "all" | "lasso" | "filter" | "review" | "suggested" | "similar" | "unplaced" | "sample" | "script";
+  readonly source:
+    | "all"
+    | "lasso"
+    | "filter"
+    | "review"
+    | "suggested"
+    | "similar"
+    | "unplaced"
+    | "undone"
+    | "sample"
+    | "script";
   readonly polygon: readonly (readonly [number, number])[];
   readonly polygons: readonly { readonly op: string; readonly points: readonly (readonly [number, number])[] }[];
   readonly filters: { readonly mode: string; readonly classes: readonly number[]; readonly min_confidence: number };

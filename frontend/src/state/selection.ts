@@ -10,6 +10,7 @@ export type SelectionSource =
   | "suggested"
   | "similar"
   | "unplaced"
+  | "undone"
   | "sample"
   | "script";
 export type LassoOp = "new" | "add" | "subtract";

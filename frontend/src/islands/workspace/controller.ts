@@ -12,7 +12,7 @@ import {
   type ProjectState,
   type Proposal,
 } from "../../api/types";
-import { count, plural } from "../../lib/format";
+import { ago, count, plural } from "../../lib/format";
 import type { Polygon } from "../../lib/geometry";
 import { SpatialIndex } from "../../lib/spatial-index";
 import type { ProjectEvent } from "../../live/events";
@@ -53,13 +53,16 @@ import { loadPreferences, type Preferences, savePreferences } from "./preference
 import { Sampling } from "./sampling";
 
 /** Regions that are made for a purpose: a filter of the map must not take something out of them. */
-const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "sample"]);
+const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "undone", "sample"]);
 
 /** Pages to confirm and others that are proposed: of these, what was not on the screen is not labeled. */
 const PAGES: ReadonlySet<SelectionSource> = new Set(["review", "suggested"]);
 
 /** After the next patches of a page were brought onto the screen, a key for the ones before is not for them. */
 const LOOK_MS = 300;
+
+/** Of a gesture that was made longer ago an undo says when: it is none of this sitting's. */
+const OLD_GESTURE_MS = 15 * 60_000;
 
 interface AskedRegion {
   readonly base: Uint32Array;
@@ -969,19 +972,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       onSaved: (result) => {
         this.project.setSession(result.session, result.undo, result.redo);
         const before = this.labels.shown.slice();
+        this.notices.dismissTopic("hint");
         void this.syncLabels().then(() => {
           this.offerUndone(before);
           this.returnToUndone(before);
-        });
-        this.notices.dismissTopic("hint");
-        const skipped = result.n_skipped ?? 0;
-        const left = skipped > 0 ? `; ${plural(skipped, "object")} changed by others since, left as they are` : "";
-        this.notify({
-          text: `${direction === "undo" ? "Undone" : "Redone"}: ${plural(result.n_changed, "object")}${left}`,
-          tone: "plain",
-          topic: "labels",
-          action:
-            direction === "undo" ? { text: "Redo", run: () => this.redo() } : { text: "Undo", run: () => this.undo() },
+          this.sayWhatChanged(direction, result, before);
         });
       },
       onRefused: (error) => {
@@ -993,6 +988,28 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         });
         void this.catchUp();
       },
+    });
+  }
+
+  /** Which gesture it was, and how old; where none of its objects is in the grid, they can be shown. */
+  private sayWhatChanged(direction: "undo" | "redo", result: ActionResult, before: Uint8Array): void {
+    const { selection, labels } = this;
+    const done = direction === "undo" ? result.redo : result.undo;
+    // One of which nothing was left to change is not offered again.
+    const gesture = done?.action_id === result.action_id ? done : null;
+    const isOld = gesture !== null && Date.now() - Date.parse(gesture.at) > OLD_GESTURE_MS;
+    const when = isOld ? `, ${ago(gesture.at, Date.now())}` : "";
+    const skipped = result.n_skipped ?? 0;
+    const left = skipped > 0 ? `; ${plural(skipped, "object")} changed by others since, left as they are` : "";
+    const changed = indicesOf(before.map((value, ordinal) => Number(value !== labels.shown[ordinal])));
+    const isElsewhere = changed.length > 0 && changed.every((ordinal) => selection.rankOf(ordinal) < 0);
+    const back =
+      direction === "undo" ? { text: "Redo", run: () => this.redo() } : { text: "Undo", run: () => this.undo() };
+    this.notify({
+      text: `${direction === "undo" ? "Undone" : "Redone"}: ${gesture?.text ?? plural(result.n_changed, "object")}${when}${left}`,
+      tone: "plain",
+      topic: "labels",
+      action: isElsewhere ? { text: "Show", run: () => void this.showRegion(changed, "undone", {}) } : back,
     });
   }
 

@@ -7,6 +7,7 @@ import type { Proposal, Sample } from "../../api/types";
 import { ActionQueue } from "../../state/action-queue";
 import { Emitter } from "../../state/emitter";
 import { LabelsStore } from "../../state/labels";
+import type { Notice } from "../../state/notices";
 import { SelectionStore } from "../../state/selection";
 import { SuggestionStore } from "../../state/suggestions";
 import { WorkspaceController } from "./controller";
@@ -40,6 +41,7 @@ function makeController() {
   labels.resize(N);
   labels.revision = 0;
   const told: string[] = [];
+  const offered: Notice["action"][] = [];
   const controller = Object.assign(Object.create(WorkspaceController.prototype), new Emitter<"seen">(), {
     project,
     selection,
@@ -51,7 +53,10 @@ function makeController() {
     syncing: null,
     syncAgain: false,
     lifetime: new AbortController(),
-    notices: { show: ({ text }: { text: string }) => told.push(text), dismissTopic: () => undefined },
+    notices: {
+      show: ({ text, action }: Notice) => [told.push(text), offered.push(action)],
+      dismissTopic: () => undefined,
+    },
     queue: new ActionQueue(),
     selectionContext: () => ({}),
     ageSuggestions: () => undefined,
@@ -64,7 +69,7 @@ function makeController() {
   }) as WorkspaceController;
   const sampling = new Sampling(controller);
   Object.assign(controller, { sampling });
-  return { controller, sampling, project, selection, labels, told };
+  return { controller, sampling, project, selection, labels, told, offered };
 }
 
 const sampleOf = (id: number, ordinals: number[]) =>
@@ -277,7 +282,7 @@ it("shows the open sample where one is proposed", async () => {
 it("goes back to the patch whose label was taken back, where each gets a key of its own", async () => {
   const { controller, project, selection, labels } = makeController();
   Object.assign(project, { undo: { text: "" }, redo: null });
-  vi.mocked(postUndo).mockResolvedValue({ n_changed: 1, revision: 2 } as never);
+  vi.mocked(postUndo).mockResolvedValue({ n_changed: 1, revision: 2, redo: null } as never);
   vi.mocked(fetchChanges).mockResolvedValue({
     ordinals: Uint32Array.of(7),
     classes: Uint8Array.of(0),
@@ -292,6 +297,30 @@ it("goes back to the patch whose label was taken back, where each gets a key of 
   expect(selection.cursor).toBe(1);
 });
 
+it("says which gesture was undone and how old it is, and shows its objects where the grid has none of them", async () => {
+  const { controller, project, selection, labels, told, offered } = makeController();
+  Object.assign(project, { undo: { text: "" }, redo: null });
+  const undone = { action_id: 8, text: "1 object → lymphocyte", at: new Date(Date.now() - 3 * 3600_000).toISOString() };
+  vi.mocked(postUndo).mockResolvedValue({ action_id: 8, n_changed: 1, revision: 2, redo: undone } as never);
+  vi.mocked(fetchChanges).mockResolvedValue({
+    ordinals: Uint32Array.of(70),
+    classes: Uint8Array.of(0),
+    unseen: Uint8Array.of(0),
+    revision: 2,
+  });
+  labels.shown[70] = 1;
+  selection.setRegion(Uint32Array.of(5, 7, 9), "lasso");
+  controller.undo();
+  await settle();
+  expect(told).toEqual(["Undone: 1 object → lymphocyte, 3 h ago"]);
+  const offer = offered.at(-1);
+  expect(offer?.text).toBe("Show");
+  const showRegion = vi.fn();
+  Object.assign(controller, { showRegion });
+  offer?.run();
+  expect(showRegion).toHaveBeenCalledExactlyOnceWith(Uint32Array.of(70), "undone", {});
+});
+
 it("has a page that was undone as it was before: a click takes the wrong one out", async () => {
   const { controller, selection, labels, project } = makeController();
   Object.assign(project, { undo: { text: "" }, redo: null });
@@ -303,7 +332,7 @@ it("has a page that was undone as it was before: a click takes the wrong one out
       unseen: new Uint8Array(10),
     };
     vi.mocked(fetchChanges).mockResolvedValue({ ...answer, revision: 2 });
-    return Promise.resolve({ n_changed: 10, revision: 2 } as never);
+    return Promise.resolve({ n_changed: 10, revision: 2, redo: null } as never);
   });
   selection.setRegion(Uint32Array.from(range(0, 10)), "suggested", { reviewClass: 1, pickAll: true });
   controller.markSeen(range(0, 10), 10);

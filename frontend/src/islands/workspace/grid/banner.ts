@@ -112,7 +112,10 @@ export class RegionBanner {
     if (selection.source === "unplaced") {
       return el("p", {}, el("strong", {}, "Not on the map yet"), ": added after the newest map was made.");
     }
-    return el("p", {}, el("strong", {}, `${count(selection.size)} objects`), " chosen by a script.");
+    if (selection.source === "undone") {
+      return el("p", {}, el("strong", {}, plural(selection.size, "object")), " that the last undo or redo changed.");
+    }
+    return el("p", {}, el("strong", {}, plural(selection.size, "object")), " chosen by a script.");
   }
 
   /** The patches that were searched with. */
