@@ -10,6 +10,7 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from numpy.typing import NDArray
 
 from apps.engine.features import FEWEST_FOR_COMPONENTS
+from apps.engine.plugins import Registry
 from apps.engine.registry import APPROACHES, REDUCERS
 from apps.engine.settings import Settings
 from apps.engine.similar import SimilarObjects
@@ -54,8 +55,16 @@ def still_compares(version: ModelVersion, project: Project) -> bool:
 
 def title_of_reducer(embedding: Embedding) -> str:
     """What drew the map, as people know it; its name where its package is no longer installed."""
-    known = {reducer.name: reducer.title for reducer in REDUCERS.entries()}
-    return known.get(embedding.reducer, embedding.reducer)
+    return _title_in(REDUCERS, embedding.reducer)
+
+
+def title_of_approach(version: ModelVersion) -> str:
+    """How the model learned, as people know it; its name where its package is no longer installed."""
+    return _title_in(APPROACHES, version.approach)
+
+
+def _title_in(registry: Registry[Any], name: str) -> str:
+    return next((entry.title for entry in registry.entries() if entry.name == name), name)
 
 
 def failed_iteration(project: Project) -> Path:

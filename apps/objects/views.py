@@ -15,7 +15,7 @@ from apps.objects.forms import ImportForm
 from apps.objects.services import start_import
 from apps.projects.access import get_project_for_user, permissions_of
 from apps.projects.permissions import Permission
-from apps.projects.selectors import jobs_of
+from apps.projects.selectors import jobs_of, map_follows
 
 
 @login_required
@@ -66,7 +66,13 @@ def import_detail(request: AuthenticatedRequest, project_id: int, job_id: int) -
     # After the job: an import that ended between the two would be shown with the number from before it, and for good.
     project.refresh_from_db(fields=["n_objects"])
     template = "objects/_import.html" if request.htmx else "objects/import.html"
-    context = {"project": project, "permissions": permissions_of(request.user, project), "job": job, "tab": "images"}
+    context = {
+        "project": project,
+        "permissions": permissions_of(request.user, project),
+        "job": job,
+        "tab": "images",
+        "map_follows": map_follows(job),
+    }
     return render(request, template, context)
 
 

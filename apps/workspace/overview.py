@@ -12,7 +12,7 @@ from apps.images.models import Image
 from apps.labels.models import LabelSet
 from apps.labels.selectors import counts_by_class, label_sets_visible_to, sampled_counts
 from apps.models.models import Embedding, PredictionSet
-from apps.models.selectors import current_prediction_set, latest_embedding, title_of_reducer
+from apps.models.selectors import current_prediction_set, latest_embedding, title_of_approach, title_of_reducer
 from apps.projects.files import export_archive
 from apps.projects.models import Job, Project
 from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
@@ -74,6 +74,11 @@ class Overview:
     @property
     def quality(self) -> dict[str, Any]:
         return self.predictions.quality if self.predictions else {}
+
+    @property
+    def learned_by(self) -> str:
+        """How the model learned, in words."""
+        return title_of_approach(self.embedding.model_version) if self.embedding else ""
 
     @property
     def drawn_by(self) -> str:
@@ -161,7 +166,8 @@ def _steps(
         ),
         "label": (
             "Label a few of each class",
-            "Lasso a region of the map, look at its patches, press the class's key.",
+            "In the workspace, G brings up what tells the model most, typical objects first: a class's key labels one and goes on. "
+            "Or lasso a region of the map and label its patches together.",
         ),
         "retrain": (
             "Train with your labels",

@@ -163,7 +163,7 @@ def _typical(known: _Known) -> Proposal:
         why = "labeled, they tell the model enough to predict the rest"
     else:
         why = "from groups of similar objects with the fewest labels"
-    return Proposal("typical", n, f"{n} typical {'object' if n == 1 else 'objects'}, one per group", why)
+    return Proposal("typical", n, "1 typical object" if n == 1 else f"{n} typical objects, one per group", why)
 
 
 def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:

@@ -133,11 +133,9 @@ def test_from_signing_in_to_masks_with_classes(
         page.get_by_role("button", name="Import").click()
     n_objects = len(np.unique(imread(mask))) - 1
     expect(page.get_by_text(f"The project has {n_objects} objects now")).to_be_visible(timeout=60_000)
-    page.get_by_role("link", name="Continue").click()
-    project_url = page.url
 
     # the first map, which follows by itself
-    page.get_by_role("link", name="Open workspace").first.click()
+    page.get_by_role("link", name="Open workspace").click()
     wait_until(page, "page.ready")
     assert handle(page, "nObjects()") == n_objects
     page.screenshot()  # the grid is there before the map
@@ -197,7 +195,7 @@ def test_from_signing_in_to_masks_with_classes(
     assert handle(page, "labels()") == labels.tolist()
 
     # masks with classes
-    page.goto(project_url)
+    page.get_by_role("link", name="Colorectal nuclei").click()
     pictures.take(page, "overview")
     page.get_by_role("button", name="Export").click()
     link = page.get_by_role("link", name="Download").first

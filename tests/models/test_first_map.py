@@ -58,10 +58,25 @@ def test_the_first_map_follows_the_first_import_in_the_name_of_who_imported(worl
     assert iterations(world) == [iteration], "it will see the second image too"
 
 
-def test_no_map_is_made_that_nobody_wanted(world, import_on_page):
-    import_images(import_on_page(upload_of(world)).pk)
+def test_the_import_s_page_leads_to_where_the_map_will_be(world, import_on_page, signed_in):
+    job = import_on_page(upload_of(world), first_map="on")
+    import_images(job.pk)
+    page = reverse("import_detail", args=[world.project.pk, job.pk])
+    told = signed_in(world.lead).get(page).content.decode()
+    assert "is being made now" in told and f'href="{reverse("workspace", args=[world.project.pk])}"' in told
+    (iteration,) = iterations(world)
+    cancel_job(job=iteration, cancelled_by=world.manager)
+    told = signed_in(world.lead).get(page).content.decode()
+    assert "is being made now" not in told and "Continue" in told
+
+
+def test_no_map_is_made_that_nobody_wanted(world, import_on_page, signed_in):
+    job = import_on_page(upload_of(world))
+    import_images(job.pk)
     keep_house()
     assert not iterations(world), "the box was taken out"
+    page = reverse("import_detail", args=[world.project.pk, job.pk])
+    assert "is being made now" not in signed_in(world.lead).get(page).content.decode()
 
 
 def test_no_map_follows_an_import_that_brought_no_objects(world, import_on_page):

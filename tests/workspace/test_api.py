@@ -97,7 +97,9 @@ def test_labeling_undoing_and_reading_the_labels(world, rater, objects):
 
     undone = rater.post(f"/api/v1/label-sets/{label_set.pk}/undo").json()
     assert state_of(rater, world)["counts"] == {"0": 40}
-    assert undone["redo"] == {**answer["undo"], "action_id": undone["action_id"]}, "what was undone, and when it was made"
+    assert undone["redo"] == {**answer["undo"], "action_id": undone["action_id"]}, (
+        "what was undone, and when it was made"
+    )
     changes = content(rater.get(f"/api/v1/label-sets/{label_set.pk}/changes?since={revision}"))
     magic, k, _ = struct.unpack("<4sII", changes[:12])
     assert (magic, k) == (b"PSC2", 3)

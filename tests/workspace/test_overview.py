@@ -10,7 +10,7 @@ from apps.accounts.models import User
 from apps.labels.models import LabelSet
 from apps.labels.selectors import shared_label_set
 from apps.labels.services import get_or_create_label_set
-from apps.models.models import Embedding, ModelVersion
+from apps.models.models import Embedding, ModelVersion, PredictionSet
 from apps.projects.models import Job
 from apps.workspace.overview import Overview, project_overview
 from tests.factories import make_image
@@ -99,6 +99,37 @@ def test_the_page_costs_the_same_number_of_queries_whatever_the_project_holds(
     client.get(url)
     with django_assert_max_num_queries(18):
         assert client.get(url).status_code == 200
+
+
+def test_the_page_names_the_model_s_approach_as_people_know_it(world: World, signed_in: SignIn) -> None:
+    make_image(world.project)
+    embed(world, 1, with_labels=False)
+    page = signed_in(world.viewer).get(reverse("project_overview", args=[world.project.pk])).content.decode()
+    assert "<dd>SimCLR</dd>" in page
+    ModelVersion.objects.update(approach="of a package that was removed")
+    page = signed_in(world.viewer).get(reverse("project_overview", args=[world.project.pk])).content.decode()
+    assert "<dd>of a package that was removed</dd>" in page
+
+
+def test_few_labels_say_nothing_of_the_rest(world: World, signed_in: SignIn) -> None:
+    make_image(world.project)
+    embed(world, 1, with_labels=False)
+    measured = {"accuracy": 0.6, "accuracy_between": [0.31, 0.83], "expected_right": None}
+    predictions = PredictionSet.objects.create(
+        project=world.project,
+        embedding=Embedding.objects.get(),
+        revision=1,
+        label_revision=1,
+        n_labels=50,
+        has_predictions=True,
+        quality=measured,
+    )
+    url = reverse("project_overview", args=[world.project.pk])
+    assert "too few labels to say" in signed_in(world.viewer).get(url).content.decode()
+    predictions.quality = {**measured, "expected_right": 0.73}
+    predictions.save()
+    page = signed_in(world.viewer).get(url).content.decode()
+    assert "73%" in page and "too few labels to say" not in page
 
 
 def test_training_starts_from_the_page_once_at_a_time(world: World, signed_in: SignIn) -> None:

@@ -151,7 +151,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
       ["← ↑ → ↓", "Move the cursor; Shift extends"],
       ["Space", "Select or release the patch at the cursor"],
       ["C, right click", "Show the surroundings with the outline"],
-      ["S", "Search for objects similar to the selected ones"],
+      ["S", "Search for objects similar to the selected ones, or to the patch pointed at"],
       ["O", "Next order"],
       ["B", "Show or hide the border of the object in every patch"],
       ["+ −", "Larger, smaller patches"],

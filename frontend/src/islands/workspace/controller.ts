@@ -93,6 +93,8 @@ const SIMILAR_FIRST = 300;
 const SIMILAR_MOST = 5000;
 const PICTURE_POLL_MS = 400;
 const PICTURE_PATIENCE_MS = 60_000;
+/** An answer that takes longer is said to be on its way. */
+const LATE_MS = 400;
 /** So many of the objects that were searched with are kept in the record. */
 const QUERY_RECORDED = 100;
 
@@ -1234,11 +1236,18 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   /** The answer that is to become the region, or null where it failed, which is said, or where something else was shown
    * in the meantime. */
-  private async forRegion<T>(what: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T | null> {
+  private async forRegion<T>(
+    what: string,
+    ask: (signal: AbortSignal) => Promise<T>,
+    meanwhile = `${what}: on the way …`,
+  ): Promise<T | null> {
     this.regionRequest?.abort();
     const request = new AbortController();
     this.regionRequest = request;
     const signal = AbortSignal.any([request.signal, this.lifetime.signal]);
+    const late = setTimeout(() => {
+      this.notify({ text: meanwhile, tone: "plain", topic: "search", durationMs: PICTURE_PATIENCE_MS });
+    }, LATE_MS);
     try {
       return await ask(signal);
     } catch (error) {
@@ -1247,16 +1256,21 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       }
       return null;
     } finally {
-      if (this.regionRequest === request) this.regionRequest = null;
+      clearTimeout(late);
+      if (this.regionRequest === request) {
+        this.regionRequest = null;
+        this.notices.dismissTopic("search");
+      }
     }
   }
 
   // Similar objects ----------------------------------------------------------------------------------------------------
 
-  /** Shows the objects most like the picked ones, or like the one given where none is picked. */
-  searchSimilar(otherwise: number): Promise<void> | undefined {
+  /** Shows the objects most like the picked ones, or like `current` where nobody picked any. */
+  searchSimilar(current: number): Promise<void> | undefined {
     const picks = this.selection.picks();
-    const ordinals = picks.length > 0 ? picks : Uint32Array.from(otherwise >= 0 ? [otherwise] : []);
+    const isChosen = picks.length > 0 && !(this.selection.isByException && current >= 0);
+    const ordinals = isChosen ? picks : Uint32Array.from(current >= 0 ? [current] : []);
     if (ordinals.length === 0) {
       this.notify({ text: "Select one or more patches first, or point at one.", tone: "plain", topic: "hint" });
       return undefined;
@@ -1289,8 +1303,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   /** Searches with a picture of an object, once a worker has read it. */
   async searchPicture(picture: File): Promise<void> {
-    this.notify({ text: `Reading ${picture.name} …`, tone: "plain", topic: "search", durationMs: PICTURE_PATIENCE_MS });
-    const job = await this.forRegion("The picture", async (signal) => {
+    const read = async (signal: AbortSignal): Promise<Job> => {
       const { api, projectId } = this.config;
       let job = await postPicture(api, projectId, picture, { signal });
       const until = performance.now() + PICTURE_PATIENCE_MS;
@@ -1301,8 +1314,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       }
       if (job.state !== "finished") throw new Error(job.error || `its job was ${job.state}`);
       return job;
-    });
-    this.notices.dismissTopic("search");
+    };
+    const job = await this.forRegion("The picture", read, `Reading ${picture.name} …`);
     if (job === null) return;
     const to = { pictureJob: job.id, name: picture.name };
     await this.showSimilar({ to, k: SIMILAR_FIRST, unlabeled: this.filters.mode === "unlabeled" });

@@ -1,6 +1,7 @@
 import { beforeEach, expect, it, vi } from "vitest";
 import { HttpError } from "../../api/http";
 import { fetchChanges, postAction, postUndo } from "../../api/labels";
+import { fetchSimilar } from "../../api/objects";
 import { acceptSample, fetchSample, postMarks } from "../../api/samples";
 import { fetchSuggestedPage } from "../../api/suggestions";
 import type { Proposal, Sample } from "../../api/types";
@@ -15,6 +16,7 @@ import { Sampling } from "./sampling";
 
 vi.mock("../../api/samples");
 vi.mock("../../api/labels");
+vi.mock("../../api/objects");
 vi.mock("../../api/suggestions");
 
 const N = 500;
@@ -42,6 +44,7 @@ function makeController() {
   labels.revision = 0;
   const told: string[] = [];
   const offered: Notice["action"][] = [];
+  const dismissed: string[] = [];
   const controller = Object.assign(Object.create(WorkspaceController.prototype), new Emitter<"seen">(), {
     project,
     selection,
@@ -55,7 +58,7 @@ function makeController() {
     lifetime: new AbortController(),
     notices: {
       show: ({ text, action }: Notice) => [told.push(text), offered.push(action)],
-      dismissTopic: () => undefined,
+      dismissTopic: (topic: string) => dismissed.push(topic),
     },
     queue: new ActionQueue(),
     selectionContext: () => ({}),
@@ -69,7 +72,7 @@ function makeController() {
   }) as WorkspaceController;
   const sampling = new Sampling(controller);
   Object.assign(controller, { sampling });
-  return { controller, sampling, project, selection, labels, told, offered };
+  return { controller, sampling, project, selection, labels, told, offered, dismissed };
 }
 
 const sampleOf = (id: number, ordinals: number[]) =>
@@ -344,6 +347,41 @@ it("has a page that was undone as it was before: a click takes the wrong one out
   expect(labels.shown[3]).toBe(0);
   selection.toggle(3);
   expect([...selection.picks()]).toEqual(range(0, 10).filter((ordinal) => ordinal !== 3));
+});
+
+it("searches for what is like the patch pointed at where nobody picked any, and like the picked ones elsewhere", async () => {
+  const { controller, selection } = makeController();
+  const page = Uint32Array.from(range(0, 24));
+  vi.mocked(fetchSimilar).mockResolvedValue({ ordinals: page } as never);
+  Object.assign(controller, { filters: { mode: "all", classes: new Set() }, regionRequest: null });
+  Object.assign(controller, { showRegion: vi.fn() });
+  const searched = () => (vi.mocked(fetchSimilar).mock.lastCall![2] as { ordinals: Uint32Array }).ordinals;
+  selection.setRegion(page, "suggested", { reviewClass: 1, pickAll: true });
+  await controller.searchSimilar(7);
+  expect([...searched()]).toEqual([7]);
+  await controller.searchSimilar(-1);
+  expect([...searched()]).toEqual([...page]);
+  selection.setRegion(page, "lasso");
+  selection.toggle(3);
+  await controller.searchSimilar(7);
+  expect([...searched()]).toEqual([3]);
+});
+
+it("says that an answer is on its way where it takes long, and no more when it is there", async () => {
+  vi.useFakeTimers();
+  const { controller, selection, told, dismissed } = makeController();
+  Object.assign(controller, { filters: { mode: "all", classes: new Set() }, regionRequest: null, showRegion: vi.fn() });
+  let answer: (found: never) => void = () => undefined;
+  vi.mocked(fetchSimilar).mockReturnValue(new Promise((resolve) => (answer = resolve)));
+  selection.setRegion(Uint32Array.of(1, 2), "lasso");
+  const search = controller.searchSimilar(1);
+  vi.advanceTimersByTime(300);
+  expect(told).toEqual([]);
+  vi.advanceTimersByTime(200);
+  expect(told).toEqual(["Similar objects: on the way …"]);
+  answer({ ordinals: Uint32Array.of(2) } as never);
+  await search;
+  expect(dismissed).toContain("search");
 });
 
 it("says that nothing is labeled while a sample is drawn, and labels while one is on its way", () => {
