@@ -11,15 +11,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 
 from apps.engine.embedding import embed_objects
+from apps.engine.nn.checkpoints import load_checkpoint
+from apps.engine.nn.patches import resize_patches
+from apps.engine.nn.train import train_model
+from apps.engine.pixels import PatchReader
 from apps.engine.predict import Head, fit_head, fit_kernel_head
 from apps.engine.registry import APPROACHES
 from apps.engine.surroundings import objects_around, with_surroundings
 from tests.benchmarks.labeled_sets import read_labeled_set
 from tests.benchmarks.report import Options, Result, significant
+from tests.benchmarks.trainer import Trainer
 
 Features = npt.NDArray[np.floating[Any]]
 ClassValues = npt.NDArray[np.uint8]
@@ -29,8 +35,10 @@ Predictor = Callable[[Features, ClassValues], tuple[ClassValues, npt.NDArray[np.
 N_LABELS = (100, 300, 1000, 3000)
 JUDGED_AT = 1000
 DRAWS = {False: 2, True: 5}
+EPOCHS_BEFORE_LABELS, EPOCHS_WITH_LABELS = 2, (2, 8)
 OURS, LINEAR, FOREST = "ours", "ours, linear head alone", "random forest"
 ALONE = "ours, without what lies around"
+TRAINED = "simclr"
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,8 @@ class Worth:
 
 def run(options: Options) -> Result:
     """Everybody learns from the same labels, drawn at random, and the same features: the measurements alone, and what lies
-    around each object."""
+    around each object. With `full` also the class layer of a network that was trained with the labels, beside the head on the features
+    of that network."""
     tables: dict[str, Any] = {}
     leads: dict[str, list[float]] = {"right": [], "balanced": [], "right_over_linear": []}
     calibration: list[float] = []
@@ -66,6 +75,8 @@ def run(options: Options) -> Result:
             tables[name][str(n_labels)] = {
                 way: {measure: significant(value) for measure, value in asdict(of).items()} for way, of in worth.items()
             }
+    if options.full:
+        tables["consep_train, after a training"] = _after_a_training(Trainer.on(options.device))
     judged = tables["consep_train"][str(JUDGED_AT)]
     value, peer_value = judged[OURS]["right"], judged[FOREST]["right"]
     return Result(
@@ -87,14 +98,69 @@ def run(options: Options) -> Result:
     )
 
 
+def _after_a_training(trainer: Trainer) -> dict[str, Any]:
+    """By the epochs with labels. The layer knows what the training knew: the head here learned from the same labels, no later ones."""
+    with tempfile.TemporaryDirectory(prefix="patchsorter-benchmark-") as temporary:
+        work = Path(temporary)
+        objects = read_labeled_set("consep_train", work, patch_size_px=64)
+        around = objects_around(objects.patches.images)
+        settings = APPROACHES.get(TRAINED).settings()
+        before = work / "before"
+        train_model(trainer.config(TRAINED, EPOCHS_BEFORE_LABELS), objects.patches, checkpoint=before)
+        labels = _some_labels(objects.class_values, JUDGED_AT, seed=0)
+        figures: dict[str, Any] = {}
+        for epochs in EPOCHS_WITH_LABELS:
+            folder = work / f"after-{epochs}"
+            trainer.refine(TRAINED, objects.patches, labels, epochs=epochs, start_from=before, checkpoint=folder)
+            features = embed_objects(TRAINED, settings, folder, objects.patches)
+            predictors = with_surroundings(features, around)
+            answers = {
+                OURS: _by_head(fit_kernel_head)(predictors, labels),
+                ALONE: _by_head(fit_kernel_head)(features, labels),
+                LINEAR: _by_head(fit_head)(features, labels),
+                "the network's class layer": _by_class_layer(folder, objects.patches),
+            }
+            figures[f"{epochs} epochs with labels"] = {
+                way: {
+                    measure: significant(value)
+                    for measure, value in asdict(_judge(*answer, objects.class_values, labels == 0, 0.0)).items()
+                    if measure != "seconds"
+                }
+                for way, answer in answers.items()
+            }
+        return figures
+
+
+def _by_class_layer(checkpoint: Path, patches: PatchReader) -> tuple[ClassValues, npt.NDArray[np.floating[Any]]]:
+    """What the network itself says of all objects, as it was trained."""
+    model, config = load_checkpoint(checkpoint)
+    assert model.classifier is not None
+    model.eval()
+    values, probability = [], []
+    with torch.inference_mode():
+        for rows in np.array_split(np.arange(len(patches)), len(patches) // 500 + 1):
+            pixels = torch.from_numpy(resize_patches(patches.read(rows), config.encoder_size_px))
+            logits = model.classifier(model(pixels.permute(0, 3, 1, 2).float() / 255))
+            most = logits.softmax(dim=1).max(dim=1)
+            values.append(np.array(model.class_values, np.uint8)[most.indices.numpy()])
+            probability.append(most.values.numpy())
+    return np.concatenate(values), np.concatenate(probability)
+
+
+def _some_labels(truth: ClassValues, n_labels: int, *, seed: int) -> ClassValues:
+    """The truth of so many objects, drawn at random, 0 for the others."""
+    labeled = np.random.default_rng(seed).permutation(len(truth))[:n_labels]
+    labels = np.zeros_like(truth)
+    labels[labeled] = truth[labeled]
+    return labels
+
+
 def _compare(
     features: Features, predictors: Features, truth: ClassValues, n_labels: int, *, draws: int
 ) -> dict[str, Worth]:
     found: dict[str, list[Worth]] = {way: [] for way in WAYS}
     for seed in range(draws):
-        labeled = np.random.default_rng(seed).permutation(len(truth))[:n_labels]
-        labels = np.zeros_like(truth)
-        labels[labeled] = truth[labeled]
+        labels = _some_labels(truth, n_labels, seed=seed)
         for way, predict in WAYS.items():
             started = time.process_time()
             values, probability = predict(features if way == ALONE else predictors, labels)
