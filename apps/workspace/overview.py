@@ -18,6 +18,8 @@ from apps.projects.models import Job, Project
 from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
 
 StepState = Literal["done", "current", "later"]
+# About one label for each group of similar objects: of fewer a training learns nothing that predictions do not know already.
+ENOUGH_TO_TRAIN = 50
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,11 @@ def _steps(
 ) -> list[Step]:
     """What to do, in order; the first that is not done is the current one."""
     n_used = sum(entry.n > 0 for entry in classes)
+    enough = min(ENOUGH_TO_TRAIN, n_objects)
     done = {
         "images": n_objects > 0,
         "train": embedding is not None,
-        "label": n_used >= 2,
+        "label": n_used >= 2 and n_labeled >= enough,
         # A version has a measured quality once it was trained with labels of at least two classes.
         "retrain": embedding is not None and bool(embedding.model_version.quality),
         "export": last_export is not None,

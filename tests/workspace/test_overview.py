@@ -45,14 +45,25 @@ def test_the_next_step_moves_on_as_the_project_does(world: World) -> None:
     expect(1)
     embed(world, 1, with_labels=False)
     expect(2)
-    world.label(1, [0, 1])
+    world.label(1, list(range(19)))
     expect(2)
-    world.label(2, [2])
+    world.label(2, [19])
     expect(3)
     embed(world, 2, with_labels=True)
     expect(4)
     Job.objects.create(project=world.project, kind="export", task="none", queue="cpu", state="finished")
     expect(5)
+
+
+def test_a_handful_of_labels_is_not_enough_to_train_with(world: World) -> None:
+    for _ in range(4):
+        make_image(world.project)
+    embed(world, 1, with_labels=False)
+    world.label(1, list(range(45)))
+    world.label(2, [45, 46])
+    assert states(project_overview(world.project, world.rater))["label"] == "current"
+    world.label(2, [47, 48, 49])
+    assert states(project_overview(world.project, world.rater))["retrain"] == "current"
 
 
 def test_while_the_first_images_are_read_the_page_says_so_and_asks_for_no_others(

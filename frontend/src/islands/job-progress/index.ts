@@ -98,10 +98,11 @@ export class JobProgressIsland implements Island {
       children.push(bar);
     }
     const message = job.state === "failed" ? (job.error ?? job.message) : job.message;
-    const at = active && job.progress !== null && job.state === "running" ? `${percent(job.progress)} ` : "";
-    if (`${at}${message ?? ""}` !== "") {
+    const at = active && job.progress !== null && job.state === "running" ? percent(job.progress) : "";
+    const text = [at, message ?? ""].filter((part) => part !== "").join(", ");
+    if (text !== "") {
       const tone = job.state === "failed" ? " job-progress__message--error" : "";
-      children.push(el("p", { class: `job-progress__message${tone}` }, `${at}${message ?? ""}`));
+      children.push(el("p", { class: `job-progress__message${tone}` }, text));
     }
     this.element.classList.add("job-progress");
     this.element.replaceChildren(...children);
