@@ -18,6 +18,7 @@ from apps.engine.suggest import Groups, group_objects
 from apps.labels.models import LabelSet
 from apps.labels.selectors import STATING_KINDS
 from apps.models.models import Embedding, ModelVersion, PredictionSet, PredictionState
+from apps.objects.selectors import has_whole_patch
 from apps.projects.files import project_folder
 from apps.projects.models import Job, Project
 
@@ -198,9 +199,10 @@ def _similar_objects(folder: Path, dimension: int) -> SimilarObjects:
 def object_groups(embedding: Embedding) -> Groups:
     """Groups of similar objects. Made when first asked for, in a second or two, and kept between requests."""
     with _making_groups:
-        return _object_groups(embedding_folder(embedding), embedding.dimension)
+        return _object_groups(embedding.pk)
 
 
 @lru_cache(maxsize=16)
-def _object_groups(folder: Path, dimension: int) -> Groups:
-    return group_objects(_stored(folder)[:, :dimension])
+def _object_groups(embedding_id: int) -> Groups:
+    embedding = Embedding.objects.select_related("project").get(pk=embedding_id)
+    return group_objects(vectors(embedding), whole=has_whole_patch(embedding.project)[: embedding.n])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.db.models import F, Q
 from django.shortcuts import get_object_or_404
 from numpy.typing import NDArray
 
@@ -33,6 +34,22 @@ def _reader(project_id: int, folder: Path, n_objects: int, patch_size_px: int) -
 
 def stored_image(image: Image, folder: Path) -> StoredImage:
     return StoredImage(image.first_ordinal, image.n_objects, folder, image.store_key)
+
+
+def has_whole_patch(project: Project) -> NDArray[np.bool_]:
+    """Of every object, bool (n_objects,), whether its patch lies in its image with all its pixels (see `PatchReader`)."""
+    size = project.patch_size_px
+    # A patch begins half its size before the centroid, rounded half up.
+    first, after = size // 2 - 0.5, size - size // 2 - 0.5
+    cut = HistoObject.objects.filter(project=project).filter(
+        Q(row__lt=first)
+        | Q(column__lt=first)
+        | Q(row__gte=F("image__height") - after)
+        | Q(column__gte=F("image__width") - after)
+    )
+    whole = np.ones(project.n_objects, np.bool_)
+    whole[np.fromiter(cut.values_list("ordinal", flat=True), np.int64)] = False
+    return whole
 
 
 def image_id_by_ordinal(project: Project) -> NDArray[np.uint32]:
