@@ -212,6 +212,17 @@ def test_from_signing_in_to_masks_with_classes(
     assert {"legend.csv", "objects.csv", "instance_masks/train_6.png", "color_masks/train_6.png"} <= set(
         archive.namelist()
     )
+
+    # a map that labels were drawn into says so
+    page.get_by_role("link", name="Classes and settings").click()
+    page.get_by_label("Draw known classes apart on the map").check()
+    page.get_by_role("button", name="Save learning").click()
+    page.get_by_role("link", name="Open workspace").first.click()
+    wait_for_map(page, 3)
+    expect(page.get_by_test_id("shows-labels")).to_be_hidden()
+    page.get_by_test_id("train").click()
+    wait_for_map(page, 4)
+    expect(page.get_by_test_id("shows-labels")).to_be_visible()
     window.close()
 
 
