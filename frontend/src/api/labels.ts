@@ -2,19 +2,22 @@ import { type ChangesBuffer, decodeChanges, decodeLabels, type LabelsBuffer } fr
 import { getBuffer, ordinalsPart, postForm, postJson, type RequestOptions } from "./http";
 import type { ActionResult } from "./types";
 
+/** What a region of the grid is. */
+export type SelectionSource =
+  | "all"
+  | "lasso"
+  | "filter"
+  | "review"
+  | "suggested"
+  | "similar"
+  | "unplaced"
+  | "undone"
+  | "sample"
+  | "script";
+
 /** How a selection came about: kept with the action, for the audit trail and for the study of efficiency. */
 export interface SelectionContext {
-  readonly source:
-    | "all"
-    | "lasso"
-    | "filter"
-    | "review"
-    | "suggested"
-    | "similar"
-    | "unplaced"
-    | "undone"
-    | "sample"
-    | "script";
+  readonly source: SelectionSource;
   readonly polygon: readonly (readonly [number, number])[];
   readonly polygons: readonly { readonly op: string; readonly points: readonly (readonly [number, number])[] }[];
   readonly filters: { readonly mode: string; readonly classes: readonly number[]; readonly min_confidence: number };

@@ -1,18 +1,8 @@
+import type { SelectionSource } from "../api/labels";
 import type { Proposal } from "../api/types";
 import type { Polygon } from "../lib/geometry";
 import { Emitter } from "./emitter";
 
-export type SelectionSource =
-  | "all"
-  | "lasso"
-  | "filter"
-  | "review"
-  | "suggested"
-  | "similar"
-  | "unplaced"
-  | "undone"
-  | "sample"
-  | "script";
 export type LassoOp = "new" | "add" | "subtract";
 
 export interface LassoStep {

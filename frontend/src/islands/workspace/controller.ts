@@ -1,6 +1,14 @@
 import { HttpError } from "../../api/http";
 import { cancelJob, fetchJob, startIteration } from "../../api/jobs";
-import { fetchChanges, fetchLabels, type LabelAction, postAction, postRedo, postUndo } from "../../api/labels";
+import {
+  fetchChanges,
+  fetchLabels,
+  type LabelAction,
+  postAction,
+  postRedo,
+  postUndo,
+  type SelectionSource,
+} from "../../api/labels";
 import { fetchImageNames, fetchImages, fetchOrder, fetchSimilar, postPicture } from "../../api/objects";
 import { fetchPlot, fetchPredictions, fetchPreview, fetchState } from "../../api/projects";
 import { fetchSuggestedPage, fetchSuggestions } from "../../api/suggestions";
@@ -43,7 +51,6 @@ import {
   type LassoOp,
   type LassoStep,
   type RegionDetails,
-  type SelectionSource,
   SelectionStore,
   type SimilarQuery,
 } from "../../state/selection";

@@ -1,8 +1,8 @@
+import type { SelectionSource } from "../../../api/labels";
 import type { PatchView } from "../../../api/objects";
 import { el, ICONS, icon } from "../../../lib/dom";
 import { count } from "../../../lib/format";
 import { GRID_ORDERS, type GridOrder } from "../../../state/order";
-import type { SelectionSource } from "../../../state/selection";
 import { ClassPicker } from "../class-picker";
 import type { WorkspaceController } from "../controller";
 import { RegionBanner } from "./banner";
