@@ -218,7 +218,12 @@ def cold_start(features: Floats, predictors: Floats, truth: ClassValues) -> dict
         for seed in range(20)
     ]
     accuracy, balanced = _known_from(predictors, truth, rows)
+    in_two_minutes = rows[: int(120 / NUCLEI.decide_s)]
+    sooner, balanced_sooner = _known_from(predictors, truth, in_two_minutes)
     return {
+        "labels_in_two_minutes": len(in_two_minutes),
+        "accuracy_in_two_minutes": significant(sooner),
+        "balanced_accuracy_in_two_minutes": significant(balanced_sooner),
         "labels": len(rows),
         "minutes": round(len(rows) * NUCLEI.decide_s / 60, 1),
         "accuracy": significant(accuracy),
