@@ -67,6 +67,10 @@ class NewProjectForm(ProjectForm):
     def __init__(self, data: QueryDict | None = None) -> None:
         super().__init__(data)
         self.fields["approach"] = _choice_field("Approach", APPROACHES, Learning.approach)
+        self.fields["approach"].help_text = (
+            f"How the model learns what objects look like: {APPROACHES.get(Learning.approach).title} is the best start for most "
+            "projects. It can be changed later, in the settings, which describe each."
+        )
 
     def clean_classes(self) -> list[str]:
         names = [" ".join(name.split()) for name in re.split(r"[\n,;]", self.cleaned_data["classes"])]
