@@ -54,7 +54,7 @@ export interface PredictionsInfo {
   readonly balanced_between: readonly [number, number] | null;
   readonly n_held_out: number;
   /** The share of the objects without any label, 0 to 1, that the model expects to be right about; null where all have one,
-   * and before held-out labels say roughly how many are. */
+   * and before enough were held out to believe it. */
   readonly expected_right: number | null;
 }
 
