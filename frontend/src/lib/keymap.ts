@@ -130,7 +130,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
   {
     title: "Label",
     rows: [
-      ["1 … 9", "Label the selected patches with that class; of a page, those clicked out of it"],
+      ["1 … 9", "Label the selected patches with that class; of a page to confirm, those clicked out of it"],
       ["0", "Remove their labels"],
       ["N, Enter", "Choose the class from a list (any number of classes)"],
       ["G", "Go to what is suggested next"],

@@ -17,6 +17,12 @@ it("picks come in the order of the grid", () => {
   expect(selection.pickedCount).toBe(4);
 });
 
+it("points at nothing of a former region", () => {
+  selection.setFocus(5);
+  selection.setRegion(Uint32Array.of(2, 4), "suggested");
+  expect(selection.focus).toBe(-1);
+});
+
 it("inverts within the region only", () => {
   selection.toggle(1);
   selection.invert();

@@ -60,6 +60,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   /** (n_objects) 1 = picked by the page itself, for its class; null where no page did. */
   private offered: Uint8Array | null = null;
+  private answered: Uint32Array = new Uint32Array(0);
   private anchor = -1;
   private ranks: Int32Array | null = null;
 
@@ -100,11 +101,12 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.cursorByKeyboard = false;
     if (details.keepPicks === true && !this.held && this.pickedCount > 0) this.keepOnly(order);
     else this.dropPicks();
-    this.offered = null;
+    this.withdraw();
     if (details.pickAll === true) this.putAll(order);
     this.emit("region");
     this.emit("picks");
     this.emit("cursor");
+    this.setFocus(-1); // what the pointer was over has made way
   }
 
   /** The same objects in another order: picks and cursor follow their objects. */
@@ -182,7 +184,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   invert(): void {
     this.held = false;
-    this.offered = null;
+    this.withdraw();
     let n = 0;
     for (const ordinal of this.order) n += this.picked[ordinal] ^= 1;
     this.pickedCount = n;
@@ -190,7 +192,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   }
 
   clearPicks(): void {
-    this.offered = null;
+    this.withdraw();
     if (this.pickedCount === 0) return;
     this.dropPicks();
     this.emit("picks");
@@ -226,7 +228,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   /** A rectangle's tiles: replace the picks by them, add them, or take them out. */
   pickIndices(indices: readonly number[], mode: "replace" | "add" | "subtract", base?: Uint8Array): void {
     this.held = false;
-    if (mode === "replace") this.offered = null;
+    if (mode === "replace") this.withdraw();
     if (base !== undefined) this.restore(base);
     else if (mode === "replace") this.dropPicks();
     for (const index of indices) this.put(this.order[index]!, mode !== "subtract");
@@ -298,9 +300,27 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     return this.order.filter((ordinal) => offered[ordinal] === 1 && picked[ordinal] === 0);
   }
 
-  /** What was left out so far has been dealt with. */
-  forgetLeftOut(): void {
-    if (this.offered !== null) this.offered = this.picked.slice();
+  /** Whether a page's own picks are on offer, or were confirmed, and the person has picked nothing else since. */
+  get isOffered(): boolean {
+    return this.offered !== null;
+  }
+
+  /** What was left out last and got a class of its own, which another key corrects. */
+  get lastAnswered(): Uint32Array {
+    return this.answered;
+  }
+
+  /** What was left out so far has been dealt with; `answered` of it got a class of its own. */
+  forgetLeftOut(answered: Uint32Array = new Uint32Array(0)): void {
+    if (this.offered === null) return;
+    if (!this.held) this.offered = this.picked.slice();
+    this.answered = answered;
+  }
+
+  /** Whatever is picked now, the person picks. */
+  private withdraw(): void {
+    this.offered = null;
+    this.answered = new Uint32Array(0);
   }
 
   private putAll(ordinals: Uint32Array): void {
@@ -321,7 +341,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   private dropPicks(): void {
     this.held = false;
-    this.offered = null; // whatever is picked now, the person picks
+    this.withdraw();
     if (this.pickedCount > 0) this.picked.fill(0);
     this.pickedCount = 0;
   }

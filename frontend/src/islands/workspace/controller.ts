@@ -284,6 +284,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       const first = this.project.plotNumber === null;
       this.project.setPlot(number, plot, new SpatialIndex(plot.positions));
       this.notices.dismissTopic("map");
+      if (!first) {
+        const version = this.project.embedding?.model_version ?? number;
+        this.notify({ text: `The map was drawn anew, by model v${version}.`, tone: "success", topic: "map" });
+      }
       this.chooseColor();
       this.pointsMoved(first);
     } catch (error) {
@@ -758,17 +762,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (this.waitsForSample()) return;
     const { selection } = this;
     const isPagesOwn = classValue !== null && classValue === selection.reviewClass;
+    if (!isPagesOwn && this.labelTakenOut(classValue)) return;
     let more: Uint32Array = new Uint32Array(0);
     let leftOut: Uint32Array = new Uint32Array(0);
     if (PAGES.has(selection.source) && !selection.held && selection.pickedCount > 0) {
       if (performance.now() < this.lookUntil) return;
-      leftOut = this.withoutLabel(selection.leftOut).filter((ordinal) => this.seen[ordinal] === 1);
-      if (!isPagesOwn && classValue !== null && leftOut.length > 0) {
-        // Another class than the page's is for those that were taken out of it; the others wait to be confirmed.
-        this.labelOrdinals(leftOut, classValue, { onlyUnlabeled: true });
-        selection.forgetLeftOut();
-        return;
-      }
+      leftOut = this.takenOut();
       // What is confirmed has been looked at, and nobody has said what it is meanwhile.
       const unseen = selection.picks().filter((ordinal) => this.seen[ordinal] === 0);
       more = this.withoutLabel(unseen);
@@ -803,6 +802,29 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
     selection.hold();
     if (atCursor && selection.source === "suggested") this.goToNextUnlabeled();
+  }
+
+  /** Of a page to confirm: what was on the screen, was taken out of it and has no label. Once the page is confirmed, that is
+   * what was not. */
+  private takenOut(): Uint32Array {
+    const { selection } = this;
+    if (!PAGES.has(selection.source) || selection.reviewClass === null || !selection.isOffered)
+      return new Uint32Array(0);
+    const out = selection.held ? selection.order : selection.leftOut;
+    return this.withoutLabel(out).filter((ordinal) => this.seen[ordinal] === 1);
+  }
+
+  /** Another class than the page's is for those that were taken out of it, and the next one corrects that; the others wait to be
+   * confirmed, or have been. Returns whether there are such. */
+  private labelTakenOut(classValue: number | null): boolean {
+    const { selection } = this;
+    const open = classValue === null ? new Uint32Array(0) : this.takenOut();
+    const ordinals = open.length > 0 ? open : selection.lastAnswered;
+    if (ordinals.length === 0) return false;
+    if (performance.now() < this.lookUntil) return true;
+    this.labelOrdinals(ordinals, classValue, { onlyUnlabeled: open.length > 0 });
+    selection.forgetLeftOut(ordinals);
+    return true;
   }
 
   /** One key an object: after the label, the cursor goes on. */

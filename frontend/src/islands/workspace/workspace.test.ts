@@ -384,6 +384,69 @@ it("says that an answer is on its way where it takes long, and no more when it i
   expect(dismissed).toContain("search");
 });
 
+it("labels what was clicked out of a page by another class's key, before the page is confirmed and after", async () => {
+  const { controller, selection, labels } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 8, revision: 1 } as never);
+  const page = range(0, 10);
+  const labeled = (value: number) => page.filter((ordinal) => labels.shown[ordinal] === value);
+  selection.setRegion(Uint32Array.from(page), "suggested", { reviewClass: 1, pickAll: true });
+  controller.markSeen(page, 10);
+  selection.toggle(3);
+  selection.toggle(4);
+  controller.label(2);
+  expect(labeled(2)).toEqual([3, 4]);
+  controller.label(3); // a wrong key is corrected by the right one
+  expect(labeled(3)).toEqual([3, 4]);
+  controller.label(null);
+  expect(labeled(0)).toEqual(page);
+  controller.label(2);
+  expect([labeled(2), labeled(0)]).toEqual([[3, 4], page.filter((ordinal) => ordinal !== 3 && ordinal !== 4)]);
+  controller.confirm();
+  expect(labeled(1)).toEqual(page.filter((ordinal) => ordinal !== 3 && ordinal !== 4));
+  await settle();
+
+  const next = range(20, 10);
+  selection.setRegion(Uint32Array.from(next), "suggested", { reviewClass: 1, pickAll: true });
+  controller.markSeen(next, 10);
+  selection.toggle(3);
+  controller.confirm();
+  controller.label(2);
+  expect([labels.shown[23], labels.shown[22]]).toEqual([2, 1]);
+  controller.label(3);
+  expect([labels.shown[23], labels.shown[22]]).toEqual([3, 1]);
+});
+
+it("labels a page that nothing was clicked out of otherwise, as a whole", async () => {
+  const { controller, selection, labels } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
+  selection.setRegion(Uint32Array.from(range(0, 5)), "suggested", { reviewClass: 1, pickAll: true });
+  controller.markSeen(range(0, 5), 5);
+  controller.label(2);
+  controller.label(3);
+  const shown = () => range(0, 5).map((ordinal) => labels.shown[ordinal]);
+  expect(shown()).toEqual([3, 3, 3, 3, 3]);
+  await settle();
+});
+
+it("labels what was picked by hand, whatever was clicked out of the page before", async () => {
+  const { controller, selection, labels } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
+  const shown = () => range(0, 5).map((ordinal) => labels.shown[ordinal]);
+  selection.setRegion(Uint32Array.from(range(0, 5)), "suggested", { reviewClass: 1, pickAll: true });
+  controller.markSeen(range(0, 5), 5);
+  selection.toggle(4);
+  controller.confirm();
+  selection.toggle(0); // a second look: this one was wrong, too
+  controller.label(2);
+  expect(shown()).toEqual([2, 1, 1, 1, 0]);
+  controller.label(3);
+  expect(shown()).toEqual([3, 1, 1, 1, 0]);
+  selection.pickAll();
+  controller.label(2);
+  expect(shown()).toEqual([2, 2, 2, 2, 2]);
+  await settle();
+});
+
 it("says that nothing is labeled while a sample is drawn, and labels while one is on its way", () => {
   const { controller, sampling, selection, told } = makeController();
   const labelOrdinals = vi.spyOn(controller, "labelOrdinals").mockReturnValue();

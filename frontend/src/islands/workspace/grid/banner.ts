@@ -57,7 +57,7 @@ export class RegionBanner {
     for (const ordinal of selection.order) if (labels.shown[ordinal] !== 0) n++;
     const isDone = n === selection.size && selection.proposal?.kind !== "discordant";
     this.done.textContent = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
-    if (isDone) this.done.append(", ", key("G"), " goes on");
+    if (isDone || selection.held) this.done.append(", ", key("G"), " goes on");
     this.showOtherwise();
   }
 
@@ -90,9 +90,9 @@ export class RegionBanner {
         "p",
         {},
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click the wrong ones, ",
+        " Click the wrong ones, another class's key labels them; ",
         key("Enter"),
-        " confirms those seen.",
+        " confirms the rest.",
       );
     }
     if (proposal !== null) {
