@@ -77,7 +77,9 @@ class PredictionQuality(APIView):
             {
                 "n_labels": current.n_labels if current else 0,
                 "classes": list(project.label_classes.values("value", "name", "color")),
-                "quality": (current.quality or None) if current else None,
+                "quality": {**current.quality, "expected_right": current.expected_right}
+                if current and current.quality
+                else None,
                 "history": selectors.quality_history(current.embedding) if current else [],
             }
         )

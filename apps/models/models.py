@@ -65,6 +65,10 @@ class Embedding(models.Model):
         return f"map {self.number}"
 
 
+# From so many held-out labels the share that is right is known within 0.15; before, the model's own word on it is worth nothing.
+HELD_OUT_TO_BELIEVE = 40
+
+
 class PredictionSet(models.Model):
     """What a head on an embedding's vectors says of the objects 0..n-1, in a file by ordinal, given the labels as they
     were at one moment. Every label action is followed by a new one; the highest revision is the one that holds.
@@ -88,6 +92,17 @@ class PredictionSet(models.Model):
     def __str__(self) -> str:
         return f"predictions {self.revision}"
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether enough labels were held out to say how good the predictions are."""
+        return int(self.quality.get("n_held_out", 0)) >= HELD_OUT_TO_BELIEVE
+
+    @property
+    def expected_right(self) -> float | None:
+        """The share of the objects without a label that the model expects to be right about; None where all on the map have one,
+        and before it can be believed."""
+        return self.quality.get("expected_right") if self.is_measured else None
+
 
 class PredictionState(TypedDict):
     """The numbers of a prediction set that pages show at once."""
@@ -98,4 +113,5 @@ class PredictionState(TypedDict):
     balanced_accuracy: float | None
     balanced_between: tuple[float, float] | None
     n_held_out: int
+    is_measured: bool
     expected_right: float | None

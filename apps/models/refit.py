@@ -22,8 +22,6 @@ from apps.projects.models import Project
 
 SEED = 0  # as in an iteration: what was held out of a training is held out here
 HEADS_KEPT = 32
-# From so many held-out labels the share that is right is known within 0.15; before, the model's own word on it is worth nothing.
-HELD_OUT_TO_BELIEVE = 40
 
 
 class Refitter:
@@ -97,8 +95,7 @@ def predict_objects(
     # Labels are no random sample: those that confirmed a proposal are easier than what is left. What was accepted unseen has a label
     # too, though nothing is learned from it.
     unlabeled = kept_class_values(shared_label_set(project), project.n_objects)[:n] == 0
-    is_told = head is not None and head.quality.n_held_out >= HELD_OUT_TO_BELIEVE and unlabeled.any()
-    expected_right = round(float(confidence[unlabeled].mean()), 4) if is_told else None
+    expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
     new = NewPredictions(
         classes=classes,
         confidence=np.rint(confidence * 255).astype(np.uint8),

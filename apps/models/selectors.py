@@ -140,7 +140,8 @@ def prediction_state(prediction_set: PredictionSet) -> PredictionState:
         "balanced_accuracy": prediction_set.quality.get("balanced_accuracy"),
         "balanced_between": prediction_set.quality.get("balanced_between"),
         "n_held_out": prediction_set.quality.get("n_held_out", 0),
-        "expected_right": prediction_set.quality.get("expected_right"),
+        "is_measured": prediction_set.is_measured,
+        "expected_right": prediction_set.expected_right,
     }
 
 

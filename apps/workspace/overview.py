@@ -78,6 +78,15 @@ class Overview:
         return self.predictions.quality if self.predictions else {}
 
     @property
+    def expected_right(self) -> float | None:
+        return self.predictions.expected_right if self.predictions else None
+
+    @property
+    def has_too_few_labels(self) -> bool:
+        """Whether something is predicted, and it is too early to say how well."""
+        return self.predictions is not None and self.predictions.has_predictions and not self.predictions.is_measured
+
+    @property
     def learned_by(self) -> str:
         """How the model learned, in words."""
         return title_of_approach(self.embedding.model_version) if self.embedding else ""

@@ -125,22 +125,28 @@ def test_the_page_names_the_model_s_approach_as_people_know_it(world: World, sig
 def test_few_labels_say_nothing_of_the_rest(world: World, signed_in: SignIn) -> None:
     make_image(world.project)
     embed(world, 1, with_labels=False)
-    measured = {"accuracy": 0.6, "accuracy_between": [0.31, 0.83], "expected_right": None}
-    predictions = PredictionSet.objects.create(
-        project=world.project,
-        embedding=Embedding.objects.get(),
-        revision=1,
-        label_revision=1,
-        n_labels=50,
-        has_predictions=True,
-        quality=measured,
-    )
     url = reverse("project_overview", args=[world.project.pk])
-    assert "too few labels to say" in signed_in(world.viewer).get(url).content.decode()
-    predictions.quality = {**measured, "expected_right": 0.73}
-    predictions.save()
-    page = signed_in(world.viewer).get(url).content.decode()
-    assert "73%" in page and "too few labels to say" not in page
+
+    def page(**quality: float | None) -> str:
+        PredictionSet.objects.update_or_create(
+            project=world.project,
+            revision=1,
+            defaults={
+                "embedding": Embedding.objects.get(),
+                "label_revision": 1,
+                "n_labels": 50,
+                "has_predictions": True,
+                "quality": quality,
+            },
+        )
+        return signed_in(world.viewer).get(url).content.decode()
+
+    few = page(n_held_out=10, accuracy=0.6, expected_right=0.73)
+    assert "too few labels to say" in few and "73%" not in few
+    assert "too few labels to say" in page(n_held_out=0, accuracy=None, expected_right=0.73)
+    enough = page(n_held_out=40, accuracy=0.6, expected_right=0.73)
+    assert "73%" in enough and "too few labels to say" not in enough
+    assert "too few labels to say" not in page(n_held_out=400, accuracy=0.6, expected_right=None), "all have one"
 
 
 def test_training_starts_from_the_page_once_at_a_time(world: World, signed_in: SignIn) -> None:

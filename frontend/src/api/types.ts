@@ -53,8 +53,10 @@ export interface PredictionsInfo {
   readonly balanced_accuracy: number | null;
   readonly balanced_between: readonly [number, number] | null;
   readonly n_held_out: number;
+  /** Whether enough labels were held out to say how good the predictions are. */
+  readonly is_measured: boolean;
   /** The share of the objects without any label, 0 to 1, that the model expects to be right about; null where all have one,
-   * and before enough were held out to believe it. */
+   * and before it can be believed. */
   readonly expected_right: number | null;
 }
 

@@ -14,6 +14,7 @@ const measured = (
     balanced_accuracy,
     balanced_between: between,
     n_held_out,
+    is_measured: n_held_out >= 40,
     expected_right,
   });
 
@@ -41,8 +42,11 @@ it("gives no percentage from fewer than ten held-out labels", () => {
   }
 });
 
-it("gives a range where few labels leave much open", () => {
-  expect(measured(1, [0.72, 1], 10).short).toBe("72–100%");
+it("gives a range where the labels leave much open, and none of it on the screen while they are few", () => {
+  expect(measured(0.8, [0.62, 0.91], 41).short).toBe("62–91%");
+  const few = measured(0.6, [0.31, 0.83], 12);
+  expect(few.short).toBe("");
+  expect(few.long).toContain("31% to 83% with 95% confidence, on 12 held-out labels: too few to say more");
 });
 
 it("says nothing before anything is labeled", () => {
@@ -54,6 +58,7 @@ it("says nothing before anything is labeled", () => {
     balanced_accuracy: null,
     balanced_between: null,
     n_held_out: 0,
+    is_measured: false,
     expected_right: null,
   };
   expect(describeQuality(unlabeled)).toEqual({ short: "", long: "" });

@@ -16,6 +16,7 @@ export function describeQuality(predictions: PredictionsInfo | null): {
     balanced_accuracy: accuracy,
     balanced_between: between,
     n_held_out: n,
+    is_measured: isMeasured,
     expected_right: expected,
   } = predictions;
   if (accuracy === null || between === null || n < FEWEST_HELD_OUT) {
@@ -23,6 +24,7 @@ export function describeQuality(predictions: PredictionsInfo | null): {
   }
   const [low, high] = between;
   const measured = `balanced accuracy ${percent(accuracy)}, ${percent(low)} to ${percent(high)} with 95% confidence, on ${plural(n, "held-out label")}`;
+  if (!isMeasured) return { short: "", long: `${capitalized(measured)}: too few to say more` };
   if (expected === null) {
     return {
       short: high - low > CLOSELY ? `${percent(low).replace("%", "")}–${percent(high)}` : percent(accuracy),
