@@ -110,7 +110,7 @@ export interface SessionRate {
 export interface UndoEntry {
   readonly action_id: number | string;
   readonly text: string;
-  /** ISO 8601: when the gesture was made, also one that has been undone. */
+  /** ISO 8601: when it was made; of an undo, when the gesture was made that it took back. */
   readonly at: string;
 }
 

@@ -1004,10 +1004,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         this.project.setSession(result.session, result.undo, result.redo);
         const before = this.labels.shown.slice();
         this.notices.dismissTopic("hint");
+        const notice = this.sayWhatChanged(direction, result);
         void this.syncLabels().then(() => {
           this.offerUndone(before);
           this.returnToUndone(before);
-          this.sayWhatChanged(direction, result, before);
+          this.offerToShow(notice, result, before);
         });
       },
       onRefused: (error) => {
@@ -1022,26 +1023,34 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
   }
 
-  /** Which gesture it was, and how old; where none of its objects is in the grid, they can be shown. */
-  private sayWhatChanged(direction: "undo" | "redo", result: ActionResult, before: Uint8Array): void {
-    const { selection, labels } = this;
+  /** Which gesture it was, and how old. */
+  private sayWhatChanged(direction: "undo" | "redo", result: ActionResult): Notice {
     const done = direction === "undo" ? result.redo : result.undo;
-    // One of which nothing was left to change is not offered again.
-    const gesture = done?.action_id === result.action_id ? done : null;
+    const gesture = result.n_changed > 0 && done?.action_id === result.action_id ? done : null;
     const isOld = gesture !== null && Date.now() - Date.parse(gesture.at) > OLD_GESTURE_MS;
     const when = isOld ? `, ${ago(gesture.at, Date.now())}` : "";
     const skipped = result.n_skipped ?? 0;
     const left = skipped > 0 ? `; ${plural(skipped, "object")} changed by others since, left as they are` : "";
-    const changed = indicesOf(before.map((value, ordinal) => Number(value !== labels.shown[ordinal])));
-    const isElsewhere = changed.length > 0 && changed.every((ordinal) => selection.rankOf(ordinal) < 0);
-    const back =
-      direction === "undo" ? { text: "Redo", run: () => this.redo() } : { text: "Undo", run: () => this.undo() };
-    this.notify({
+    const notice: Notice = {
       text: `${direction === "undo" ? "Undone" : "Redone"}: ${gesture?.text ?? plural(result.n_changed, "object")}${when}${left}`,
       tone: "plain",
       topic: "labels",
-      action: isElsewhere ? { text: "Show", run: () => void this.showRegion(changed, "undone", {}) } : back,
-    });
+      action:
+        direction === "undo" ? { text: "Redo", run: () => this.redo() } : { text: "Undo", run: () => this.undo() },
+    };
+    this.notify(notice);
+    return notice;
+  }
+
+  /** Where none of the objects of an undo is in the grid, they can be shown; unless another gesture came since, or others'
+   * changes came with it, which can not be told from its own. */
+  private offerToShow(notice: Notice, result: ActionResult, before: Uint8Array): void {
+    const { selection, labels } = this;
+    const changed = indicesOf(before.map((value, ordinal) => Number(value !== labels.shown[ordinal])));
+    const isElsewhere =
+      changed.length === result.n_changed && changed.every((ordinal) => selection.rankOf(ordinal) < 0);
+    if (changed.length === 0 || !isElsewhere || !this.notices.shown.includes(notice)) return;
+    this.notify({ ...notice, action: { text: "Show", run: () => void this.showRegion(changed, "undone", {}) } });
   }
 
   /** What was undone of a page waits to be looked at and confirmed again, after what is on the screen. */
@@ -1177,11 +1186,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** Shows a proposed page: the one given, or the one that is recommended now. */
   async takeSuggestion(chosen?: Proposal): Promise<void> {
     this.passOver();
-    const found = await this.forRegion("The page", async (signal) => {
+    const ask = async (signal: AbortSignal) => {
       if (chosen === undefined && this.suggestions.isOld) await this.renewSuggestions();
       signal.throwIfAborted();
       return this.nextPage(chosen, signal);
-    });
+    };
+    const found = await this.forRegion("The page", ask, "Looking for what is next …");
     if (found === null) return;
     if (found === undefined) {
       const failed = this.suggestions.status === "failed";
@@ -1268,7 +1278,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private async forRegion<T>(
     what: string,
     ask: (signal: AbortSignal) => Promise<T>,
-    meanwhile = `${what}: on the way …`,
+    meanwhile: string,
   ): Promise<T | null> {
     this.regionRequest?.abort();
     const request = new AbortController();
@@ -1286,10 +1296,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       return null;
     } finally {
       clearTimeout(late);
-      if (this.regionRequest === request) {
-        this.regionRequest = null;
-        this.notices.dismissTopic("search");
-      }
+      if (this.regionRequest === request) this.regionRequest = null;
+      // Given up, or there; a newer request speaks for itself.
+      if (this.regionRequest === null) this.notices.dismissTopic("search");
     }
   }
 
@@ -1298,7 +1307,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** Shows the objects most like the picked ones, or like `current` where nobody picked any. */
   searchSimilar(current: number): Promise<void> | undefined {
     const picks = this.selection.picks();
-    const isChosen = picks.length > 0 && !(this.selection.isByException && current >= 0);
+    const isChosen = picks.length > 0 && !(this.selection.isOffered && current >= 0);
     const ordinals = isChosen ? picks : Uint32Array.from(current >= 0 ? [current] : []);
     if (ordinals.length === 0) {
       this.notify({ text: "Select one or more patches first, or point at one.", tone: "plain", topic: "hint" });
@@ -1324,9 +1333,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     const { api, projectId } = this.config;
     const [only] = this.filters.classes;
     const classValue = this.filters.classes.size === 1 && only !== undefined ? only : null;
-    const found = await this.forRegion("Similar objects", (signal) =>
-      fetchSimilar(api, projectId, query.to, { k: query.k, unlabeled: query.unlabeled, classValue }, { signal }),
-    );
+    const ask = (signal: AbortSignal) =>
+      fetchSimilar(api, projectId, query.to, { k: query.k, unlabeled: query.unlabeled, classValue }, { signal });
+    const found = await this.forRegion("Similar objects", ask, "Searching for similar objects …");
     if (found !== null) await this.showRegion(found.ordinals, "similar", { query, isOrderGiven: true });
   }
 

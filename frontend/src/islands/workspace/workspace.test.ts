@@ -57,7 +57,12 @@ function makeController() {
     syncAgain: false,
     lifetime: new AbortController(),
     notices: {
-      show: ({ text, action }: Notice) => [told.push(text), offered.push(action)],
+      shown: [] as Notice[],
+      show(notice: Notice) {
+        this.shown = [notice];
+        told.push(notice.text);
+        offered.push(notice.action);
+      },
       dismissTopic: (topic: string) => dismissed.push(topic),
     },
     queue: new ActionQueue(),
@@ -315,13 +320,36 @@ it("says which gesture was undone and how old it is, and shows its objects where
   selection.setRegion(Uint32Array.of(5, 7, 9), "lasso");
   controller.undo();
   await settle();
-  expect(told).toEqual(["Undone: 1 object → lymphocyte, 3 h ago"]);
+  expect(new Set(told)).toEqual(new Set(["Undone: 1 object → lymphocyte, 3 h ago"]));
   const offer = offered.at(-1);
   expect(offer?.text).toBe("Show");
   const showRegion = vi.fn();
   Object.assign(controller, { showRegion });
   offer?.run();
   expect(showRegion).toHaveBeenCalledExactlyOnceWith(Uint32Array.of(70), "undone", {});
+});
+
+it("offers an undo's objects no more once another gesture was made, nor where others' changes came with them", async () => {
+  const { controller, project, selection, labels, offered } = makeController();
+  Object.assign(project, { undo: { text: "" }, redo: null });
+  vi.mocked(postUndo).mockResolvedValue({ action_id: 8, n_changed: 1, revision: 2, redo: null } as never);
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 1, revision: 3 } as never);
+  const change = { ordinals: Uint32Array.of(70, 71), classes: Uint8Array.of(0, 2), unseen: Uint8Array.of(0, 0) };
+  vi.mocked(fetchChanges).mockResolvedValue({ ...change, revision: 2 });
+  labels.shown[70] = 1;
+  selection.setRegion(Uint32Array.of(5, 7, 9), "lasso");
+  controller.undo();
+  await settle();
+  expect(offered.map((action) => action?.text)).toEqual(["Redo"]);
+
+  labels.shown[70] = 1;
+  vi.mocked(fetchChanges).mockImplementation(async () => {
+    controller.labelOrdinals(Uint32Array.of(5), 1);
+    return Promise.resolve({ ...change, ordinals: Uint32Array.of(70), classes: Uint8Array.of(0), revision: 3 });
+  });
+  controller.undo();
+  await settle();
+  expect(offered.map((action) => action?.text)).toEqual(["Redo", "Redo", "Undo"]);
 });
 
 it("has a page that was undone as it was before: a click takes the wrong one out", async () => {
@@ -378,10 +406,20 @@ it("says that an answer is on its way where it takes long, and no more when it i
   vi.advanceTimersByTime(300);
   expect(told).toEqual([]);
   vi.advanceTimersByTime(200);
-  expect(told).toEqual(["Similar objects: on the way …"]);
+  expect(told).toEqual(["Searching for similar objects …"]);
   answer({ ordinals: Uint32Array.of(2) } as never);
   await search;
-  expect(dismissed).toContain("search");
+  expect(dismissed).toEqual(["search"]);
+
+  vi.mocked(fetchSimilar).mockImplementation((_api, _project, _to, _options, { signal } = {}) => {
+    return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("aborted"))));
+  });
+  const givenUp = controller.searchSimilar(1);
+  vi.advanceTimersByTime(500);
+  expect(told).toHaveLength(2);
+  controller.stopAsking();
+  await givenUp;
+  expect(dismissed).toEqual(["search", "search"]);
 });
 
 it("labels what was clicked out of a page by another class's key, before the page is confirmed and after", async () => {

@@ -113,7 +113,7 @@ export class RegionBanner {
       return el("p", {}, el("strong", {}, "Not on the map yet"), ": added after the newest map was made.");
     }
     if (selection.source === "undone") {
-      return el("p", {}, el("strong", {}, plural(selection.size, "object")), " that the last undo or redo changed.");
+      return el("p", {}, el("strong", {}, plural(selection.size, "object")), " that an undo or redo changed.");
     }
     return el("p", {}, el("strong", {}, plural(selection.size, "object")), " chosen by a script.");
   }

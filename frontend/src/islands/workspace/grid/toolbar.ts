@@ -77,9 +77,9 @@ export class GridToolbar {
     const redo = step("redo", "Redo (Shift Z)");
     const similar = command(
       "Similar",
-      "Search for objects similar to the selected ones (S)",
+      "Search for objects similar to the selected ones (S: on a page to confirm, to the one pointed at)",
       "similar",
-      () => void controller.searchSimilar(grid.currentOrdinal()),
+      () => void controller.searchSimilar(selection.pickedCount > 0 ? -1 : grid.currentOrdinal()),
     );
     const file = el("input", {
       type: "file",
