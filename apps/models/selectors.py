@@ -200,10 +200,11 @@ def _similar_objects(folder: Path, dimension: int) -> SimilarObjects:
 def object_groups(embedding: Embedding) -> Groups:
     """Groups of similar objects. Made when first asked for, in a second or two, and kept between requests."""
     with _making_groups:
-        return _object_groups(embedding.pk)
+        return _object_groups(embedding.pk, embedding.project.patch_size_px)
 
 
 @lru_cache(maxsize=16)
-def _object_groups(embedding_id: int) -> Groups:
+def _object_groups(embedding_id: int, patch_size_px: int) -> Groups:
+    # The patch size is a part of the key: it may change, and says which patches are whole.
     embedding = Embedding.objects.select_related("project").get(pk=embedding_id)
-    return group_objects(vectors(embedding), whole=has_whole_patch(embedding.project)[: embedding.n])
+    return group_objects(vectors(embedding), whole=has_whole_patch(embedding.project, embedding.n))

@@ -36,19 +36,19 @@ def stored_image(image: Image, folder: Path) -> StoredImage:
     return StoredImage(image.first_ordinal, image.n_objects, folder, image.store_key)
 
 
-def has_whole_patch(project: Project) -> NDArray[np.bool_]:
-    """Of every object, bool (n_objects,), whether its patch lies in its image with all its pixels (see `PatchReader`)."""
+def has_whole_patch(project: Project, n: int) -> NDArray[np.bool_]:
+    """Of the first `n` objects, bool (n,), whether a patch lies in its image with all its pixels (see `PatchReader`)."""
     size = project.patch_size_px
     # A patch begins half its size before the centroid, rounded half up.
     first, after = size // 2 - 0.5, size - size // 2 - 0.5
-    cut = HistoObject.objects.filter(project=project).filter(
+    cut = HistoObject.objects.filter(project=project, ordinal__lt=n).filter(
         Q(row__lt=first)
         | Q(column__lt=first)
         | Q(row__gte=F("image__height") - after)
         | Q(column__gte=F("image__width") - after)
     )
-    whole = np.ones(project.n_objects, np.bool_)
-    whole[np.fromiter(cut.values_list("ordinal", flat=True), np.int64)] = False
+    whole = np.ones(n, np.bool_)
+    whole[np.fromiter(cut.values_list("ordinal", flat=True).iterator(), np.int64)] = False
     return whole
 
 

@@ -15,7 +15,7 @@ from apps.objects.forms import ImportForm
 from apps.objects.services import start_import
 from apps.projects.access import get_project_for_user, permissions_of
 from apps.projects.permissions import Permission
-from apps.projects.selectors import jobs_of, map_follows
+from apps.projects.selectors import jobs_of
 
 
 @login_required
@@ -71,7 +71,8 @@ def import_detail(request: AuthenticatedRequest, project_id: int, job_id: int) -
         "permissions": permissions_of(request.user, project),
         "job": job,
         "tab": "images",
-        "map_follows": map_follows(job),
+        # Objects come onto a project's map by themselves, once one was asked for.
+        "has_map": job.params.get("first_map", False) or jobs_of(project).filter(kind="iteration").exists(),
     }
     return render(request, template, context)
 

@@ -69,7 +69,7 @@ class NewProjectForm(ProjectForm):
         self.fields["approach"] = _choice_field("Approach", APPROACHES, Learning.approach)
         self.fields["approach"].help_text = (
             f"How the model learns what objects look like: {APPROACHES.get(Learning.approach).title} is the best start for most "
-            "projects. It can be changed later, in the settings, which describe each."
+            "projects. You can change it later in the settings, where each approach is described."
         )
 
     def clean_classes(self) -> list[str]:

@@ -76,15 +76,6 @@ def jobs_of(project: Project) -> QuerySet[Job]:
     return Job.objects.filter(project=project).select_related("requested_by").order_by("-id")
 
 
-def map_follows(job: Job) -> bool:
-    """Whether what an import brought is on its way onto the map, or soon will be: it is asked for when the import has ended."""
-    if job.state != Job.State.FINISHED or not job.result.get("images"):
-        return False
-    makes_maps = Job.objects.filter(project=job.project, kind__in=["iteration", "place"])
-    is_owed = job.params.get("first_map", False) and job.project.n_objects > 0 and not makes_maps.exists()
-    return is_owed or makes_maps.filter(state__in=ACTIVE_STATES).exists()
-
-
 def audit_events(
     project: Project,
     *,

@@ -18,7 +18,7 @@ from apps.projects.models import Job, Project
 from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
 
 StepState = Literal["done", "current", "later"]
-# About one label for each group of similar objects: of fewer a training learns nothing that predictions do not know already.
+# With so many labels a training begins to pay; half of a small project is enough.
 ENOUGH_TO_TRAIN = 50
 
 
@@ -155,7 +155,7 @@ def _steps(
 ) -> list[Step]:
     """What to do, in order; the first that is not done is the current one."""
     n_used = sum(entry.n > 0 for entry in classes)
-    enough = min(ENOUGH_TO_TRAIN, n_objects)
+    enough = min(ENOUGH_TO_TRAIN, n_objects // 2)
     done = {
         "images": n_objects > 0,
         "train": embedding is not None,
@@ -166,6 +166,7 @@ def _steps(
     }
     reading = " They are being read now." if importing else ""
     first_busy = " It is being made now." if iteration and embedding is None else ""
+    so_far = f" {n_labeled:,} of some {enough} so far." if embedding is not None and n_labeled < enough else ""
     next_busy = " The next map is being made now." if iteration and embedding is not None else ""
     texts: dict[str, tuple[str, str]] = {
         "images": (
@@ -179,7 +180,7 @@ def _steps(
         "label": (
             "Label a few of each class",
             "In the workspace, G brings up what tells the model most, typical objects first: a class's key labels one and goes on. "
-            "Or lasso a region of the map and label its patches together.",
+            f"Or lasso a region of the map and label its patches together.{so_far}",
         ),
         "retrain": (
             "Train with your labels",

@@ -117,7 +117,7 @@ def _after_a_training(trainer: Trainer) -> dict[str, Any]:
             answers = {
                 OURS: _by_head(fit_kernel_head)(predictors, labels),
                 ALONE: _by_head(fit_kernel_head)(features, labels),
-                LINEAR: _by_head(fit_head)(features, labels),
+                LINEAR: _by_head(fit_head)(predictors, labels),
                 "the network's class layer": _by_class_layer(folder, objects.patches),
             }
             figures[f"{epochs} epochs with labels"] = {

@@ -135,7 +135,7 @@ def test_from_signing_in_to_masks_with_classes(
     expect(page.get_by_text(f"The project has {n_objects} objects now")).to_be_visible(timeout=60_000)
 
     # the first map, which follows by itself
-    page.get_by_role("link", name="Open workspace").click()
+    page.get_by_role("link", name="Open workspace").first.click()
     wait_until(page, "page.ready")
     assert handle(page, "nObjects()") == n_objects
     page.screenshot()  # the grid is there before the map
@@ -196,6 +196,7 @@ def test_from_signing_in_to_masks_with_classes(
 
     # masks with classes
     page.get_by_role("link", name="Colorectal nuclei").click()
+    expect(page.get_by_role("heading", name="Colorectal nuclei")).to_be_visible()
     pictures.take(page, "overview")
     page.get_by_role("button", name="Export").click()
     link = page.get_by_role("link", name="Download").first
@@ -217,6 +218,7 @@ def test_from_signing_in_to_masks_with_classes(
     page.get_by_role("link", name="Classes and settings").click()
     page.get_by_label("Draw known classes apart on the map").check()
     page.get_by_role("button", name="Save learning").click()
+    expect(page.get_by_text("The next training learns this way")).to_be_visible()
     page.get_by_role("link", name="Open workspace").first.click()
     wait_for_map(page, 3)
     expect(page.get_by_test_id("shows-labels")).to_be_hidden()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.test import Client
 from django.urls import reverse
 
 from apps.accounts.models import User
@@ -44,6 +45,12 @@ def import_on_page(world: World, signed_in: Any) -> Any:
     return press
 
 
+def what_the_page_says(job: Job, client: Client) -> str:
+    """The part of an import's page that changes."""
+    page = client.get(reverse("import_detail", args=[job.project_id, job.pk]), headers={"HX-Request": "true"})
+    return page.content.decode()
+
+
 def iterations(world: World) -> list[Job]:
     return list(world.project.jobs.filter(kind="iteration"))
 
@@ -61,13 +68,8 @@ def test_the_first_map_follows_the_first_import_in_the_name_of_who_imported(worl
 def test_the_import_s_page_leads_to_where_the_map_will_be(world, import_on_page, signed_in):
     job = import_on_page(upload_of(world), first_map="on")
     import_images(job.pk)
-    page = reverse("import_detail", args=[world.project.pk, job.pk])
-    told = signed_in(world.lead).get(page).content.decode()
-    assert "is being made now" in told and f'href="{reverse("workspace", args=[world.project.pk])}"' in told
-    (iteration,) = iterations(world)
-    cancel_job(job=iteration, cancelled_by=world.manager)
-    told = signed_in(world.lead).get(page).content.decode()
-    assert "is being made now" not in told and "Continue" in told
+    told = what_the_page_says(job, signed_in(world.lead))
+    assert "come onto the map by themselves" in told and reverse("workspace", args=[world.project.pk]) in told
 
 
 def test_no_map_is_made_that_nobody_wanted(world, import_on_page, signed_in):
@@ -75,8 +77,8 @@ def test_no_map_is_made_that_nobody_wanted(world, import_on_page, signed_in):
     import_images(job.pk)
     keep_house()
     assert not iterations(world), "the box was taken out"
-    page = reverse("import_detail", args=[world.project.pk, job.pk])
-    assert "is being made now" not in signed_in(world.lead).get(page).content.decode()
+    told = what_the_page_says(job, signed_in(world.lead))
+    assert "onto the map" not in told and reverse("project_overview", args=[world.project.pk]) in told
 
 
 def test_no_map_follows_an_import_that_brought_no_objects(world, import_on_page):

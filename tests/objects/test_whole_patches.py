@@ -23,6 +23,7 @@ def test_a_patch_is_whole_where_nothing_beyond_the_image_had_to_be_made_up(world
     every = np.arange(world.project.n_objects)
     reader = patch_reader(world.project)
     is_same = (reader.read(every) == reader.read(every, mirrored=False)).all(axis=(1, 2, 3))
-    whole = has_whole_patch(world.project)
+    whole = has_whole_patch(world.project, len(every))
     assert whole.tolist() == is_same.tolist()
+    assert has_whole_patch(world.project, 25).tolist() == is_same[:25].tolist()
     assert 0 < np.count_nonzero(whole) < len(every)

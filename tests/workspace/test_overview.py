@@ -45,9 +45,9 @@ def test_the_next_step_moves_on_as_the_project_does(world: World) -> None:
     expect(1)
     embed(world, 1, with_labels=False)
     expect(2)
-    world.label(1, list(range(19)))
+    world.label(1, list(range(9)))
     expect(2)
-    world.label(2, [19])
+    world.label(2, [9])
     expect(3)
     embed(world, 2, with_labels=True)
     expect(4)
@@ -56,12 +56,14 @@ def test_the_next_step_moves_on_as_the_project_does(world: World) -> None:
 
 
 def test_a_handful_of_labels_is_not_enough_to_train_with(world: World) -> None:
-    for _ in range(4):
+    for _ in range(6):
         make_image(world.project)
     embed(world, 1, with_labels=False)
     world.label(1, list(range(45)))
     world.label(2, [45, 46])
-    assert states(project_overview(world.project, world.rater))["label"] == "current"
+    overview = project_overview(world.project, world.rater)
+    assert states(overview)["label"] == "current"
+    assert next(step.text for step in overview.steps if step.key == "label").endswith("47 of some 50 so far.")
     world.label(2, [47, 48, 49])
     assert states(project_overview(world.project, world.rater))["retrain"] == "current"
 
