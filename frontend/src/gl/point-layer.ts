@@ -31,6 +31,8 @@ uniform float uSize;
 uniform float uAlpha;
 uniform float uFade;
 uniform mediump float uHairlineAbove;
+uniform mediump float uPixel;
+uniform mediump float uMarkAlpha;
 uniform vec4 uSolid;
 uniform vec3 uBackground;
 uniform sampler2D uPalette;
@@ -46,7 +48,10 @@ void main() {
   vec2 place = mix(before, now, uMoved);
   bool hidden = (aState & 1u) != 0u;
   gl_Position = hidden ? vec4(2.0, 2.0, 2.0, 1.0) : vec4(place, 0.0, 1.0);
-  gl_PointSize = uSize;
+  bool marked = (aState & 2u) != 0u;
+  // A rim goes around the color, not over it.
+  float size = uSize + (marked && uMarkAlpha > 0.0 && uSize > uHairlineAbove ? 2.0 * uPixel : 0.0);
+  gl_PointSize = size;
   vec4 color = texelFetch(uPalette, ivec2(int(aColor), 0), 0);
   vec4 outline = texelFetch(uPalette, ivec2(int(aColor), 1), 0);
   // Too small for a hairline: the color itself moves away from the background.
@@ -55,8 +60,8 @@ void main() {
   vOutline = uSolid.a > 0.0 ? vec4(0.0) : vec4(mix(outline.rgb, uBackground, uFade), outline.a);
   vMark = texelFetch(uPalette, ivec2(int(aColor), 2), 0).rgb;
   vColor = uSolid.a > 0.0 ? uSolid : vec4(color.rgb, color.a * uAlpha);
-  vSize = uSize;
-  vMarked = (aState & 2u) != 0u ? 1.0 : 0.0;
+  vSize = size;
+  vMarked = marked ? 1.0 : 0.0;
 }`;
 
 const FRAGMENT = `#version 300 es

@@ -149,6 +149,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private announcedRevision = 0;
   private syncing: Promise<void> | null = null;
   private syncAgain = false;
+  private isStarting = false;
   private loadingEmbedding = -1;
   private loadingPreview = false;
   private loadingPredictions: Promise<void> | null = null;
@@ -1366,7 +1367,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.notify({ text: "Your role in this project may not start a training.", tone: "warning", topic: "access" });
       return;
     }
-    if (this.project.isTraining) {
+    if (this.project.isTraining || this.isStarting) {
       this.notify({
         text: "The model is being trained already. Labeling goes on meanwhile.",
         tone: "plain",
@@ -1378,16 +1379,20 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.notify({ text: "There are no objects to train on yet.", tone: "plain", topic: "job" });
       return;
     }
+    this.isStarting = true;
     try {
       this.project.setJob(await startIteration(this.config.api, this.config.projectId));
     } catch (error) {
       this.notify({ text: `The training did not start: ${messageOf(error)}`, tone: "danger", topic: "job" });
+    } finally {
+      this.isStarting = false;
     }
   }
 
   async cancel(job: Job): Promise<void> {
     try {
       await cancelJob(this.config.api, job.id);
+      this.notify({ text: `${jobName(job)} is being cancelled. Labels stay.`, tone: "plain", topic: "job" });
       await this.catchUp();
     } catch (error) {
       this.notify({ text: `The job could not be cancelled: ${messageOf(error)}`, tone: "danger", topic: "job" });

@@ -191,8 +191,8 @@ export class WorkspaceHeader {
   private showJob(): void {
     const { project, config } = this.controller;
     const job = project.activeJob;
-    this.train.hidden = project.isTraining;
-    this.train.disabled = !project.canTrain || project.nObjects === 0;
+    // It keeps its place, where "cancel" must not be: the end of a training would put one under the pointer for the other.
+    this.train.disabled = !project.canTrain || project.nObjects === 0 || project.isTraining;
     if (job !== null) {
       this.showActiveJob(job);
       return;

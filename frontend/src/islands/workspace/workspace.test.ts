@@ -1,5 +1,6 @@
 import { beforeEach, expect, it, vi } from "vitest";
 import { HttpError } from "../../api/http";
+import { startIteration } from "../../api/jobs";
 import { fetchChanges, postAction, postUndo } from "../../api/labels";
 import { fetchSimilar } from "../../api/objects";
 import { acceptSample, fetchSample, postMarks } from "../../api/samples";
@@ -15,6 +16,7 @@ import { WorkspaceController } from "./controller";
 import { Sampling } from "./sampling";
 
 vi.mock("../../api/samples");
+vi.mock("../../api/jobs");
 vi.mock("../../api/labels");
 vi.mock("../../api/objects");
 vi.mock("../../api/suggestions");
@@ -483,6 +485,17 @@ it("labels what was picked by hand, whatever was clicked out of the page before"
   controller.label(2);
   expect(shown()).toEqual([2, 2, 2, 2, 2]);
   await settle();
+});
+
+it("starts one training by a double click", async () => {
+  const { controller, project, told } = makeController();
+  const setJob = vi.fn();
+  Object.assign(project, { canTrain: true, isTraining: false, nObjects: N, setJob });
+  vi.mocked(startIteration).mockResolvedValue({ id: 1 } as never);
+  await Promise.all([controller.train(), controller.train()]);
+  expect(startIteration).toHaveBeenCalledOnce();
+  expect(setJob).toHaveBeenCalledOnce();
+  expect(told).toEqual(["The model is being trained already. Labeling goes on meanwhile."]);
 });
 
 it("says that nothing is labeled while a sample is drawn, and labels while one is on its way", () => {
