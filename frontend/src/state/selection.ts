@@ -61,6 +61,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   /** (n_objects) 1 = picked by the page itself, for its class; null where no page did. */
   private offered: Uint8Array | null = null;
   private answered: Uint32Array = new Uint32Array(0);
+  private allChosen = false;
   private anchor = -1;
   private ranks: Int32Array | null = null;
 
@@ -179,6 +180,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     for (const ordinal of this.order) this.picked[ordinal] = 1;
     this.pickedCount = this.order.length;
     this.forgetLeftOut();
+    this.allChosen = true;
     this.emit("picks");
   }
 
@@ -210,6 +212,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   toggle(index: number): void {
     this.dropHeld();
+    this.allChosen = false;
     const ordinal = this.order[index]!;
     this.put(ordinal, this.picked[ordinal] === 0);
     this.anchor = index;
@@ -305,6 +308,11 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     return this.offered !== null;
   }
 
+  /** Whether the person picked all of a page by hand: then its picks are not only the page's own. */
+  get isAllChosen(): boolean {
+    return this.allChosen;
+  }
+
   /** What was left out last and got a class of its own, which another key corrects. */
   get lastAnswered(): Uint32Array {
     return this.answered;
@@ -321,6 +329,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   private withdraw(): void {
     this.offered = null;
     this.answered = new Uint32Array(0);
+    this.allChosen = false;
   }
 
   private putAll(ordinals: Uint32Array): void {

@@ -816,12 +816,19 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   }
 
   /** Another class than the page's is for those that were taken out of it, and the next one corrects that; the others wait to be
-   * confirmed, or have been. Returns whether there are such. */
+   * confirmed, or have been. A key that was meant for such must not label a whole page where there are none: who wants that
+   * selects all. Returns false where the key is for what is picked. */
   private labelTakenOut(classValue: number | null): boolean {
     const { selection } = this;
     const open = classValue === null ? new Uint32Array(0) : this.takenOut();
     const ordinals = open.length > 0 ? open : selection.lastAnswered;
-    if (ordinals.length === 0) return false;
+    if (ordinals.length === 0) {
+      const isPagesOwn = PAGES.has(selection.source) && selection.isOffered && !selection.isAllChosen;
+      if (classValue === null || !isPagesOwn) return false;
+      const text = "Click out what is of another class, then press its key. A selects all of the page for a key.";
+      this.notify({ text, tone: "plain", topic: "hint" });
+      return true;
+    }
     if (performance.now() < this.lookUntil) return true;
     this.labelOrdinals(ordinals, classValue, { onlyUnlabeled: open.length > 0 });
     selection.forgetLeftOut(ordinals);

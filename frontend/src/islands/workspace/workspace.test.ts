@@ -456,14 +456,21 @@ it("labels what was clicked out of a page by another class's key, before the pag
   expect([labels.shown[23], labels.shown[22]]).toEqual([3, 1]);
 });
 
-it("labels a page that nothing was clicked out of otherwise, as a whole", async () => {
-  const { controller, selection, labels } = makeController();
+it("labels a page that nothing was clicked out of otherwise only where all of it was selected by hand", async () => {
+  const { controller, selection, labels, told } = makeController();
   vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
+  const shown = () => range(0, 5).map((ordinal) => labels.shown[ordinal]);
   selection.setRegion(Uint32Array.from(range(0, 5)), "suggested", { reviewClass: 1, pickAll: true });
   controller.markSeen(range(0, 5), 5);
   controller.label(2);
-  controller.label(3);
-  const shown = () => range(0, 5).map((ordinal) => labels.shown[ordinal]);
+  expect(shown()).toEqual([0, 0, 0, 0, 0]);
+  controller.confirm();
+  controller.label(2);
+  expect(shown()).toEqual([1, 1, 1, 1, 1]);
+  expect(told.filter((text) => text.startsWith("Click out what is of another class"))).toHaveLength(2);
+  selection.pickAll();
+  controller.label(2);
+  controller.label(3); // a wrong key is corrected by the right one
   expect(shown()).toEqual([3, 3, 3, 3, 3]);
   await settle();
 });

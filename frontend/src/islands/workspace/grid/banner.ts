@@ -90,9 +90,9 @@ export class RegionBanner {
         "p",
         {},
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click the wrong ones, another class's key labels them; ",
+        " Click wrong ones out, their class's key labels them, ",
         key("Enter"),
-        " confirms the rest.",
+        " the rest.",
       );
     }
     if (proposal !== null) {
