@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,8 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
             return
         self._told = users
         listed = [{"id": user_id, "name": name} for user_id, name in sorted(users.items())]
-        with self._costs_nobody_the_page():
+        # A page that has just left, whose socket says so with an OSError, need not be told.
+        with self._costs_nobody_the_page(), suppress(OSError):
             await self.project_event({"event": PresenceChanged(type="presence", users=listed)})
 
     async def channel_resync(self, message: dict[str, Any]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import numpy as np
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser
+from uvicorn.protocols.utils import ClientDisconnected
 
 from apps.accounts.models import User
 from apps.labels.selectors import shared_label_set
@@ -183,6 +187,18 @@ async def test_somebody_who_was_deactivated_is_not_there_any_more(world, monkeyp
     await lead.disconnect()
     assert await present(rater) == {world.rater.pk: "Rafa Rater"}
     await rater.disconnect()
+
+
+async def test_a_page_that_has_just_left_is_no_fault_in_the_log(world, monkeypatch, caplog):
+    async def is_gone(*_: Any) -> None:
+        raise ClientDisconnected
+
+    monkeypatch.setattr(ProjectConsumer, "send_json", is_gone)
+    page = socket(world.rater, world.project)
+    await page.connect()
+    await asyncio.sleep(consumers.TOLD_AFTER_S + 0.5)
+    await page.disconnect()
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_who_is_in_another_project_is_not_told(world):
