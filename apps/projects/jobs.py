@@ -315,6 +315,7 @@ def job_state(job: Job) -> dict[str, Any]:
     return {
         "id": job.pk,
         "kind": job.kind,
+        "title": job.title,
         "state": job.state,
         "stage": job.stage,
         "progress": round(job.progress, 4),

@@ -92,6 +92,9 @@ class ProjectMember(models.Model):
         return f"{self.user} ({self.role} of {self.project})"
 
 
+JOB_TITLES = {"iteration": "Training", "place": "Placing of new objects", "picture": "Picture search"}
+
+
 class Job(models.Model):
     """One background run, as the screen shows it. django-q only launches it; this row says what became of it."""
 
@@ -140,6 +143,11 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk} ({self.state})"
+
+    @property
+    def title(self) -> str:
+        """What it is called on the screen."""
+        return JOB_TITLES.get(self.kind, self.kind.capitalize())
 
     @property
     def is_active(self) -> bool:

@@ -297,9 +297,9 @@ def job_cancel(request: AuthenticatedRequest, project_id: int, job_id: int) -> H
     job = get_object_or_404(jobs_of(project), pk=job_id)
     check_may_cancel(request.user, job)
     if cancel_job(job=job, cancelled_by=request.user):
-        messages.success(request, f"The {job.kind} job is being cancelled.")
+        messages.success(request, f"{job.title} {job.pk} is being cancelled.")
     else:
-        messages.info(request, f"The {job.kind} job had ended already.")
+        messages.info(request, f"{job.title} {job.pk} had ended already.")
     return redirect("job_detail", project.pk, job.pk)
 
 

@@ -89,6 +89,8 @@ export type JobState = "queued" | "running" | "finished" | "failed" | "cancelled
 export interface Job {
   readonly id: number | string;
   readonly kind: string;
+  /** What it is called on the screen. */
+  readonly title: string;
   readonly state: JobState;
   readonly stage: string | null;
   readonly progress: number | null;

@@ -448,12 +448,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private tellOutcome(job: Job): void {
     if (job.state === "failed") {
       this.notify({
-        text: `${jobName(job)} failed: ${job.error ?? job.message ?? "no reason was given"}`,
+        text: `${job.title} failed: ${job.error ?? job.message ?? "no reason was given"}`,
         tone: "danger",
         topic: "job",
       });
     } else if (job.state === "cancelled") {
-      this.notify({ text: `${jobName(job)} cancelled`, tone: "plain", topic: "job" });
+      this.notify({ text: `${job.title} cancelled`, tone: "plain", topic: "job" });
     }
   }
 
@@ -548,7 +548,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   setColor(color: ColorMode): void {
     this.colorChosen = true;
-    this.savePreferences({ color });
+    // Discordance is looked for now and then; a project without labels would open all in gray.
+    if (color !== "discordance") this.savePreferences({ color });
     this.filters.setColor(color);
   }
 
@@ -942,13 +943,15 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       selection: { ...this.selectionContext(), ...(leftOut.length > 0 ? { left_out: [...leftOut] } : {}) },
       client_key: newKey(),
     };
+    const nToChange = ordinals.reduce((n, ordinal) => n + Number(this.labels.shown[ordinal] !== (classValue ?? 0)), 0);
     const change = this.labels.propose(ordinals, classValue ?? 0);
     const revisionBefore = this.labels.revision;
     const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
     const done =
       classValue === null
-        ? `Label removed from ${plural(ordinals.length, "object")}`
-        : `${plural(ordinals.length, "object")} labeled ${name}`;
+        ? `Label removed from ${plural(nToChange, "object")}`
+        : `${plural(nToChange, "object")} labeled ${name}` +
+          (nToChange < ordinals.length ? `; ${count(ordinals.length - nToChange)} were so before` : "");
     this.notices.dismissTopic("hint");
     this.notify({
       text: done + more,
@@ -1399,7 +1402,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   async cancel(job: Job): Promise<void> {
     try {
       await cancelJob(this.config.api, job.id);
-      this.notify({ text: `${jobName(job)} is being cancelled. Labels stay.`, tone: "plain", topic: "job" });
+      this.notify({ text: `${job.title} is being cancelled. Labels stay.`, tone: "plain", topic: "job" });
       await this.catchUp();
     } catch (error) {
       this.notify({ text: `The job could not be cancelled: ${messageOf(error)}`, tone: "danger", topic: "job" });
@@ -1423,17 +1426,6 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private readonly warnBeforeLeaving = (event: BeforeUnloadEvent): void => {
     if (this.queue.length > 0) event.preventDefault();
   };
-}
-
-export function jobName(job: Job): string {
-  const names: Record<string, string> = {
-    iteration: "Training",
-    place: "Placing new objects",
-    import: "Import",
-    export: "Export",
-    picture: "Picture search",
-  };
-  return names[job.kind] ?? job.kind.charAt(0).toUpperCase() + job.kind.slice(1);
 }
 
 function indicesOf(member: Uint8Array): Uint32Array {

@@ -5,7 +5,7 @@ import { el, ICONS, icon } from "../../lib/dom";
 import { ago, count, percent, percentDone } from "../../lib/format";
 import { describeMap, describeQuality } from "../../lib/quality";
 import type { SocketStatus } from "../../live/socket";
-import { jobName, type WorkspaceController } from "./controller";
+import type { WorkspaceController } from "./controller";
 
 const CONNECTION: Record<SocketStatus, { readonly text: string; readonly tone: string }> = {
   live: { text: "Live", tone: "good" },
@@ -206,7 +206,7 @@ export class WorkspaceHeader {
             el(
               "a",
               { class: "badge badge--failed", href: config.jobsUrl, title: last.error ?? last.message ?? "" },
-              `${jobName(last)} failed`,
+              `${last.title} failed`,
             ),
           ]
         : []),
@@ -248,8 +248,9 @@ export class WorkspaceHeader {
     }
     const box = select(this.job);
     const at = job.state === "queued" ? "queued" : job.progress === null ? "" : percent(job.progress);
-    const stage = job.stage === null || job.stage === "" ? "" : `: ${job.stage}`;
-    box.select(".job-box__name").text(`${jobName(job)}${job.state === "queued" ? "" : stage}`);
+    const isSaid = job.stage === null || job.stage === "" || job.stage === job.title.toLowerCase();
+    const stage = isSaid ? "" : `: ${job.stage}`;
+    box.select(".job-box__name").text(`${job.title}${job.state === "queued" ? "" : stage}`);
     box.select(".job-box__at").text(at);
     const bar = this.job.querySelector("progress")!;
     if (job.state === "queued" || job.progress === null) bar.removeAttribute("value");
