@@ -826,7 +826,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (ordinals.length === 0) {
       const isPagesOwn = PAGES.has(selection.source) && selection.isOffered && !selection.isAllChosen;
       if (classValue === null || !isPagesOwn) return false;
-      const text = "Click out what is of another class, then press its key. A selects all of the page for a key.";
+      const text = "Click the wrong ones out first, or select all with A.";
       this.notify({ text, tone: "plain", topic: "hint" });
       return true;
     }

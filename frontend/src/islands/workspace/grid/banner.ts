@@ -88,11 +88,11 @@ export class RegionBanner {
     if (reviewClass !== null) {
       return el(
         "p",
-        {},
+        { title: "What was clicked out is labeled by its own class's key" },
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click wrong ones out, their class's key labels them, ",
+        " Click the wrong ones, ",
         key("Enter"),
-        " the rest.",
+        " confirms the rest.",
       );
     }
     if (proposal !== null) {
