@@ -209,7 +209,7 @@ class GestureSeconds:
     """Getting ready, one key, and the page's answer."""
     glance: float = 0.08
     """For a patch in a page of its like; nuclei, from the best windows of Walker et al. 2024. Glomeruli take ten times
-    as long, which changes no order among pages of one project."""
+    as long; with that, the simulated person labels faster by less than 0.3 %."""
     exception: float = 1.1 + 0.2
     """To point at a wrong one and click it."""
     single: float = 1 / 0.43

@@ -3,9 +3,11 @@
 It ranks ways of working. It is no claim about pathologists: the times are a model's, the person never tires, errs only by
 overlooking an odd one on a page, and knows every object's class at once. The figures depend on the features (how well a
 linear head tells the classes apart, and where it doubts), on the time that a look at a patch takes, and on the share of
-odd ones that are overlooked; `simulation/annotator.py` holds all of the person's constants with their sources. Three of the
-engine's defaults (the network's weight beside the measurements, the augmentation, pages of 300) were compared on CoNSeP, which
-is one of the worlds; chula_rbc had no part in them.
+odd ones that are overlooked; `simulation/annotator.py` holds all of the person's constants with their sources. Many of the
+engine's defaults were compared on CoNSeP, which is one of the worlds: the network's weight beside the measurements, the
+augmentation, the stride of its stem, the epochs of a later training, how many components features have, how many neighbors around an
+object count and by how many numbers, the head's shrinkage, kernel and landmarks, and in this benchmark itself the pages of 300, of doubtful ones
+and when samples are proposed. Of these the head's were compared on chula_rbc, too; the others had no part of it.
 """
 
 from __future__ import annotations

@@ -76,6 +76,7 @@ def run(options: Options) -> Result:
                 way: {measure: significant(value) for measure, value in asdict(of).items()} for way, of in worth.items()
             }
     if options.full:
+        tables["consep_train, images without labels"] = _across_images()
         tables["consep_train, after a training"] = _after_a_training(Trainer.on(options.device))
     judged = tables["consep_train"][str(JUDGED_AT)]
     value, peer_value = judged[OURS]["right"], judged[FOREST]["right"]
@@ -96,6 +97,35 @@ def run(options: Options) -> Result:
         floors={f"smallest_lead_{name}": 0.0 for name in leads},
         bounds={"largest_calibration_error": 0.1},
     )
+
+
+def _across_images() -> dict[str, Any]:
+    """From labels in half of the images, what is right in the other half: tissue and stain are others there."""
+    with tempfile.TemporaryDirectory(prefix="patchsorter-benchmark-") as temporary:
+        objects = read_labeled_set("consep_train", Path(temporary), patch_size_px=64)
+        features = embed_objects(
+            "instant", APPROACHES.get("instant").settings(), Path(temporary) / "instant", objects.patches
+        )
+        images = objects.patches.images
+        predictors = with_surroundings(features, objects_around(images))
+        image = np.repeat(np.arange(len(images)), [one.n_objects for one in images])
+    found: dict[str, list[Worth]] = {OURS: [], ALONE: [], FOREST: []}
+    for seed in range(DRAWS[True]):
+        rng = np.random.default_rng(seed)
+        is_labeled = np.isin(image, rng.permutation(len(images))[: len(images) // 2])
+        labels = np.zeros_like(objects.class_values)
+        rows = rng.permutation(np.flatnonzero(is_labeled))[:JUDGED_AT]
+        labels[rows] = objects.class_values[rows]
+        for way, worths in found.items():
+            values, probability = WAYS[way](features if way == ALONE else predictors, labels)
+            worths.append(_judge(values, probability, objects.class_values, ~is_labeled, 0.0))
+    return {
+        way: {"right": _mean(worths, "right"), "balanced": _mean(worths, "balanced")} for way, worths in found.items()
+    }
+
+
+def _mean(worths: list[Worth], measure: str) -> float:
+    return significant(float(np.mean([getattr(worth, measure) for worth in worths])))
 
 
 def _after_a_training(trainer: Trainer) -> dict[str, Any]:

@@ -109,6 +109,18 @@ def test_ours_stays_ahead_of_the_originals_loop() -> None:
     assert sampled["concordance"] > 0.98
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("world", SYNTHETIC_WORLDS, ids=lambda world: world.use_case.name)
+def test_the_worlds_of_the_design_are_labeled_as_fast_as_it_wants(world: SyntheticWorld) -> None:
+    name = world.use_case.name
+    ways = {way: labeling.WAYS[way] for way in (labeling.OURS, labeling.OURS_SAMPLED)}
+    figures = {way: measure(session) for way, session in labeling.simulate(world, ways).items()}
+    assert figures[labeling.OURS]["theta_human"] >= labeling.GOALS_SEEN[name]
+    sampled = figures[labeling.OURS_SAMPLED]
+    assert sampled["theta_human"] >= labeling.GOALS_SAMPLED[name]
+    assert 1 - sampled["concordance"] <= labeling.MOST_TRUE_ERROR
+
+
 def test_a_head_from_one_label_a_group_is_there_after_two_minutes() -> None:
     features, truth = make_objects(2.33, 3000, 0)
     known = labeling.cold_start(features, features, truth)

@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(approach: 
 
 
 @pytest.mark.parametrize("approach", SMALL)
-def test_a_model_goes_on_from_its_checkpoint_with_the_same_settings_and_features(approach: str, tmp_path: Path) -> None:
+def test_a_model_goes_on_from_its_checkpoint_with_the_same_settings_and_weights(approach: str, tmp_path: Path) -> None:
     patches, kinds = make_patches(12)
     config = tiny(approach)
     train_model(config, patches, class_values=kinds, checkpoint=tmp_path / "1")
@@ -120,8 +120,6 @@ def test_a_model_goes_on_from_its_checkpoint_with_the_same_settings_and_features
     before, after = weights_of(tmp_path / "1"), weights_of(tmp_path / "2")
     learned = [key for key in before if key.endswith(("weight", "bias"))]
     assert all(torch.equal(before[key], after[key]) for key in learned)
-    first, again = (embed_patches(tmp_path / "1", patches, threads=1) for _ in range(2))
-    assert np.array_equal(first, again)
 
 
 def test_a_frozen_backbone_stays_as_it_is(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_backbones_by_name_give_their_number_of_features(
 
 @pytest.mark.parametrize(("size_px", "stride", "last_map_px"), [(16, 1, 1), (32, 2, 1), (64, 2, 2), (128, 2, 4)])
 def test_a_resnet_s_stem_looks_at_small_patches_finely(size_px: int, stride: int, last_map_px: int) -> None:
-    """Three pixels at a time instead of torchvision's seven, and at 16 px every pixel: something is left to pool."""
+    """Three pixels at a time instead of torchvision's seven, and at 16 px every pixel. The last map is of one position below 64 px."""
     resnet = create_backbone("resnet18", encoder_size_px=size_px).eval().resnet
     assert isinstance(resnet, torchvision.models.ResNet)
     assert (resnet.conv1.kernel_size, resnet.conv1.stride) == ((3, 3), (stride, stride))

@@ -119,7 +119,7 @@ def test_texture_tells_flat_from_rough() -> None:
     ).all()
 
 
-@pytest.mark.parametrize("size", [16, 64, 128, 256])
+@pytest.mark.parametrize("size", [16, 32, 64, 128, 256])
 def test_every_number_is_finite_at_every_size_and_without_a_mask(size: int) -> None:
     drawn = noisy_objects(3, size=size)
     drawn.masks[0] = False

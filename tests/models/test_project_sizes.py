@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.test import Client
 
+from apps.models.refit import Refitter
 from apps.models.selectors import coordinates, current_predictions
 from apps.projects.models import Project
 from apps.projects.services import Learning, allow_sampled_acceptance, update_project_learning
@@ -22,6 +24,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def draw_map(project: Project) -> None:
     points = coordinates(iterate(project))
     assert points.shape == (project.n_objects, 2) and np.isfinite(points).all()
+
+
+def look_at_every_page(client: Client, api: str) -> set[str]:
+    """Ask what to look at next and for each page of it; returns their kinds."""
+    proposals = client.get(f"{api}/suggestions").json()["proposals"]
+    for proposal in proposals:
+        asked = {name: proposal[name] for name in ("kind", "class_value", "group") if proposal.get(name) is not None}
+        page = client.post(f"{api}/suggestions/page", asked)
+        assert page.status_code == 200 and len(page.content) == 4 * proposal["n"], proposal["title"]
+    return {proposal["kind"] for proposal in proposals}
 
 
 ALWAYS = ("simclr", "instant")
@@ -52,10 +64,24 @@ def test_a_project_of_any_size_goes_round_the_loop(
     n = project.n_objects
     assert n == shape[0] * shape[1]
 
+    api = f"/api/v1/projects/{project.pk}"
     draw_map(project)
     assert not current_predictions(project).classes.any(), "nothing is known yet"
+    assert look_at_every_page(client, api) == {"typical", "different"}
+
     allow_sampled_acceptance(project=project, allowed=True, max_error=0.1, changed_by=world.manager)
     half = n // 2
+    if half:
+        world.label(1, range(0, half, 2))
+    if half > 1:
+        world.label(2, range(1, half, 2))
+    Refitter().renew(project.pk)
+    predicted = current_predictions(project)
+    assert set(predicted.classes[half:]) <= ({1, 2} if half > 1 else {0}), "nothing is told apart by one class"
+    kinds = look_at_every_page(client, api)
+    assert kinds >= ({"typical", "uncertain", "different"} if half > 1 else {"typical", "different"})
+    assert not half > 1 or kinds & {"review", "group", "sample", "doubtful"}, "something to confirm"
+
     world.label(1, range(half, n))
     if half:
         world.label(2, range(half))
@@ -65,7 +91,6 @@ def test_a_project_of_any_size_goes_round_the_loop(
     assert len(predicted.classes) == n
     assert set(predicted.classes) <= ({1, 2} if half else {0}), "nothing is told apart by one class"
 
-    api = f"/api/v1/projects/{project.pk}"
     assert client.get(f"{api}/state").status_code == 200
     left = client.get(f"{api}/suggestions").json()["proposals"]
     assert {proposal["kind"] for proposal in left} <= {"discordant"}, "all are labeled"
