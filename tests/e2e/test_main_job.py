@@ -335,26 +335,32 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     page.wait_for_timeout(1000)
     # another class's key is for those that were clicked out; the others wait to be confirmed
     own = labels[shown["ordinals"][0]]
-    odd = handle(page, "tileToClient(argument)", rest[2])
+    odd_one = rest.pop(2)
+    odd = handle(page, "tileToClient(argument)", odd_one)
     page.mouse.click(odd["x"] + odd["size"] / 2, odd["y"] + odd["size"] / 2)
     page.keyboard.press(str(3 - own))
-    wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {3 - own}", rest[2])
-    del rest[2]
+    wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {3 - own}", odd_one)
     assert handle(page, "selection().picked") == rest
     assert set(still_open()) == set(rest)
-    # a wrong key is corrected by the right one: its patches stay selected, and nothing else comes
-    page.keyboard.press(str(3 - own))
-    wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {3 - own}", rest[0])
-    mistaken = handle(page, "selection().picked")
-    assert mistaken == rest[: len(mistaken)]
-    page.keyboard.press(str(own))
-    wait_until(page, f"page.unsaved() === 0 && argument.every(ordinal => page.labelOf(ordinal) === {own})", mistaken)
-    page.keyboard.press("Enter")
+    # the next key corrects that, and is for nothing else
+    for key, value in (("0", 0), (str(3 - own), 3 - own)):
+        page.keyboard.press(key)
+        wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {value}", odd_one)
+    assert set(still_open()) == set(rest)
     while rest := still_open():
         assert handle(page, "selection().picked") == rest
         page.wait_for_timeout(1000)
         page.keyboard.press("Enter")
         wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", rest[0])
+
+    # also once all is confirmed, another class's key is for what was clicked out
+    confirmed = handle(page, "labels()")
+    page.keyboard.press(str(3 - own))
+    wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {3 - own}", wrong)
+    confirmed[wrong] = 3 - own
+    assert handle(page, "labels()") == confirmed
+    page.keyboard.press("z")
+    wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) === 0", wrong)
 
     # where nothing stays selected, Enter labels nothing: not the patch at the cursor either, which was just left out
     page.keyboard.press("Escape")
