@@ -824,8 +824,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     const open = classValue === null ? new Uint32Array(0) : this.takenOut();
     const ordinals = open.length > 0 ? open : selection.lastAnswered;
     if (ordinals.length === 0) {
-      const isPagesOwn = PAGES.has(selection.source) && selection.isOffered && !selection.isAllChosen;
-      if (classValue === null || !isPagesOwn) return false;
+      const nobodyPicked = PAGES.has(selection.source) && selection.isOffered && !selection.isAllChosen;
+      if (classValue === null || !nobodyPicked) return false;
       const text = "Click the wrong ones out first, or select all with A.";
       this.notify({ text, tone: "plain", topic: "hint" });
       return true;
