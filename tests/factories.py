@@ -16,10 +16,10 @@ from apps.accounts.services import add_organization_member, create_organization,
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.masks import MaskKind, find_objects
 from apps.engine.pixels import write_image
-from apps.engine.surroundings import Around, with_surroundings
+from apps.engine.surroundings import Surroundings, with_surroundings
 from apps.images.models import Image
 from apps.models.models import Embedding, ModelVersion
-from apps.models.selectors import VECTORS_NAME
+from apps.models.selectors import SURROUNDINGS_NAME, VECTORS_NAME
 from apps.models.services import NewPredictions, publish_predictions
 from apps.objects.services import add_image
 from apps.projects.files import folder, write_array, write_bytes
@@ -115,17 +115,20 @@ def make_embedding(
     features: npt.NDArray[np.floating[Any]],
     points: npt.NDArray[np.floating[Any]] | None = None,
     *,
-    around: Around | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Embedding:
     """The project's next map, of its first objects, in the files and rows that an iteration makes; features (n, d) are
-    scaled to length 1. `around` (n, k): which objects lie around each; nothing does otherwise. It predicts nothing yet."""
+    scaled to length 1. Without `surroundings` only the object counts. It predicts nothing yet."""
     number = project.embeddings.count() + 1
     n, dimension = features.shape
     points = features[:, :2] if points is None else points
     files = folder(project, "embeddings", number)
     length = np.linalg.norm(features, axis=1, keepdims=True)
     vectors = (features / np.maximum(length, 1e-12)).astype(np.float16)
-    write_array(files / VECTORS_NAME, vectors if around is None else with_surroundings(vectors, around))
+    if surroundings is not None:
+        vectors = with_surroundings(vectors, surroundings)
+        write_array(files / SURROUNDINGS_NAME, surroundings.table)
+    write_array(files / VECTORS_NAME, vectors)
     write_array(files / "coordinates.npy", points.astype(np.float32))
     write_bytes(files / "plot.bin.gz", gzipped(encode_plot(points.astype(np.float32))))
     version = ModelVersion.objects.create(project=project, number=number, approach="simclr")

@@ -6,6 +6,7 @@ labels while the network still trains.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ N_FOLDS = 5
 MANY_LABELS, N_FOLDS_OF_MANY = 2000, 3
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
+MOST_LABELS_TO_GUESS = 4_000
 # With fewer labels there are not enough held out to tell whether a correction serves.
 FEWEST_TO_CORRECT = 100
 # What held-out balanced accuracy may fall by where a correction makes more of all labels likely; a rare class's few labels
@@ -134,8 +136,7 @@ class Head:
         class_value = np.empty(n, np.uint8)
         confidence = np.empty(n, np.float32)
 
-        def predict_block(first: int) -> None:
-            rows = slice(first, first + PREDICT_ROWS)
+        def predict_block(rows: slice) -> None:
             x = to_float32(features[rows])
             logits = x @ self.weights + self.bias
             if self.correction is not None:
@@ -146,9 +147,7 @@ class Head:
             class_value[rows] = self.class_values[best]
             confidence[rows] = 1 / np.exp(below).sum(axis=1)
 
-        # In blocks, which stay in the processor's cache; a thread per core, each with matrix products of its own.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(usable_cores(), "predict") as pool:
-            list(pool.map(predict_block, range(0, n, PREDICT_ROWS)))
+        _in_blocks(n, predict_block)
         return class_value, confidence
 
 
@@ -273,6 +272,36 @@ def fit_kernel_head(
     Only where held-out labels are more likely with it, and their balanced accuracy hardly falls.
     """
     return fit_head(features, class_values, seed=seed, held_out=held_out, start_from=start_from, may_correct=True)
+
+
+def guess_classes(
+    features: npt.NDArray[np.floating[Any]], class_values: ClassValues, *, seed: int
+) -> tuple[ClassValues, Floats] | None:
+    """A quick guess for all of `features` (n, d) from some of the labels (n,): the classes (k,) that have labels, and how likely
+    each is, (n, k) float32. Nothing of it is calibrated or measured. None when fewer than two classes have labels."""
+    labeled = np.flatnonzero(class_values)
+    values, targets = np.unique(class_values[labeled], return_inverse=True)
+    if len(values) < 2:
+        return None
+    chosen = _stratified_sample(targets, MOST_LABELS_TO_GUESS, np.random.default_rng(seed))
+    center, scale, _ = _center_and_scale(features)
+    with threadpool_limits(limits=1):
+        x = (to_float32(features[labeled[chosen]]) - center) / scale
+        fit = _fit(x, targets[chosen], len(values), start=None).of_raw(center, scale)
+    weights, bias = fit.weights.astype(np.float32), fit.bias.astype(np.float32)
+    likely = np.empty((len(features), len(values)), np.float32)
+
+    def guess_block(rows: slice) -> None:
+        likely[rows] = softmax(to_float32(features[rows]) @ weights + bias, axis=1)
+
+    _in_blocks(len(features), guess_block)
+    return values.astype(np.uint8), likely
+
+
+def _in_blocks(n: int, work: Callable[[slice], None]) -> None:
+    """In blocks, which stay in the processor's cache; a thread per core, each with matrix products of its own."""
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(usable_cores(), "predict") as pool:
+        list(pool.map(work, [slice(first, first + PREDICT_ROWS) for first in range(0, n, PREDICT_ROWS)]))
 
 
 def _choose_strength(

@@ -33,12 +33,13 @@ from apps.engine.predict import draw_held_out
 from apps.engine.reduce import place_new, reduce_to_plot
 from apps.engine.registry import APPROACHES, CLASSIFIERS
 from apps.engine.settings import Settings
-from apps.engine.surroundings import objects_around, with_surroundings
+from apps.engine.surroundings import Surroundings, find_surroundings, with_surroundings
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.events import EmbeddingPreview, EmbeddingReady
 from apps.models.models import Embedding, ModelVersion, TrainingRun
 from apps.models.refit import SEED, predict_objects
 from apps.models.selectors import (
+    SURROUNDINGS_NAME,
     VECTORS_NAME,
     coordinates,
     failed_iteration,
@@ -354,8 +355,15 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     clock.lap("embed")
 
     stage("predicting", 0.85, 0.87)
-    predictors = _predictors(vectors, plan.settings, patches)
-    predictions, _ = predict_objects(project, predictors, values, label_revision=label_revision, held_out=held_out)
+    predictors, surroundings = _predictors(vectors, plan.settings, patches)
+    predictions, _ = predict_objects(
+        project,
+        predictors,
+        values,
+        surroundings=surroundings,
+        label_revision=label_revision,
+        held_out=held_out,
+    )
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)
@@ -394,7 +402,7 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     )
     clock.lap("map")
 
-    _write_embedding(work / "embedding", predictors, points)
+    _write_embedding(work / "embedding", predictors, surroundings, points)
     return _Outcome(
         plan=plan,
         trained=trained,
@@ -457,11 +465,15 @@ def _described(project: Project, patches: PatchReader, report: Report) -> NDArra
     return (described[0] if len(described) == 1 else np.concatenate(described))[: len(patches)]
 
 
-def _predictors(vectors: NDArray[np.float16], of_model: Settings, patches: PatchReader) -> NDArray[np.float16]:
-    """What predictions are made from: the vectors (n, d), and what lies around each object where more than the object counts."""
+def _predictors(
+    vectors: NDArray[np.float16], of_model: Settings, patches: PatchReader
+) -> tuple[NDArray[np.float16], Surroundings | None]:
+    """What predictions are made from: the vectors (n, d), and what lies around each object where more than the object counts; and
+    which objects do so, None where only the object counts."""
     if sees_object_only(of_model):
-        return vectors
-    return with_surroundings(vectors, objects_around(patches.images))
+        return vectors, None
+    surroundings = find_surroundings(patches.images)
+    return with_surroundings(vectors, surroundings), surroundings
 
 
 def _same_architecture(version: ModelVersion, config: TrainConfig) -> bool:
@@ -482,9 +494,13 @@ def _previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | Non
     return previous
 
 
-def _write_embedding(target: Path, predictors: NDArray[np.float16], points: NDArray[np.float32]) -> None:
+def _write_embedding(
+    target: Path, predictors: NDArray[np.float16], surroundings: Surroundings | None, points: NDArray[np.float32]
+) -> None:
     target.mkdir(exist_ok=True)
     write_array(target / VECTORS_NAME, predictors)
+    if surroundings is not None:
+        write_array(target / SURROUNDINGS_NAME, surroundings.table)
     write_array(target / "coordinates.npy", points)
     write_bytes(target / "plot.bin.gz", gzipped(encode_plot(points)))
 
@@ -587,15 +603,22 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
     clock.lap("embed")
     report.stage("predicting", start=0.7, end=0.8)
     held_out = draw_held_out(values, seed=SEED)
-    predictors = _predictors(vectors, of_model, patches)
-    predictions, _ = predict_objects(project, predictors, values, label_revision=label_revision, held_out=held_out)
+    predictors, surroundings = _predictors(vectors, of_model, patches)
+    predictions, _ = predict_objects(
+        project,
+        predictors,
+        values,
+        surroundings=surroundings,
+        label_revision=label_revision,
+        held_out=held_out,
+    )
     clock.lap("predict")
     report.stage("placing", start=0.8, end=0.99)
     previous = _previous_coordinates(project, len(vectors))
     assert previous is not None  # `before` is there
     points = place_new(vectors, previous, seed=SEED, on_progress=report.progress, should_stop=report.should_stop)
     clock.lap("map")
-    _write_embedding(work / "embedding", predictors, points)
+    _write_embedding(work / "embedding", predictors, surroundings, points)
     return _Outcome(
         plan=_Plan(version.approach, of_model, version=version),
         trained=None,

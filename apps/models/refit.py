@@ -12,11 +12,13 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
+from apps.engine.classes_around import with_classes_around
 from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head
 from apps.engine.registry import CLASSIFIERS
+from apps.engine.surroundings import N_AROUND, Surroundings
 from apps.labels.selectors import kept_class_values, labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.models import Embedding
-from apps.models.selectors import current_prediction_set, latest_embedding, predictors
+from apps.models.selectors import current_prediction_set, latest_embedding, predictors, surroundings
 from apps.models.services import NewPredictions, lock_predictions, publish_predictions
 from apps.projects.models import Project
 
@@ -35,7 +37,10 @@ class Refitter:
         """What the first gesture would otherwise wait for: compiling, or loading what was compiled."""
         rng = np.random.default_rng(0)
         features = rng.normal(size=(FEWEST_TO_CORRECT, 2)).astype(np.float16)
-        head = fit_kernel_head(features, (np.arange(len(features)) % 2 + 1).astype(np.uint8), seed=SEED)
+        labels = (np.arange(len(features)) % 2 + 1).astype(np.uint8)
+        nothing = Surroundings(np.full((len(features), 1 + N_AROUND), [0] + [-1] * N_AROUND, np.int32))
+        features = with_classes_around(features, labels, nothing, seed=SEED)
+        head = fit_kernel_head(features, labels, seed=SEED)
         assert head is not None
         head.predict(features)
 
@@ -62,7 +67,12 @@ class Refitter:
         values = labels_to_learn_from(project)[: embedding.n]
         key = (embedding.pk, project.classifier)
         new, head = predict_objects(
-            project, predictors(embedding), values, label_revision=label_revision, start_from=self._heads.pop(key, None)
+            project,
+            predictors(embedding),
+            values,
+            surroundings=surroundings(embedding),
+            label_revision=label_revision,
+            start_from=self._heads.pop(key, None),
         )
         if isinstance(head, Head):
             self._heads[key] = head
@@ -76,12 +86,15 @@ def predict_objects(
     features: NDArray[np.float16],
     values: NDArray[np.uint8],
     *,
+    surroundings: Surroundings | None,
     label_revision: int,
     held_out: NDArray[np.bool_] | None = None,
     start_from: Head | None = None,
 ) -> tuple[NewPredictions, Any]:
     """What the project's classifier says of the objects with features (n, d) after it learned from the labels (n,), 0 for
-    none; and its head, None below two classes."""
+    none; and its head, None below two classes. `surroundings`: None where only the object counts."""
+    if surroundings is not None:
+        features = with_classes_around(features, values, surroundings, seed=SEED)
     # Only our own head can be started from: other packages' classifiers are not asked to know the word.
     start = {} if start_from is None else {"start_from": start_from}
     fit_head = CLASSIFIERS.get(project.classifier).load()

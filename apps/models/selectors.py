@@ -15,6 +15,7 @@ from apps.engine.registry import APPROACHES, REDUCERS
 from apps.engine.settings import Settings
 from apps.engine.similar import SimilarObjects
 from apps.engine.suggest import Groups, group_objects
+from apps.engine.surroundings import Surroundings
 from apps.labels.models import LabelSet
 from apps.labels.selectors import STATING_KINDS
 from apps.models.models import Embedding, ModelVersion, PredictionSet, PredictionState
@@ -22,9 +23,11 @@ from apps.objects.selectors import has_whole_patch
 from apps.projects.files import project_folder
 from apps.projects.models import Job, Project
 
-# In an embedding's folder: the vectors and, in the same rows, what lies around each object. One file, so that what predictions are
-# made from is read without putting two together.
+# In an embedding's folder: the vectors and, in the same rows, the mean of those around each object. One file, so that they are read
+# without putting two together.
 VECTORS_NAME = "vectors.npy"
+# Which objects those are; absent where only the object counts.
+SURROUNDINGS_NAME = "surroundings.npy"
 FAILED_ITERATION = "failed-iteration"
 
 
@@ -160,9 +163,15 @@ def has_vectors(embedding: Embedding) -> bool:
 
 
 def predictors(embedding: Embedding) -> NDArray[np.float16]:
-    """What predictions are made from, float16, memory-mapped: the embedding's vectors, and beside them what lies around each
-    object, where more than the object counted (apps/engine/surroundings.py)."""
+    """What predictions are made from before labels are known, float16, memory-mapped: the embedding's vectors, and beside them the
+    mean of those around each object, where more than the object counts (apps/engine/surroundings.py)."""
     return _stored(embedding_folder(embedding))
+
+
+def surroundings(embedding: Embedding) -> Surroundings | None:
+    """What lies around each object of the embedding, memory-mapped; None where only the object counted."""
+    path = embedding_folder(embedding) / SURROUNDINGS_NAME
+    return Surroundings(np.load(path, mmap_mode="r")) if path.exists() else None
 
 
 def vectors(embedding: Embedding) -> NDArray[np.float16]:

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from apps.accounts.models import User
 from apps.models.events import PredictionsReady
 from apps.models.models import Embedding, PredictionSet
-from apps.models.selectors import VECTORS_NAME, latest_embedding, prediction_file, prediction_state, still_compares
+from apps.models.selectors import (
+    SURROUNDINGS_NAME,
+    VECTORS_NAME,
+    latest_embedding,
+    prediction_file,
+    prediction_state,
+    still_compares,
+)
 from apps.projects.events import send_event_on_commit
 from apps.projects.files import folder, write_array
 from apps.projects.jobs import check_not_too_many, start_job
@@ -116,12 +123,13 @@ def place_what_was_left() -> None:
 
 
 def clear_old_vectors() -> None:
-    """Delete the vectors of former maps, the largest of a map's files, which nothing asks for any more. Places and last
+    """Delete the vectors of former maps and what lay around the objects, the largest of a map's files, which nothing asks for any more. Places and last
     predictions stay."""
     for embeddings in Path(settings.MEDIA_ROOT).glob("*/*/embeddings"):
         numbers = sorted(int(path.name) for path in embeddings.iterdir() if path.name.isdigit())
         for number in numbers[:-VECTORS_KEPT]:
-            (embeddings / str(number) / VECTORS_NAME).unlink(missing_ok=True)
+            for name in (VECTORS_NAME, SURROUNDINGS_NAME):
+                (embeddings / str(number) / name).unlink(missing_ok=True)
 
 
 def check_can_iterate(project: Project, epochs: int | None) -> None:

@@ -6,7 +6,7 @@ linear head tells the classes apart, and where it doubts), on the time that a lo
 odd ones that are overlooked; `simulation/annotator.py` holds all of the person's constants with their sources. Many of the
 engine's defaults were compared on CoNSeP, which is one of the worlds: the network's weight beside the measurements, the
 augmentation, the stride of its stem, the epochs of a later training, how many components features have, how many neighbors around an
-object count and by how many numbers, the head's shrinkage, kernel and landmarks, and in this benchmark itself the pages of 300, of doubtful ones
+object count, by how many numbers and at which distances their classes, the head's shrinkage, kernel and landmarks, and in this benchmark itself the pages of 300, of doubtful ones
 and when samples are proposed. Of these the head's were compared on chula_rbc, too; the others had no part of it.
 """
 
@@ -77,6 +77,10 @@ class FixedFeatures:
     def predictors(self, features: Floats) -> Floats:
         """Synthetic objects lie nowhere."""
         return features
+
+    def with_classes_around(self, predictors: Floats, labels: ClassValues) -> Floats:
+        """Nor do others around them."""
+        return predictors
 
     def draw_map(self, session: Session) -> Floats:
         """The original's map, (n, 2): UMAP, supervised by the labels so far."""
@@ -197,7 +201,11 @@ def simulate_real(world: RealWorld, work: Path, trainer: Trainer, *, seed: int =
         "training_s": [round(seconds, 1) for seconds in ours.training_s],
         "ours_first_map_s": round(ours.first_map_s, 1),
         "original_waited_s": round(sessions[ORIGINAL].waited_s, 1),
-        "cold_start": cold_start(ours.first_features, ours.predictors(ours.first_features), objects.class_values),
+        "cold_start": cold_start(
+            ours.first_features,
+            lambda labels: ours.with_classes_around(ours.predictors(ours.first_features), labels),
+            objects.class_values,
+        ),
     }
     return RealSessions(sessions, machine)
 
@@ -212,7 +220,7 @@ def simulate_own_schedule(world: RealWorld, patch_size_px: int, work: Path, *, s
     return RealSessions({ORIGINAL_OWN_SCHEDULE[patch_size_px]: session}, {f"own_schedule_{patch_size_px}px": took})
 
 
-def cold_start(features: Floats, predictors: Floats, truth: ClassValues) -> dict[str, float]:
+def cold_start(features: Floats, predictors: Callable[[ClassValues], Floats], truth: ClassValues) -> dict[str, float]:
     """What a head knows after one typical object of each group, and after as many drawn at random (mean of 20 draws)."""
     rows = suggest.typical_objects(suggest.group_objects(features), np.ones(len(truth), np.bool_))
     by_chance = [
@@ -235,14 +243,17 @@ def cold_start(features: Floats, predictors: Floats, truth: ClassValues) -> dict
     }
 
 
-def _known_from(predictors: Floats, truth: ClassValues, rows: npt.NDArray[np.int64]) -> tuple[float, float]:
+def _known_from(
+    predictors: Callable[[ClassValues], Floats], truth: ClassValues, rows: npt.NDArray[np.int64]
+) -> tuple[float, float]:
     """Accuracy and balanced accuracy on all others, of a head made from the labels of `rows`; 0 where there is none."""
     labels = np.zeros(len(truth), np.uint8)
     labels[rows] = truth[rows]
-    head = fit_kernel_head(predictors, labels, seed=0)
+    known = predictors(labels)
+    head = fit_kernel_head(known, labels, seed=0)
     if head is None:
         return 0.0, 0.0
-    right = head.predict(predictors)[0] == truth
+    right = head.predict(known)[0] == truth
     shares = [right[(labels == 0) & (truth == value)].mean() for value in np.unique(truth[labels == 0])]
     return float(right[labels == 0].mean()), float(np.mean(shares))
 

@@ -42,7 +42,7 @@ def run(options: Options) -> Result:
     folder = embedding_folder(embedding)
     folder.parent.mkdir(parents=True)
     started = time.perf_counter()
-    _write_embedding(folder, np.zeros((N_POINTS, 1), np.float16), points)
+    _write_embedding(folder, np.zeros((N_POINTS, 1), np.float16), None, points)
     predict(embedding, classes, np.rint(confidence * 255).astype(np.uint8))
     writing_s = time.perf_counter() - started
 

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 
+from apps.engine.classes_around import with_classes_around
 from apps.engine.embedding import embed_objects
 from apps.engine.nn.checkpoints import load_checkpoint
 from apps.engine.nn.patches import resize_patches
@@ -22,23 +24,43 @@ from apps.engine.nn.train import train_model
 from apps.engine.pixels import PatchReader
 from apps.engine.predict import Head, fit_head, fit_kernel_head
 from apps.engine.registry import APPROACHES
-from apps.engine.surroundings import objects_around, with_surroundings
+from apps.engine.surroundings import Surroundings, find_surroundings, with_surroundings
 from tests.benchmarks.labeled_sets import read_labeled_set
 from tests.benchmarks.report import Options, Result, significant
 from tests.benchmarks.trainer import Trainer
 
 Features = npt.NDArray[np.floating[Any]]
 ClassValues = npt.NDArray[np.uint8]
-# Class value (n,) and its probability (n,), of features (n, d), after the labels (n,), 0 for none.
-Predictor = Callable[[Features, ClassValues], tuple[ClassValues, npt.NDArray[np.floating[Any]]]]
+# Class value (n,) and its probability (n,).
+Answer = tuple[ClassValues, npt.NDArray[np.floating[Any]]]
+# Of what is known of the objects, after the labels (n,), 0 for none.
+Predictor = Callable[["Known", ClassValues], Answer]
 
 N_LABELS = (100, 300, 1000, 3000)
 JUDGED_AT = 1000
 DRAWS = {False: 2, True: 5}
 EPOCHS_BEFORE_LABELS, EPOCHS_WITH_LABELS = 2, (2, 8)
 OURS, LINEAR, FOREST = "ours", "ours, linear head alone", "random forest"
+UNCALLED = "ours, without what those around are called"
 ALONE = "ours, without what lies around"
 TRAINED = "simclr"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What predictions can be made from: the features of each object (n, d), and what lies around it."""
+
+    features: npt.NDArray[np.float16]
+    surroundings: Surroundings
+
+    @cached_property
+    def beside_others(self) -> npt.NDArray[np.float16]:
+        """With the mean of those around it, (n, d + 32)."""
+        return with_surroundings(self.features, self.surroundings)
+
+    def among_classes(self, labels: ClassValues) -> npt.NDArray[np.float16]:
+        """And with what they are called or guessed to be, (n, d + 32 + 3 k): what the product predicts from."""
+        return with_classes_around(self.beside_others, labels, self.surroundings, seed=0)
 
 
 @dataclass(frozen=True)
@@ -52,8 +74,8 @@ class Worth:
 
 
 def run(options: Options) -> Result:
-    """Everybody learns from the same labels, drawn at random, and the same features: the measurements alone, and what lies
-    around each object. With `full` also the class layer of a network that was trained with the labels, beside the head on the features
+    """Everybody learns from the same labels, drawn at random, and the same features: the measurements alone, and the mean of those
+    around each object. Ours also knows what those are called. With `full` also the class layer of a network that was trained with the labels, beside the head on the features
     of that network."""
     tables: dict[str, Any] = {}
     leads: dict[str, list[float]] = {"right": [], "balanced": [], "right_over_linear": []}
@@ -64,10 +86,10 @@ def run(options: Options) -> Result:
             objects = read_labeled_set(name, Path(temporary), patch_size_px=patch_size_px)
             settings = APPROACHES.get("instant").settings()
             features = embed_objects("instant", settings, Path(temporary) / "instant", objects.patches)
-            predictors = with_surroundings(features, objects_around(objects.patches.images))
+            known = Known(features, find_surroundings(objects.patches.images))
         tables[name] = {}
         for n_labels in N_LABELS:
-            worth = _compare(features, predictors, objects.class_values, n_labels, draws=DRAWS[options.full])
+            worth = _compare(known, objects.class_values, n_labels, draws=DRAWS[options.full])
             leads["right"].append(worth[OURS].right - worth[FOREST].right)
             leads["balanced"].append(worth[OURS].balanced - worth[FOREST].balanced)
             leads["right_over_linear"].append(worth[OURS].right - worth[LINEAR].right)
@@ -107,9 +129,9 @@ def _across_images() -> dict[str, Any]:
             "instant", APPROACHES.get("instant").settings(), Path(temporary) / "instant", objects.patches
         )
         images = objects.patches.images
-        predictors = with_surroundings(features, objects_around(images))
+        known = Known(features, find_surroundings(images))
         image = np.repeat(np.arange(len(images)), [one.n_objects for one in images])
-    found: dict[str, list[Worth]] = {OURS: [], ALONE: [], FOREST: []}
+    found: dict[str, list[Worth]] = {OURS: [], UNCALLED: [], ALONE: [], FOREST: []}
     for seed in range(DRAWS[True]):
         rng = np.random.default_rng(seed)
         is_labeled = np.isin(image, rng.permutation(len(images))[: len(images) // 2])
@@ -117,7 +139,7 @@ def _across_images() -> dict[str, Any]:
         rows = rng.permutation(np.flatnonzero(is_labeled))[:JUDGED_AT]
         labels[rows] = objects.class_values[rows]
         for way, worths in found.items():
-            values, probability = WAYS[way](features if way == ALONE else predictors, labels)
+            values, probability = WAYS[way](known, labels)
             worths.append(_judge(values, probability, objects.class_values, ~is_labeled, 0.0))
     return {
         way: {"right": _mean(worths, "right"), "balanced": _mean(worths, "balanced")} for way, worths in found.items()
@@ -133,7 +155,7 @@ def _after_a_training(trainer: Trainer) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="patchsorter-benchmark-") as temporary:
         work = Path(temporary)
         objects = read_labeled_set("consep_train", work, patch_size_px=64)
-        around = objects_around(objects.patches.images)
+        surroundings = find_surroundings(objects.patches.images)
         settings = APPROACHES.get(TRAINED).settings()
         before = work / "before"
         train_model(trainer.config(TRAINED, EPOCHS_BEFORE_LABELS), objects.patches, checkpoint=before)
@@ -142,12 +164,9 @@ def _after_a_training(trainer: Trainer) -> dict[str, Any]:
         for epochs in EPOCHS_WITH_LABELS:
             folder = work / f"after-{epochs}"
             trainer.refine(TRAINED, objects.patches, labels, epochs=epochs, start_from=before, checkpoint=folder)
-            features = embed_objects(TRAINED, settings, folder, objects.patches)
-            predictors = with_surroundings(features, around)
+            known = Known(embed_objects(TRAINED, settings, folder, objects.patches), surroundings)
             answers = {
-                OURS: _by_head(fit_kernel_head)(predictors, labels),
-                ALONE: _by_head(fit_kernel_head)(features, labels),
-                LINEAR: _by_head(fit_head)(predictors, labels),
+                **{way: WAYS[way](known, labels) for way in (OURS, UNCALLED, ALONE, LINEAR)},
                 "the network's class layer": _by_class_layer(folder, objects.patches),
             }
             figures[f"{epochs} epochs with labels"] = {
@@ -185,15 +204,13 @@ def _some_labels(truth: ClassValues, n_labels: int, *, seed: int) -> ClassValues
     return labels
 
 
-def _compare(
-    features: Features, predictors: Features, truth: ClassValues, n_labels: int, *, draws: int
-) -> dict[str, Worth]:
+def _compare(known: Known, truth: ClassValues, n_labels: int, *, draws: int) -> dict[str, Worth]:
     found: dict[str, list[Worth]] = {way: [] for way in WAYS}
     for seed in range(draws):
         labels = _some_labels(truth, n_labels, seed=seed)
         for way, predict in WAYS.items():
             started = time.process_time()
-            values, probability = predict(features if way == ALONE else predictors, labels)
+            values, probability = predict(known, labels)
             seconds = time.process_time() - started
             found[way].append(_judge(values, probability, truth, labels == 0, seconds))
     return {
@@ -216,31 +233,31 @@ def _judge(
     return Worth(float(right.mean()), float(balanced), float(sum(errors)) / len(right), seconds)
 
 
-def _by_head(fit: Callable[..., Head | None]) -> Predictor:
-    def predict(features: Features, labels: ClassValues) -> tuple[ClassValues, npt.NDArray[np.floating[Any]]]:
-        head = fit(features, labels, seed=0)
-        assert head is not None
-        return head.predict(features)
-
-    return predict
+def _by_head(fit: Callable[..., Head | None], features: Features, labels: ClassValues) -> Answer:
+    head = fit(features, labels, seed=0)
+    assert head is not None
+    return head.predict(features)
 
 
-def _by_forest(features: Features, labels: ClassValues) -> tuple[ClassValues, npt.NDArray[np.floating[Any]]]:
+def _by_forest(known: Known, labels: ClassValues) -> Answer:
+    features = known.beside_others
     forest = RandomForestClassifier(100, random_state=0).fit(features[labels > 0], labels[labels > 0])
     probability = forest.predict_proba(features)
     return forest.classes_[probability.argmax(axis=1)], probability.max(axis=1)
 
 
-def _by_support_vectors(features: Features, labels: ClassValues) -> tuple[ClassValues, npt.NDArray[np.floating[Any]]]:
+def _by_support_vectors(known: Known, labels: ClassValues) -> Answer:
     """Its kernel's width is ours. It states no probabilities of use; 1 says that it is always sure."""
+    features = known.beside_others
     machine = SVC(C=10.0).fit(features[labels > 0].astype(np.float32), labels[labels > 0])
     return machine.predict(features.astype(np.float32)), np.ones(len(labels))
 
 
 WAYS: dict[str, Predictor] = {
-    OURS: _by_head(fit_kernel_head),
-    ALONE: _by_head(fit_kernel_head),
-    LINEAR: _by_head(fit_head),
+    OURS: lambda known, labels: _by_head(fit_kernel_head, known.among_classes(labels), labels),
+    UNCALLED: lambda known, labels: _by_head(fit_kernel_head, known.beside_others, labels),
+    ALONE: lambda known, labels: _by_head(fit_kernel_head, known.features, labels),
+    LINEAR: lambda known, labels: _by_head(fit_head, known.among_classes(labels), labels),
     FOREST: _by_forest,
     "support vectors": _by_support_vectors,
 }

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from apps.common.channel_layer import NOTIFICATION
 from apps.common.notifications import listening_parameters
 from apps.engine.correction import n_landmarks
-from apps.engine.surroundings import N_AROUND
+from apps.engine.surroundings import N_AROUND, Surroundings
 from apps.labels.models import LabelSet
 from apps.labels.selectors import class_values, shared_label_set
 from apps.models.selectors import current_prediction_set, predictors
@@ -46,8 +46,10 @@ def run(options: Options) -> Result:
     add_objects(project, N_OBJECTS)
     features, truth = synthetic_features(N_OBJECTS, DIMENSION, seed=0)
     # Random ones: they take the time that true ones would, and say nothing.
-    around = np.random.default_rng(2).integers(0, N_OBJECTS, (N_OBJECTS, N_AROUND)).astype(np.int32)
-    embedding = make_embedding(project, features, around=around)
+    nearest = np.random.default_rng(2).integers(0, N_OBJECTS, (N_OBJECTS, N_AROUND)).astype(np.int32)
+    image = np.arange(N_OBJECTS, dtype=np.int32) // 500
+    surroundings = Surroundings(np.concatenate([image[:, None], nearest], axis=1))
+    embedding = make_embedding(project, features, surroundings=surroundings)
     label_set = shared_label_set(project)
     order = np.random.default_rng(1).permutation(N_OBJECTS)  # objects in the order in which they are labeled
     n_gestures = 60 if options.full else 25

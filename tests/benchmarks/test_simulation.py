@@ -123,7 +123,7 @@ def test_the_worlds_of_the_design_are_labeled_as_fast_as_it_wants(world: Synthet
 
 def test_a_head_from_one_label_a_group_is_there_after_two_minutes() -> None:
     features, truth = make_objects(2.33, 3000, 0)
-    known = labeling.cold_start(features, features, truth)
+    known = labeling.cold_start(features, lambda _: features, truth)
     assert known["labels"] == 60 and known["minutes"] == pytest.approx(2.3)
     assert known["labels_in_two_minutes"] == 51
     measured = ("balanced_accuracy_in_two_minutes", "balanced_accuracy", "balanced_accuracy_by_chance")

@@ -85,6 +85,7 @@ def test_the_class_token_and_the_mean_of_the_patches_are_put_side_by_side_withou
         ("virchow", 631, 2560),
         ("virchow2", 631, 2560),
         ("h-optimus-0", 1135, 1536),
+        ("h-optimus-1", 1135, 1536),
     ],
 )
 def test_the_known_models_have_the_size_that_was_published(name: str, million_weights: int, feature_dim: int) -> None:

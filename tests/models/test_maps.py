@@ -34,6 +34,7 @@ from apps.models.selectors import (
     prediction_state,
     predictors,
     preview_file,
+    surroundings,
     vectors,
 )
 from apps.models.services import start_iteration, start_placing
@@ -124,6 +125,8 @@ def test_objects_imported_after_the_map_are_placed_on_it_and_no_other_moves(worl
     np.testing.assert_array_equal(predictors(after)[:40], predictors(before))
     beside = predictors(after)[:, after.dimension :]
     assert np.isfinite(beside).all() and beside[40:].any(axis=1).all(), "what lies around the new ones is known as well"
+    known = surroundings(after)
+    assert known is not None and np.array_equal(known.image, np.arange(3).repeat(20))
     assert np.isfinite(coordinates(after)).all()
     assert after.displacement == 0
     project.refresh_from_db()
@@ -142,6 +145,10 @@ def test_predictions_know_what_lies_around_an_object_and_the_map_does_not(projec
     )
     own, other = (np.linalg.norm(beside - own_image[[of, 1 - of]].repeat(20, axis=0), axis=1) for of in (0, 1))
     assert (own < other).mean() > 0.8
+    kept = surroundings(embedding)
+    assert kept is not None
+    assert np.array_equal(kept.image, [0] * 20 + [1] * 20)
+    assert all(set(of) <= set(range(20)) - {i} for i, of in enumerate(kept.nearest[:20].tolist()))
 
 
 def test_where_only_the_object_is_looked_at_nothing_around_it_predicts(project: Project) -> None:
@@ -152,6 +159,7 @@ def test_where_only_the_object_is_looked_at_nothing_around_it_predicts(project: 
     for one in (first, embedding):
         assert one.model_version.settings["settings"]["object_mask"] == "object_only"
         assert predictors(one).shape == vectors(one).shape
+        assert surroundings(one) is None
     n_of_the_object = int(columns_of(OF_THE_OBJECT_ALONE).sum())
     assert first.dimension == n_of_the_object, "the first map is of what can be measured of the object alone"
 
@@ -196,6 +204,7 @@ def test_of_former_maps_all_but_the_vectors_is_kept(project: Project) -> None:
     embeddings = list(project.embeddings.order_by("number"))  # the first one by measurements
     keep_house()
     assert [has_vectors(embedding) for embedding in embeddings] == [False, True, True]
+    assert [surroundings(embedding) is not None for embedding in embeddings] == [False, True, True]
     assert all(len(coordinates(embedding)) == 40 for embedding in embeddings)
     assert newest(project) == embeddings[-1] and len(vectors(embeddings[-1])) == 40
 

@@ -13,6 +13,7 @@ from apps.engine import suggest
 from apps.engine.plugins import Registry
 from apps.engine.predict import Quality, fit_head
 from apps.engine.registry import Classifier
+from apps.engine.surroundings import N_AROUND, Surroundings
 from apps.labels import acceptance
 from apps.labels.models import LabelSet
 from apps.labels.selectors import class_values, shared_label_set
@@ -210,6 +211,29 @@ def test_a_new_map_is_behind_until_its_predictions_know_the_labels(world, embedd
     assert projects_behind_their_labels() == [world.project.pk]
     refitter.renew(world.project.pk)
     np.testing.assert_array_equal(current_predictions(world.project).classes, TRUTH)
+
+
+def test_what_the_objects_around_one_are_called_predicts_it(world: World) -> None:
+    """Two images of objects that look all alike; what tells them apart is what the others of the image are called."""
+    for _ in range(2):
+        make_image(world.project)
+    image = np.arange(N) // 20
+    nearest = [[j for j in range(N) if image[j] == image[i] and j != i][:N_AROUND] for i in range(N)]
+    table = np.array([[image[i], *of] for i, of in enumerate(nearest)], np.int32)
+    noise = np.random.default_rng(0).normal(size=(N, 6))
+    make_embedding(world.project, noise, surroundings=Surroundings(table))
+    world.label(1, range(0, 12))
+    world.label(2, range(20, 32))
+    refitter = Refitter()
+    refitter.warm_up()
+    assert refitter.renew(world.project.pk)
+    classes = current_predictions(world.project).classes
+    assert (classes[12:20] == 1).all() and (classes[32:] == 2).all()
+    world.label(1, range(20, 32))
+    world.label(2, range(0, 12))
+    assert refitter.renew(world.project.pk)
+    classes = current_predictions(world.project).classes
+    assert (classes[12:20] == 2).all() and (classes[32:] == 1).all(), "they follow the labels"
 
 
 def other_classifier(

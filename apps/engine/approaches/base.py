@@ -10,6 +10,10 @@ from apps.engine.errors import EngineError
 from apps.engine.plugins import Entry
 from apps.engine.settings import Settings, setting
 
+ABOUT_SURROUNDINGS = (
+    "Surroundings help where they tell classes apart, and distract where objects are crowded. Predictions also look at the objects "
+    "next to each and at what those are called, unless the object alone is chosen."
+)
 OBJECT_MASK_CHOICES = (
     ("none", "The whole patch"),
     ("object_only", "The object alone, its surroundings white"),
@@ -96,7 +100,7 @@ class NetworkSettings(Settings):
     object_mask: str = setting(
         "none",
         title="What the network sees",
-        help="Surroundings help where they tell classes apart, and distract where objects are crowded.",
+        help=ABOUT_SURROUNDINGS,
         choices=OBJECT_MASK_CHOICES,
         shapes_network=True,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from apps.engine.approaches.base import Approach
+from apps.engine.approaches.base import ABOUT_SURROUNDINGS, Approach
 from apps.engine.settings import Settings, setting
 
 
@@ -16,7 +16,7 @@ class InstantSettings(Settings):
     object_mask: str = setting(
         "none",
         title="What is measured",
-        help="Surroundings help where they tell classes apart, and distract where objects are crowded.",
+        help=ABOUT_SURROUNDINGS,
         choices=(("none", "The object and its surroundings"), ("object_only", "The object alone")),
     )
 

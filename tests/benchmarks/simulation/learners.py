@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from apps.engine.classes_around import with_classes_around
 from apps.engine.descriptors import describe_objects
 from apps.engine.embedding import embed_objects
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import APPROACHES
-from apps.engine.surroundings import objects_around, with_surroundings
+from apps.engine.surroundings import find_surroundings, with_surroundings
 from tests.benchmarks.labeled_sets import LabeledSet
 from tests.benchmarks.original_recipe import OriginalRecipe
 from tests.benchmarks.simulation.session import ClassValues, Session
@@ -46,7 +47,7 @@ class OurLearner:
         self._described = describe_objects(objects.patches)
         self.first_features = self._embed("instant", work / "instant")
         reduce_to_plot(self.first_features, seed=SEED)
-        self._around = objects_around(objects.patches.images)
+        self._surroundings = find_surroundings(objects.patches.images)
         self.first_map_s = trainer.clock() - started
         self._features = self.first_features
         self._shown = False
@@ -68,7 +69,11 @@ class OurLearner:
 
     def predictors(self, features: Floats) -> Floats:
         """As in the product: with what lies around each object."""
-        return with_surroundings(np.asarray(features, np.float16), self._around)
+        return with_surroundings(np.asarray(features, np.float16), self._surroundings)
+
+    def with_classes_around(self, predictors: Floats, labels: ClassValues) -> Floats:
+        """As in the product: with what those around it are called, or are guessed to be."""
+        return with_classes_around(np.asarray(predictors, np.float16), labels, self._surroundings, seed=SEED)
 
     def _train(self, session: Session) -> None:
         number = len(self.training_s)

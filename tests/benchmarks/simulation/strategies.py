@@ -66,7 +66,11 @@ class Learner(Protocol):
         ...
 
     def predictors(self, features: Floats) -> Floats:
-        """What predictions are made from: the features, and what else is known (n, w)."""
+        """What predictions are made from before labels are known: the features, and what else is measured (n, w)."""
+        ...
+
+    def with_classes_around(self, predictors: Floats, labels: ClassValues) -> Floats:
+        """What they are made from after the labels (n,), 0 for none (n, v)."""
         ...
 
 
@@ -127,9 +131,10 @@ class OurLoop:
         if features is not self._features:
             self._features, self._groups, self._head = features, suggest.group_objects(features), None
             self._predictors = self._learner.predictors(features)
-        predictors = self._predictors
-        assert predictors is not None
-        self._head = fit_kernel_head(predictors, self._session.labels_to_learn_from, seed=0, start_from=self._head)
+        assert self._predictors is not None
+        labels = self._session.labels_to_learn_from
+        predictors = self._learner.with_classes_around(self._predictors, labels)
+        self._head = fit_kernel_head(predictors, labels, seed=0, start_from=self._head)
         assert self._head is not None
         classes, confidence = self._head.predict(predictors)
         return Predictions(classes, np.rint(confidence * 255).astype(np.uint8))
