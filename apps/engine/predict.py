@@ -349,10 +349,19 @@ def _center_and_scale(features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, 
     The scale lies between a feature's own spread and that of all: what hardly varies is mostly noise, and is not blown
     up to the size of what does.
     """
-    some = to_float32(features[:: max(1, len(features) // SCALE_ROWS)])
+    some = _some_rows(features)
     variance = some.var(axis=0)
     scale = np.sqrt((variance + variance.mean()) / 2)
     return some.mean(axis=0), np.where(scale > 0, scale, 1).astype(np.float32), float(variance.sum())
+
+
+def total_variance(features: npt.NDArray[np.floating[Any]]) -> float:
+    """The variance of features (n, d), over all dimensions together."""
+    return float(_some_rows(features).var(axis=0).sum())
+
+
+def _some_rows(features: npt.NDArray[np.floating[Any]]) -> Floats:
+    return to_float32(features[:: max(1, len(features) // SCALE_ROWS)])
 
 
 def _earlier_fits(head: Head | None, values: ClassValues, dimension: int) -> dict[int, _Fit]:

@@ -84,7 +84,7 @@ def with_surroundings(features: npt.NDArray[np.float16], surroundings: Surroundi
 
 def check_same_objects(n: int, surroundings: Surroundings) -> None:
     """Raises EngineError where `surroundings` are not those of n objects: kernels would read beyond their ends."""
-    if len(surroundings) != n or surroundings.table.max(initial=-1) >= max(n, 1):
+    if len(surroundings) != n or surroundings.table.max(initial=-1) >= n:
         raise EngineError(f"There are features of {n} objects, but it is said what lies around {len(surroundings)}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from apps.engine.classes_around import with_classes_around
+from apps.engine.classes_around import FEWEST_LABELS, with_classes_around
 from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head
 from apps.engine.registry import CLASSIFIERS
 from apps.engine.surroundings import N_AROUND, Surroundings
@@ -36,9 +36,11 @@ class Refitter:
     def warm_up(self) -> None:
         """What the first gesture would otherwise wait for: compiling, or loading what was compiled."""
         rng = np.random.default_rng(0)
-        features = rng.normal(size=(FEWEST_TO_CORRECT, 2)).astype(np.float16)
-        labels = (np.arange(len(features)) % 2 + 1).astype(np.uint8)
-        nothing = Surroundings(np.full((len(features), 1 + N_AROUND), [0] + [-1] * N_AROUND, np.int32))
+        n = max(FEWEST_TO_CORRECT, FEWEST_LABELS)
+        features = rng.normal(size=(n, 2)).astype(np.float16)
+        labels = (np.arange(n) % 2 + 1).astype(np.uint8)
+        nothing = Surroundings(np.full((n, 1 + N_AROUND), [0] + [-1] * N_AROUND, np.int32))
+        nothing.table.setflags(write=False)  # as what is read from a file: another type to a compiler
         features = with_classes_around(features, labels, nothing, seed=SEED)
         head = fit_kernel_head(features, labels, seed=SEED)
         assert head is not None

@@ -169,7 +169,7 @@ def predictors(embedding: Embedding) -> NDArray[np.float16]:
 
 
 def surroundings(embedding: Embedding) -> Surroundings | None:
-    """What lies around each object of the embedding, memory-mapped; None where only the object counted."""
+    """What lies around each object of the embedding, memory-mapped; None where only the object counts, and of former maps."""
     path = embedding_folder(embedding) / SURROUNDINGS_NAME
     return Surroundings(np.load(path, mmap_mode="r")) if path.exists() else None
 

@@ -123,8 +123,8 @@ def place_what_was_left() -> None:
 
 
 def clear_old_vectors() -> None:
-    """Delete the vectors of former maps and what lay around the objects, the largest of a map's files, which nothing asks for any more. Places and last
-    predictions stay."""
+    """Delete the vectors of former maps and what lay around their objects, the largest of a map's files, which nothing asks
+    for any more. Places and last predictions stay."""
     for embeddings in Path(settings.MEDIA_ROOT).glob("*/*/embeddings"):
         numbers = sorted(int(path.name) for path in embeddings.iterdir() if path.name.isdigit())
         for number in numbers[:-VECTORS_KEPT]:

@@ -6,8 +6,9 @@ linear head tells the classes apart, and where it doubts), on the time that a lo
 odd ones that are overlooked; `simulation/annotator.py` holds all of the person's constants with their sources. Many of the
 engine's defaults were compared on CoNSeP, which is one of the worlds: the network's weight beside the measurements, the
 augmentation, the stride of its stem, the epochs of a later training, how many components features have, how many neighbors around an
-object count, by how many numbers and at which distances their classes, the head's shrinkage, kernel and landmarks, and in this benchmark itself the pages of 300, of doubtful ones
-and when samples are proposed. Of these the head's were compared on chula_rbc, too; the others had no part of it.
+object count, by how many numbers, at which distances their classes do and how much, the head's shrinkage, kernel and landmarks, and
+in this benchmark itself the pages of 300, of doubtful ones and when samples are proposed. Of these the head's, and how much the classes
+around count, were compared on chula_rbc, too; the others had no part of it.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ class Worth:
 
 def run(options: Options) -> Result:
     """Everybody learns from the same labels, drawn at random, and the same features: the measurements alone, and the mean of those
-    around each object. Ours also knows what those are called. With `full` also the class layer of a network that was trained with the labels, beside the head on the features
-    of that network."""
+    around each object. Ours also knows what those are called. With `full` also the class layer of a network that was trained with
+    the labels, beside the head on the features of that network."""
     tables: dict[str, Any] = {}
     leads: dict[str, list[float]] = {"right": [], "balanced": [], "right_over_linear": []}
     calibration: list[float] = []

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from django.test import Client
 
-from apps.engine import suggest
+from apps.engine import classes_around, suggest
 from apps.engine.plugins import Registry
 from apps.engine.predict import Quality, fit_head
 from apps.engine.registry import Classifier
@@ -213,27 +213,31 @@ def test_a_new_map_is_behind_until_its_predictions_know_the_labels(world, embedd
     np.testing.assert_array_equal(current_predictions(world.project).classes, TRUTH)
 
 
-def test_what_the_objects_around_one_are_called_predicts_it(world: World) -> None:
+def test_what_the_objects_around_one_are_called_predicts_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two images of objects that look all alike; what tells them apart is what the others of the image are called."""
+    monkeypatch.setattr(classes_around, "FEWEST_LABELS", 24)
     for _ in range(2):
         make_image(world.project)
     image = np.arange(N) // 20
-    nearest = [[j for j in range(N) if image[j] == image[i] and j != i][:N_AROUND] for i in range(N)]
-    table = np.array([[image[i], *of] for i, of in enumerate(nearest)], np.int32)
-    noise = np.random.default_rng(0).normal(size=(N, 6))
-    make_embedding(world.project, noise, surroundings=Surroundings(table))
-    world.label(1, range(0, 12))
-    world.label(2, range(20, 32))
+    table = np.full((N, 1 + N_AROUND), -1, np.int32)
+    table[:, 0] = image
+    table[:, 1] = image * 20 + (np.arange(N) + 1) % 12  # beside each lies one of those that will have a label
+    looks = np.random.default_rng(0).normal(size=(N, 6))
+    make_embedding(world.project, looks, surroundings=Surroundings(table))
     refitter = Refitter()
     refitter.warm_up()
-    assert refitter.renew(world.project.pk)
-    classes = current_predictions(world.project).classes
-    assert (classes[12:20] == 1).all() and (classes[32:] == 2).all()
-    world.label(1, range(20, 32))
-    world.label(2, range(0, 12))
-    assert refitter.renew(world.project.pk)
-    classes = current_predictions(world.project).classes
-    assert (classes[12:20] == 2).all() and (classes[32:] == 1).all(), "they follow the labels"
+
+    def are_right(first: int, second: int) -> bool:
+        world.label(first, range(0, 12))
+        world.label(second, range(20, 32))
+        assert refitter.renew(world.project.pk)
+        classes = current_predictions(world.project).classes
+        return bool((classes[12:20] == first).all() and (classes[32:] == second).all())
+
+    assert are_right(1, 2)
+    assert are_right(2, 1), "they follow the labels"
+    monkeypatch.setattr(classes_around, "FEWEST_LABELS", 25)
+    assert not are_right(1, 2), "looks alone do not tell"
 
 
 def other_classifier(
