@@ -37,7 +37,8 @@ N_FOLDS = 5
 MANY_LABELS, N_FOLDS_OF_MANY = 2000, 3
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
-MOST_LABELS_TO_GUESS = 4_000
+# A guess need not be the best fit: it is asked what lies around, not what an object is.
+MOST_LABELS_TO_GUESS, STEPS_TO_GUESS = 1_000, 15
 # With fewer labels there are not enough held out to tell whether a correction serves.
 FEWEST_TO_CORRECT = 100
 # What held-out balanced accuracy may fall by where a correction makes more of all labels likely; a rare class's few labels
@@ -280,14 +281,15 @@ def guess_classes(
     """A quick guess for all of `features` (n, d) from some of the labels (n,): the classes (k,) that have labels, and how likely
     each is, (n, k) float32. Nothing of it is calibrated or measured. None when fewer than two classes have labels."""
     labeled = np.flatnonzero(class_values)
+    # The same ones whatever else is labeled, or each label would change all guesses, and every fit made from them begin anew.
+    labeled = labeled[np.argsort(_scrambled(labeled, seed))[:MOST_LABELS_TO_GUESS]]
     values, targets = np.unique(class_values[labeled], return_inverse=True)
     if len(values) < 2:
         return None
-    chosen = _stratified_sample(targets, MOST_LABELS_TO_GUESS, np.random.default_rng(seed))
     center, scale, _ = _center_and_scale(features)
     with threadpool_limits(limits=1):
-        x = (to_float32(features[labeled[chosen]]) - center) / scale
-        fit = _fit(x, targets[chosen], len(values), start=None).of_raw(center, scale)
+        x = (to_float32(features[labeled]) - center) / scale
+        fit = _fit(x, targets, len(values), start=None, most_steps=STEPS_TO_GUESS).of_raw(center, scale)
     weights, bias = fit.weights.astype(np.float32), fit.bias.astype(np.float32)
     likely = np.empty((len(features), len(values)), np.float32)
 
@@ -435,7 +437,7 @@ def _shares(targets: Rows, n_classes: int) -> Floats:
     return (1 / ((counts > 0).sum() * counts[targets])).astype(np.float32)
 
 
-def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None) -> _Fit:
+def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None, most_steps: int = MOST_STEPS) -> _Fit:
     """A multinomial logistic regression of labels (n,), every class counting alike.
 
     The objective is scikit-learn's with class_weight="balanced", by the same L-BFGS; a fit of its own because this one
@@ -462,7 +464,7 @@ def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None) -> _Fi
     if start is not None:
         begin[:-n_classes], begin[-n_classes:] = start.weights.ravel(), start.bias
     found = minimize(
-        cost, begin, method="L-BFGS-B", jac=True, options={"maxiter": MOST_STEPS, "gtol": SMALLEST_GRADIENT}
+        cost, begin, method="L-BFGS-B", jac=True, options={"maxiter": most_steps, "gtol": SMALLEST_GRADIENT}
     )
     return _Fit(found.x[:-n_classes].reshape(dimension, n_classes), found.x[-n_classes:])
 
