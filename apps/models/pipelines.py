@@ -355,14 +355,8 @@ def _compute(project: Project, plan: _Plan, work: Path, report: Report, span: tu
     clock.lap("embed")
 
     stage("predicting", 0.85, 0.87)
-    predictors, surroundings = _predictors(vectors, plan.settings, patches)
-    predictions, _ = predict_objects(
-        project,
-        predictors,
-        values,
-        surroundings=surroundings,
-        label_revision=label_revision,
-        held_out=held_out,
+    predictors, surroundings, predictions = _predict(
+        project, vectors, plan.settings, patches, values, label_revision, held_out
     )
     clock.lap("predict")
 
@@ -465,15 +459,23 @@ def _described(project: Project, patches: PatchReader, report: Report) -> NDArra
     return (described[0] if len(described) == 1 else np.concatenate(described))[: len(patches)]
 
 
-def _predictors(
-    vectors: NDArray[np.float16], of_model: Settings, patches: PatchReader
-) -> tuple[NDArray[np.float16], Surroundings | None]:
-    """What predictions are made from: the vectors (n, d), and what lies around each object where more than the object counts; and
-    which objects do so, None where only the object counts."""
-    if sees_object_only(of_model):
-        return vectors, None
-    surroundings = find_surroundings(patches.images)
-    return with_surroundings(vectors, surroundings), surroundings
+def _predict(
+    project: Project,
+    vectors: NDArray[np.float16],
+    of_model: Settings,
+    patches: PatchReader,
+    values: NDArray[np.uint8],
+    label_revision: int,
+    held_out: NDArray[np.bool_],
+) -> tuple[NDArray[np.float16], Surroundings | None, NewPredictions]:
+    """What predictions are made from before labels are known: the vectors (n, d), and what lies around each object where more than the
+    object counts; which objects those are, None where only the object counts; and the predictions."""
+    surroundings = None if sees_object_only(of_model) else find_surroundings(patches.images)
+    predictors = vectors if surroundings is None else with_surroundings(vectors, surroundings)
+    predictions, _ = predict_objects(
+        project, predictors, values, surroundings=surroundings, label_revision=label_revision, held_out=held_out
+    )
+    return predictors, surroundings, predictions
 
 
 def _same_architecture(version: ModelVersion, config: TrainConfig) -> bool:
@@ -603,14 +605,8 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
     clock.lap("embed")
     report.stage("predicting", start=0.7, end=0.8)
     held_out = draw_held_out(values, seed=SEED)
-    predictors, surroundings = _predictors(vectors, of_model, patches)
-    predictions, _ = predict_objects(
-        project,
-        predictors,
-        values,
-        surroundings=surroundings,
-        label_revision=label_revision,
-        held_out=held_out,
+    predictors, surroundings, predictions = _predict(
+        project, vectors, of_model, patches, values, label_revision, held_out
     )
     clock.lap("predict")
     report.stage("placing", start=0.8, end=0.99)
