@@ -57,12 +57,13 @@ def test_features_as_stored_in_float16_are_taken() -> None:
 
 
 def test_a_later_map_lies_on_the_one_before() -> None:
-    features, _groups = make_features(300)
+    features, _groups = make_features(300, n_groups=12)
     before = reduce_to_plot(features)
     drifted = features + np.random.default_rng(5).normal(scale=0.02, size=features.shape).astype(np.float32)
     after = reduce_to_plot(drifted, previous=before)
     moved = np.linalg.norm(after - before, axis=1) / width(before)
-    assert np.median(moved) < 0.05
+    # By seed it is 0.02 to 0.04; a map laid out afresh and then aligned is 0.15 to 0.31 away.
+    assert np.median(moved) < 0.08
     np.testing.assert_array_equal(after, reduce_to_plot(drifted, previous=before))
 
 
