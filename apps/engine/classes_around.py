@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from apps.engine.errors import EngineError
 from apps.engine.jit import sum_kernel
-from apps.engine.predict import ClassValues, guess_classes, total_variance
+from apps.engine.predict import ClassValues, guess_classes, in_blocks, total_variance
 from apps.engine.surroundings import Surroundings, check_same_objects
 
 # With fewer, the columns tell of held-out labels (by 0.05 of 60) and predict nothing better (0.002 at most, of 100 and 200 too).
@@ -57,16 +57,21 @@ def with_classes_around(
     # The label of a class that is not among the k says that it is none of these.
     share[class_values > 0] = class_values[class_values > 0][:, None] == values
     mean = share.mean(axis=0, dtype=np.float64).astype(np.float32)
-    around = np.empty((n, N_DISTANCES * len(values)), np.float32)
-    image = surroundings.image
+    image, nearest = surroundings.image, surroundings.nearest
     sums = np.stack([np.bincount(image, column) for column in share.T], axis=1)
-    _mean_classes(share, mean, surroundings.nearest, image, sums, np.bincount(image), around)
-    del share
+    counts = np.bincount(image)
+    n_columns = N_DISTANCES * len(values)
     of_labels = N_DISTANCES * float((mean * (1 - mean)).sum())
-    around *= np.float32(np.sqrt(PART_OF_VARIANCE * total_variance(predictors) / of_labels))
-    both = np.empty((n, dimension + around.shape[1]), np.float16)
-    both[:, :dimension] = predictors
-    both[:, dimension:] = around
+    scale = np.float32(np.sqrt(PART_OF_VARIANCE * total_variance(predictors) / of_labels))
+    both = np.empty((n, dimension + n_columns), np.float16)
+
+    def fill_block(rows: slice) -> None:
+        around = np.empty((len(image[rows]), n_columns), np.float32)
+        _mean_classes(share, mean, nearest[rows], image[rows], sums, counts, rows.start, around)
+        both[rows, :dimension] = predictors[rows]
+        both[rows, dimension:] = around * scale
+
+    in_blocks(n, fill_block)
     return both
 
 
@@ -79,11 +84,14 @@ def _most_frequent(class_values: ClassValues, most: int) -> ClassValues:
 
 
 @sum_kernel
-def _mean_classes(share: Any, mean: Any, nearest: Any, image: Any, sums: Any, counts: Any, around: Any) -> None:
-    """`around` (n, 3 k): the mean of `share` (n, k) over the nearest few, over all nearest, and over the others of the image,
-    from the mean of all (k,). `sums` (images, k) and `counts` (images,) are the images', `image` (n,) says which is whose."""
+def _mean_classes(
+    share: Any, mean: Any, nearest: Any, image: Any, sums: Any, counts: Any, first: int, around: Any
+) -> None:
+    """`around` (m, 3 k) of the objects from `first` on: the mean of `share` (n, k) over the nearest few, over all nearest, and over
+    the others of the image, from the mean of all (k,). `sums` (images, k) and `counts` (images,) are the images', `nearest` (m, 16)
+    and `image` (m,) the objects'."""
     k = share.shape[1]
-    for i in range(len(share)):
+    for i in range(len(around)):
         around[i] = 0
         n_around = 0
         for j in nearest[i]:
@@ -102,4 +110,4 @@ def _mean_classes(share: Any, mean: Any, nearest: Any, image: Any, sums: Any, co
             near = around[i, c] if n_around >= N_NEAR else around[i, k + c]
             around[i, c] = near / n_near - mean[c]
             around[i, k + c] = around[i, k + c] / n_around - mean[c]
-            around[i, 2 * k + c] = (sums[image[i], c] - share[i, c]) / (counts[image[i]] - 1) - mean[c]
+            around[i, 2 * k + c] = (sums[image[i], c] - share[first + i, c]) / (counts[image[i]] - 1) - mean[c]
