@@ -130,7 +130,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
   {
     title: "Label",
     rows: [
-      ["1 … 9", "Label the selected patches with that class; of a page to confirm, those clicked out of it"],
+      ["1 … 9", "Label the selected patches with that class; of a page to confirm, those taken out of it"],
       ["0", "Remove their labels"],
       ["N, Enter", "Choose the class from a list (any number of classes)"],
       ["G", "Go to what is suggested next"],
@@ -147,7 +147,10 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
       ["A", "Select all patches of the region, whatever its size"],
       ["I", "Invert the selection"],
       ["Click", "Select one; Shift extends, Ctrl adds or removes"],
-      ["Drag", "Select a rectangle; Shift adds, Alt removes"],
+      [
+        "Drag",
+        "Select a rectangle; Shift adds, Alt removes. On a page to confirm, and in a sample: as a click on each",
+      ],
       ["← ↑ → ↓", "Move the cursor; Shift extends"],
       ["Space", "Select or release the patch at the cursor"],
       ["C, right click", "Show the surroundings with the outline"],

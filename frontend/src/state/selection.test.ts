@@ -71,6 +71,43 @@ describe("a rectangle", () => {
   });
 });
 
+describe("a rectangle without a key, on a page by exception", () => {
+  beforeEach(() => {
+    selection.setRegion(Uint32Array.of(7, 3, 5, 1), "suggested", { reviewClass: 1, pickAll: true });
+  });
+
+  it("leaves out or takes in again, as a click on its first tile does", () => {
+    expect(selection.rectangleMode(1)).toBe("subtract");
+    selection.toggle(1);
+    expect(selection.rectangleMode(1)).toBe("add");
+    expect(selection.rectangleMode(2)).toBe("subtract");
+  });
+
+  it("waits for its first tile, and given up leaves the page's offer as it was", () => {
+    expect(selection.rectangleMode(-1)).toBeNull();
+    const before = selection.picked.slice();
+    selection.pickIndices([1, 2], "subtract", before);
+    selection.pickIndices([], "add", before);
+    expect(picks()).toEqual([7, 3, 5, 1]);
+    selection.toggle(0);
+    expect(Array.from(selection.leftOut)).toEqual([7]);
+  });
+
+  it("marks in a sample, and takes no other mark back", () => {
+    selection.setRegion(Uint32Array.of(7, 3, 5, 1), "sample");
+    selection.toggle(3);
+    expect(selection.rectangleMode(0)).toBe("add");
+  });
+
+  it("selects anew after labeling, and elsewhere always", () => {
+    selection.hold();
+    expect(selection.rectangleMode(0)).toBe("replace");
+    selection.setRegion(Uint32Array.of(7, 3, 5, 1), "lasso");
+    expect(selection.rectangleMode(0)).toBe("replace");
+    expect(selection.rectangleMode(-1)).toBe("replace");
+  });
+});
+
 it("a new region drops the picks, unless it grew out of the old one", () => {
   selection.pickAll();
   selection.setRegion(Uint32Array.of(3, 9), "lasso", { keepPicks: true });

@@ -5,6 +5,8 @@ import { Emitter } from "./emitter";
 
 export type LassoOp = "new" | "add" | "subtract";
 
+export type RectangleMode = "replace" | "add" | "subtract";
+
 export interface LassoStep {
   readonly op: LassoOp;
   readonly points: Polygon;
@@ -228,8 +230,16 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.emit("picks");
   }
 
+  /** What a rectangle that no key says more of does: on a page by exception, to all of its tiles what a click does to the
+   * first. null while it has none (-1). */
+  rectangleMode(first: number): RectangleMode | null {
+    if (!this.isByException || this.held) return "replace";
+    if (first < 0) return null;
+    return this.picked[this.order[first]!] === 1 ? "subtract" : "add";
+  }
+
   /** A rectangle's tiles: replace the picks by them, add them, or take them out. */
-  pickIndices(indices: readonly number[], mode: "replace" | "add" | "subtract", base?: Uint8Array): void {
+  pickIndices(indices: readonly number[], mode: RectangleMode, base?: Uint8Array): void {
     this.held = false;
     if (mode === "replace") this.withdraw();
     if (base !== undefined) this.restore(base);

@@ -35,7 +35,7 @@ export class HelpDialog {
             "p",
             { class: "muted" },
             "The patches just labeled stay selected: after a wrong key, press the right one, or 0 for none. ",
-            "The next click, rectangle, lasso or arrow key selects anew. On a page to confirm, where patches were clicked out, ",
+            "The next click, rectangle, lasso or arrow key selects anew. On a page to confirm, where patches were taken out, ",
             "another class's key is for those.",
           ),
         ),

@@ -88,9 +88,9 @@ export class RegionBanner {
     if (reviewClass !== null) {
       return el(
         "p",
-        { title: "What was clicked out is labeled by its own class's key" },
+        { title: "A click or a rectangle leaves patches out; their own class's key labels them" },
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click the wrong ones, ",
+        " Click the wrong ones, or drag over them; ",
         key("Enter"),
         " confirms the rest.",
       );

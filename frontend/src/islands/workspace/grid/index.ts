@@ -4,6 +4,7 @@ import { parseColor, type Rgb } from "../../../lib/colors";
 import { el } from "../../../lib/dom";
 import { percent } from "../../../lib/format";
 import { clamp, type Point, rectFrom } from "../../../lib/geometry";
+import type { RectangleMode } from "../../../state/selection";
 import type { WorkspaceController } from "../controller";
 import { NextBar } from "../next-bar";
 import { AtlasCache } from "./atlas-cache";
@@ -35,7 +36,8 @@ export interface GridCallbacks {
 interface Band {
   readonly start: Point;
   end: Point;
-  readonly mode: "replace" | "add" | "subtract";
+  /** null: its first tile will say. */
+  mode: RectangleMode | null;
   /** The picks before the drag began, and whether they were held. */
   readonly before: Uint8Array;
   readonly held: boolean;
@@ -210,10 +212,11 @@ export class PatchGrid {
   /** Leaves a rectangle unfinished. Returns whether there was one. */
   cancelBand(): boolean {
     if (this.band === null) return false;
-    const { before, held, active } = this.band;
+    const { before, held, active, mode } = this.band;
     this.band = null;
     if (!active) return true;
-    this.controller.selection.pickIndices([], "replace", before);
+    // What replaced nothing leaves the page's offer as it was.
+    this.controller.selection.pickIndices([], mode === "replace" ? "replace" : "add", before);
     this.controller.selection.endDrawing();
     if (held) this.controller.selection.hold();
     return true;
@@ -461,7 +464,7 @@ export class PatchGrid {
     this.band = {
       start: [x, y],
       end: [x, y],
-      mode: event.altKey ? "subtract" : event.shiftKey || event.ctrlKey || event.metaKey ? "add" : "replace",
+      mode: event.altKey ? "subtract" : event.shiftKey || event.ctrlKey || event.metaKey ? "add" : null,
       before: selection.picked.slice(),
       held: selection.held,
       // To take some out of what was just labeled is a gesture about the rest of it.
@@ -495,8 +498,14 @@ export class PatchGrid {
   private stretchBand(band: Band): void {
     band.end = this.contentPlace(band);
     const indices = indicesIn(this.layout, rectFrom(band.start, band.end));
+    const { selection } = this.controller;
+    if (band.mode === null) {
+      const first = indexAt(this.layout, ...band.start);
+      band.mode = selection.rectangleMode(first >= 0 ? first : (indices[0] ?? -1));
+      if (band.mode === null) return;
+    }
     const nothing = new Uint8Array(band.base.length);
-    this.controller.selection.pickIndices(indices, band.mode, band.mode === "replace" ? nothing : band.base);
+    selection.pickIndices(indices, band.mode, band.mode === "replace" ? nothing : band.base);
   }
 
   /** A rectangle that is drawn beyond the edge takes the content along. */
