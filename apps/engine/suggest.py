@@ -16,6 +16,8 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
+from apps.engine.layout import principal_components
+
 Ordinals = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
@@ -151,6 +153,26 @@ def _surest(predicted: Predicted, members: Ordinals, size: int) -> Ordinals:
         return surest
     n_boundary = size // BOUNDARY_SHARE
     return np.concatenate([surest[: size - n_boundary], surest[len(surest) - n_boundary :]])
+
+
+def like_beside_like(vectors: npt.NDArray[np.floating[Any]], ordinals: Ordinals) -> Ordinals:
+    """The same ordinals (m,), each followed by the most similar of those left, so that odd ones lie together and one drag picks them.
+
+    From the end of the first principal component: a nearest-neighbor tour (Rosenkrantz, Stearns and Lewis 1977). Takes 3 ms of
+    300, and the memory and time of all pairs. What is not finite in `vectors` (n, d) counts as 0.
+    """
+    if len(ordinals) < 3:
+        return ordinals
+    features = np.nan_to_num(np.asarray(vectors[ordinals], np.float32), posinf=0.0, neginf=0.0)
+    squares = (features * features).sum(axis=1)
+    distances = squares[:, None] + squares - 2 * features @ features.T
+    current = int(principal_components(features)[:, 0].argmin())
+    tour = [current]
+    for _ in range(len(ordinals) - 1):
+        distances[:, current] = np.inf
+        current = int(distances[current].argmin())
+        tour.append(current)
+    return ordinals[tour]
 
 
 def most_uncertain(predicted: Predicted, unlabeled: Flags, *, size: int = PAGE) -> Ordinals:

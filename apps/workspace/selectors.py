@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
+from apps.engine.suggest import like_beside_like
 from apps.labels.acceptance import Verdict, stated
 from apps.labels.models import Label, LabelAction, LabelSet, StratumSample
 from apps.labels.selectors import (
@@ -167,17 +168,19 @@ def ordered(project: Project, ordinals: NDArray[np.int64], order: str) -> NDArra
     return ordinals[np.argsort(confidence if order == "uncertain" else -confidence, kind="stable")]
 
 
+# Of more, all pairs would take too long.
+MOST_TO_TOUR = 2000
 SIMILARITY_ANCHORS = 24
 MOST_BY_SIMILARITY = 50_000  # nobody looks further; what lies beyond keeps the images' order
 
 
 def _by_similarity(embedding: Embedding, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Like beside like: the selection is cut into groups around far-apart anchors (farthest-point sampling, Gonzalez
+    """Like beside like: of many, the selection is cut into groups around far-apart anchors (farthest-point sampling, Gonzalez
     1985), groups follow their anchors' similarity and objects their distance from the anchor. Linear in the selection."""
     known = ordinals[ordinals < embedding.n][:MOST_BY_SIMILARITY]
     rest = np.setdiff1d(ordinals, known, assume_unique=True)
-    if len(known) < 3:
-        return ordinals
+    if len(known) <= MOST_TO_TOUR:
+        return np.concatenate([like_beside_like(vectors(embedding), known), rest])
     features = np.asarray(vectors(embedding)[known], np.float32)
     center = features.mean(axis=0)
     anchors = [int(np.argmax(features @ center))]

@@ -229,13 +229,15 @@ def suggested_page(
             stratum = next((s for s in strata if s.class_value == class_value), None)
             if stratum is None:
                 return np.zeros(0, np.int64)
-            return stratum.surest_first if kind == "sample" else stratum.doubtful
+            if kind == "sample":
+                return stratum.surest_first
+            return suggest.like_beside_like(vectors(known.embedding), stratum.doubtful)
         case "review":
             return suggest.review_page(predicted, unlabeled, class_value or 0)
         case "group":
             return suggest.review_page(predicted, unlabeled, class_value or 0, among=known.groups.group == group)
         case "uncertain":
-            return suggest.most_uncertain(predicted, unlabeled)
+            return suggest.like_beside_like(vectors(known.embedding), suggest.most_uncertain(predicted, unlabeled))
         case "different":
             return suggest.most_different(vectors(known.embedding), unlabeled)
         case "discordant":

@@ -12,6 +12,7 @@ from apps.engine.suggest import (
     Groups,
     discordant,
     group_objects,
+    like_beside_like,
     most_different,
     most_uncertain,
     rank_reviews,
@@ -172,3 +173,22 @@ def test_nothing_is_left_to_review_when_everything_is_labeled():
     model = predicted([1] * 600, [250] * 600)
     reviews = rank_reviews(model, ~NONE_LABELED)
     assert reviews.by_class == [] and reviews.by_group == []
+
+
+def test_alike_objects_lie_beside_each_other():
+    vectors, member = clusters((200, 60, 40))
+    shuffled = np.random.default_rng(3).permutation(300)
+    tour = like_beside_like(vectors, shuffled)
+    assert sorted(tour) == list(range(300))
+    assert np.count_nonzero(np.diff(member[tour])) == 2, "each of the three clusters is one stretch"
+    steps = np.linalg.norm(np.diff(vectors[tour].astype(np.float32), axis=0), axis=1)
+    before = np.linalg.norm(np.diff(vectors[shuffled].astype(np.float32), axis=0), axis=1)
+    assert steps.mean() < 0.7 * before.mean()
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 5])
+def test_few_objects_equal_ones_and_broken_vectors_are_put_beside_each_other_too(n):
+    ordinals = np.arange(n)[::-1].copy()
+    assert sorted(like_beside_like(np.ones((5, 4), np.float16), ordinals)) == list(range(n))
+    broken = np.array([[np.nan, 1], [np.inf, 0], [1, 1], [0, 1], [2, 0]], np.float16)
+    assert sorted(like_beside_like(broken, ordinals)) == list(range(n))

@@ -341,7 +341,9 @@ def test_every_order_gives_the_same_objects(world, rater, embedding, order):
         assert (np.diff(confidence[ordered]) <= 0).all()
 
 
-def test_similar_objects_lie_beside_each_other(world, rater, embedding):
+@pytest.mark.parametrize("most_to_tour", [30, 10])
+def test_similar_objects_lie_beside_each_other(world, rater, embedding, most_to_tour, monkeypatch):
+    monkeypatch.setattr("apps.workspace.selectors.MOST_TO_TOUR", most_to_tour)
     data = {"ordinals": binary(range(30)), "order": "similarity"}
     ordered = np.frombuffer(rater.post(f"/api/v1/projects/{world.project.pk}/objects/order", data).content, "<u4")
     features = np.load(folder(world.project, "embeddings", 1) / "vectors.npy").astype(float)
@@ -349,6 +351,7 @@ def test_similar_objects_lie_beside_each_other(world, rater, embedding):
     def mean_similarity(order: Any) -> float:
         return float((features[order[:-1]] * features[order[1:]]).sum(axis=1).mean())
 
+    assert sorted(ordered.tolist()) == list(range(30))
     assert mean_similarity(ordered) > mean_similarity(np.arange(30)) + 0.2
 
 

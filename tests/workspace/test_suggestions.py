@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from django.test import Client
 
+from apps.engine.suggest import like_beside_like
 from apps.labels.selectors import shared_label_set
 from apps.models.models import Embedding
+from apps.models.selectors import vectors
 from tests.conftest import World
 from tests.factories import make_embedding, make_image, predict
 from tests.labels.test_sampled_acceptance import Page as LabelingPage
@@ -125,7 +127,9 @@ def test_the_doubtful_the_discordant_and_the_different_are_offered_too(world, ra
     assert kinds["discordant"]["title"] == "1 where label and prediction differ"
     assert page(rater, world, kinds["discordant"]) == [3]
     assert page(rater, world, kinds["discordant"], ordinals=binary([3])) == [], "it was looked at, and kept"
-    assert page(rater, world, kinds["uncertain"])[:4] == [0, 1, 2, 4]
+    uncertain = page(rater, world, kinds["uncertain"])
+    assert sorted(uncertain) == [ordinal for ordinal in range(N) if ordinal not in (3, 30)]
+    assert uncertain == like_beside_like(vectors(embedding), np.sort(uncertain)).tolist()
     different = page(rater, world, kinds["different"])
     assert sorted(different) == [ordinal for ordinal in range(N) if ordinal not in (3, 30)]
 
