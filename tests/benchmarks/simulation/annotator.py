@@ -36,6 +36,11 @@ class Annotator:
         """Pick one patch on the page, which has been looked at already."""
         return self.point_s + self.click_s
 
+    @property
+    def drag_s(self) -> float:
+        """Draw a rectangle round patches that lie side by side: to its one corner and to its other."""
+        return 2 * self.point_s + self.click_s
+
 
 @dataclass(frozen=True)
 class UseCase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ class Screen:
     """Give the picked odd ones their class."""
     patches: int = 100
     """So many are seen at once, of 64 px on a screen of 1920 x 1080 px of which the map has a part; a key brings the next."""
+    patches_per_row: int = 10
 
 
 # Every page waits for its patches, one request each, under one lock; a class is chosen by its key and given by Enter.
@@ -54,6 +56,7 @@ class Session:
     human_s: float = 0.0
     waited_s: float = 0.0
     n_picked: int = 0  # odd ones picked on pages
+    spared_by_dragging_s: float = 0.0  # had odd ones side by side been picked by a rectangle, as both screens allow
     spans: list[Span] = field(default_factory=list)
     sampled: npt.NDArray[np.bool_] = field(init=False)  # (n,) accepted without being looked at
     labels: ClassValues = field(init=False)
@@ -101,7 +104,7 @@ class Session:
             self._spend(self.use_case.decide_s, int(before))
 
     def review_page(self, rows: Rows) -> int:
-        """Look over a page (m,), pick its odd ones, give them their classes and all others the page's own; returns how
+        """Look over a page (m,) in the order in which it is shown, pick its odd ones, give them their classes and all others the page's own; returns how
         many odd ones were picked.
 
         The page's own class is what most of it truly is: whoever sees the page sees that, whatever was proposed.
@@ -118,12 +121,21 @@ class Session:
         seconds = self.screen.response_s + a.mental_s + (n_turns + self.screen.keys_for_all) * a.key_s
         seconds += len(rows) * self.use_case.look_s
         self.n_picked += n_noticed
+        self.spared_by_dragging_s += self._spared_by_dragging(np.where(noticed, self.truth[rows], 0))
         if n_noticed:
             n_odd_classes = len(np.unique(self.truth[rows][noticed]))
             seconds += n_noticed * a.mark_s + 2 * a.home_s * n_odd_classes
             seconds += n_odd_classes * self.screen.keys_for_odd * a.key_s
         self._spend(seconds, n_new)
         return n_noticed
+
+    def _spared_by_dragging(self, odd: ClassValues) -> float:
+        """Seconds: of the classes of a page's odd ones, (m,) with 0 for the others, those in one row and of one class together."""
+        spared, a = 0.0, self.annotator
+        for first in range(0, len(odd), self.screen.patches_per_row):
+            for value, run in groupby(odd[first : first + self.screen.patches_per_row]):
+                spared += max(0.0, len(list(run)) * a.mark_s - a.drag_s) if value else 0.0
+        return spared
 
     def accept_unseen(self, rows: Rows, class_value: int) -> None:
         """Give a class to objects (m,) by one gesture, without looking at them."""

@@ -161,7 +161,8 @@ class SampledLoop(OurLoop):
         """Its doubtful ones, or a random sample, after which the rest is accepted if that was clean."""
         session = self._session
         if stratum.n_doubtful:
-            session.review_page(stratum.doubtful)
+            assert self._features is not None
+            session.review_page(suggest.like_beside_like(self._features, stratum.doubtful))
             return
         rows = stratum.surest_first
         session.press(keys=1)  # draws the sample
