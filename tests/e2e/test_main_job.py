@@ -91,6 +91,19 @@ def lasso_with_the_mouse(page: Page, ordinals: list[int]) -> None:
     page.mouse.up()
 
 
+def drag_over(page: Page, first: int, last: int) -> None:
+    """Draw a rectangle from the middle of one patch to that of another; the button stays down."""
+    page.mouse.move(*middle_of(page, first))
+    page.mouse.down()
+    page.mouse.move(*middle_of(page, last), steps=6)
+
+
+def middle_of(page: Page, ordinal: int) -> tuple[float, float]:
+    """Where on the screen the patch is."""
+    tile = handle(page, "tileToClient(argument)", ordinal)
+    return tile["x"] + tile["size"] / 2, tile["y"] + tile["size"] / 2
+
+
 def label_selection(page: Page, key: str) -> list[int]:
     """Pick the whole region and press a class's key; returns the objects, once the server has them."""
     ordinals: list[int] = handle(page, "selection().ordinals")
@@ -311,10 +324,22 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     shown = handle(page, "selection()")
     assert shown["picked"] == shown["ordinals"] and not set(shown["ordinals"]) & set(typical)
     wrong = shown["ordinals"][1]
-    tile = handle(page, "tileToClient(argument)", wrong)
     page.wait_for_timeout(1000)  # until its patch has come: what is clicked has been seen
-    page.mouse.click(tile["x"] + tile["size"] / 2, tile["y"] + tile["size"] / 2)
+    page.mouse.click(*middle_of(page, wrong))
     wait_until(page, "!page.selection().picked.includes(argument)", wrong)
+    # a rectangle leaves out all that it covers, takes them in again, or nothing was meant
+    side_by_side = shown["ordinals"][2:4]
+    drag_over(page, *side_by_side)
+    page.mouse.up()
+    wait_until(page, "argument.every(ordinal => !page.selection().picked.includes(ordinal))", side_by_side)
+    drag_over(page, *side_by_side)
+    page.mouse.up()
+    kept = [ordinal for ordinal in shown["ordinals"] if ordinal != wrong]
+    wait_until(page, "page.selection().picked.join() === argument.join()", kept)
+    drag_over(page, *side_by_side)
+    page.keyboard.press("Escape")
+    page.mouse.up()
+    wait_until(page, "page.selection().picked.join() === argument.join()", kept)
     seen = on_screen(page, shown["ordinals"])
     # once too often, however busy this machine is: the next patches have not been looked at
     page.evaluate("""() => {
@@ -336,8 +361,7 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     # another class's key is for those that were clicked out; the others wait to be confirmed
     own = labels[shown["ordinals"][0]]
     odd_one = rest.pop(2)
-    odd = handle(page, "tileToClient(argument)", odd_one)
-    page.mouse.click(odd["x"] + odd["size"] / 2, odd["y"] + odd["size"] / 2)
+    page.mouse.click(*middle_of(page, odd_one))
     page.keyboard.press(str(3 - own))
     wait_until(page, f"page.unsaved() === 0 && page.labelOf(argument) === {3 - own}", odd_one)
     assert handle(page, "selection().picked") == rest

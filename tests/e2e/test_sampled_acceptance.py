@@ -111,7 +111,7 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
         handle(page, "pick(argument)", some)
         page.keyboard.press(key)
         wait_until(page, f"page.unsaved() === 0 && argument.every(ordinal => page.labelOf(ordinal) === {key})", some)
-    wait_until(page, "page.predictions().every(value => value > 0)")
+    wait_until(page, "page.isSettled()")
     for _ in range(8):
         if take_other(page, "sample", "doubtful") == "sample":
             break
@@ -178,6 +178,6 @@ def label_what_is_picked(page: Page) -> None:
         wait_until(page, "page.unsaved() === 0")
         labels: list[int] = handle(page, "labels()")
         if all(labels[ordinal] for ordinal in shown):
-            page.wait_for_timeout(1500)  # predictions and suggestions follow
+            wait_until(page, "page.isSettled()")
             return
     raise AssertionError("a page was not labeled by Enter")

@@ -35,6 +35,8 @@ export interface WorkspaceHandle {
   tileToClient(ordinal: number): { x: number; y: number; size: number } | null;
   /** Actions that the server has not confirmed yet. */
   unsaved(): number;
+  /** True once the predictions know of all labels on the screen that were seen, and what is suggested follows from both. */
+  isSettled(): boolean;
   revision(): number;
 }
 
@@ -84,6 +86,15 @@ export function workspaceHandle(
     plotPointToClient: (ordinal) => plot.pointToClient(ordinal),
     tileToClient: (ordinal) => grid.tileToClient(ordinal),
     unsaved: () => queue.length,
+    isSettled: () => {
+      const { predictionsInfo: news, predictionsRevision } = project;
+      const nSeen = labels.shown.reduce(
+        (n, value, ordinal) => n + (value > 0 && labels.unseen[ordinal] === 0 ? 1 : 0),
+        0,
+      );
+      const isKnown = news !== null && news.revision === predictionsRevision && news.n_labels === nSeen;
+      return queue.length === 0 && isKnown && !controller.suggestions.isOld;
+    },
     revision: () => labels.revision,
   };
 }
