@@ -90,9 +90,9 @@ export class RegionBanner {
         "p",
         { title: "A click or a rectangle leaves patches out; their own class's key labels them" },
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click the wrong ones, or drag over them; ",
+        " Click or drag out what is wrong, ",
         key("Enter"),
-        " confirms the rest.",
+        " confirms.",
       );
     }
     if (proposal !== null) {
