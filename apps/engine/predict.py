@@ -37,8 +37,9 @@ N_FOLDS = 5
 MANY_LABELS, N_FOLDS_OF_MANY = 2000, 3
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
-# A guess need not be the best fit: it is asked what lies around, not what an object is. Of CoNSeP's 160 columns, which are principal
-# components first, 128 let as many be predicted rightly to 0.0006, and 64 to 0.0013.
+# A guess need not be the best fit: it is asked what lies around, not what an object is. The first columns are an object's own
+# principal components. Of CoNSeP's 160, the first 128 (without the means of what lies around) let as many be predicted rightly to 0.0006,
+# and 64 to 0.0013.
 MOST_LABELS_TO_GUESS, COLUMNS_TO_GUESS, STEPS_TO_GUESS = 1_000, 128, 15
 # With fewer labels there are not enough held out to tell whether a correction serves.
 FEWEST_TO_CORRECT = 100
@@ -216,7 +217,7 @@ def fit_head(
         known = slice(None) if fold == -1 else ~fitted_without[fold]
         return _fit(x[known], targets[known], len(values), start=earlier.get(fold))
 
-    # A thread for each fit: within so small a one, threads would wait for each other.
+    # Fits side by side, each on one thread: within so small a one, threads would wait for each other.
     with threadpool_limits(limits=1), ThreadPoolExecutor(usable_cores(), "fit") as pool:
         at_once = [*((-1,) if -1 in earlier else ()), *fitted_without]
         fits = dict(zip(at_once, pool.map(fit_without, at_once), strict=True))

@@ -113,7 +113,8 @@ def test_ours_stays_ahead_of_the_originals_loop() -> None:
     assert figures[labeling.OURS]["theta_human"] > 1.4 * figures[labeling.ORIGINAL]["theta_human"]
     assert figures[labeling.OURS]["concordance"] > figures[labeling.ORIGINAL]["concordance"] - 0.003
     sampled = figures[labeling.OURS_SAMPLED]
-    assert sampled["theta_human"] > figures[labeling.OURS]["theta_human"]  # by what is overlooked, 1.06 to 1.16 times
+    # By seed, that is by what is overlooked, 1.06 to 1.16 times.
+    assert sampled["theta_human"] > 1.03 * figures[labeling.OURS]["theta_human"]
     assert sampled["unseen"] > 1000
     assert sampled["concordance"] > 0.98
 

@@ -337,6 +337,7 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     kept = [ordinal for ordinal in shown["ordinals"] if ordinal != wrong]
     wait_until(page, "page.selection().picked.join() === argument.join()", kept)
     drag_over(page, *side_by_side)
+    wait_until(page, "argument.every(ordinal => !page.selection().picked.includes(ordinal))", side_by_side)
     page.keyboard.press("Escape")
     page.mouse.up()
     wait_until(page, "page.selection().picked.join() === argument.join()", kept)

@@ -8,7 +8,7 @@ import pytest
 
 from apps.engine.classes_around import FEWEST_LABELS, MOST_CLASSES, N_NEAR, PART_OF_VARIANCE, with_classes_around
 from apps.engine.errors import EngineError
-from apps.engine.predict import fit_kernel_head, guess_classes
+from apps.engine.predict import COLUMNS_TO_GUESS, fit_kernel_head, guess_classes
 from apps.engine.surroundings import N_AROUND, Surroundings
 
 ClassValues = npt.NDArray[np.uint8]
@@ -171,3 +171,11 @@ def test_many_labels_are_learned_from_in_part(monkeypatch: pytest.MonkeyPatch) -
     guessed = guess_classes(features, labels, seed=0)
     assert guessed is not None
     assert (guessed[0][guessed[1].argmax(axis=1)] == labels).mean() > 0.9
+
+
+def test_a_guess_is_made_from_the_first_columns_only() -> None:
+    features, labels = noise(400, COLUMNS_TO_GUESS), (np.arange(400) % 3).astype(np.uint8)
+    first = guess_classes(features, labels, seed=0)
+    with_more = guess_classes(np.hstack([features, 100 * noise(400, 5)]), labels, seed=0)
+    assert first is not None and with_more is not None
+    assert np.array_equal(first[1], with_more[1])

@@ -149,7 +149,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
       ["Click", "Select one; Shift extends, Ctrl adds or removes"],
       [
         "Drag",
-        "Select a rectangle; Shift adds, Alt removes. On a page to confirm, and in a sample: as a click on each",
+        "Select a rectangle; Shift adds, Alt removes. On a page to confirm, and in a sample: leaves out or takes in, as a click on its first",
       ],
       ["← ↑ → ↓", "Move the cursor; Shift extends"],
       ["Space", "Select or release the patch at the cursor"],

@@ -93,6 +93,14 @@ describe("a rectangle without a key, on a page by exception", () => {
     expect(Array.from(selection.leftOut)).toEqual([7]);
   });
 
+  it("is a choice of some: another class's key is then for those left out", () => {
+    selection.pickAll();
+    expect(selection.isAllChosen).toBe(true);
+    selection.pickIndices([1], "subtract", selection.picked.slice());
+    selection.pickIndices([1], "add", selection.picked.slice());
+    expect(selection.isAllChosen).toBe(false);
+  });
+
   it("marks in a sample, and takes no other mark back", () => {
     selection.setRegion(Uint32Array.of(7, 3, 5, 1), "sample");
     selection.toggle(3);

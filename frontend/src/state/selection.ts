@@ -242,6 +242,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   pickIndices(indices: readonly number[], mode: RectangleMode, base?: Uint8Array): void {
     this.held = false;
     if (mode === "replace") this.withdraw();
+    if (indices.length > 0) this.allChosen = false;
     if (base !== undefined) this.restore(base);
     else if (mode === "replace") this.dropPicks();
     for (const index of indices) this.put(this.order[index]!, mode !== "subtract");

@@ -104,8 +104,8 @@ class Session:
             self._spend(self.use_case.decide_s, int(before))
 
     def review_page(self, rows: Rows) -> int:
-        """Look over a page (m,) in the order in which it is shown, pick its odd ones, give them their classes and all others the page's own; returns how
-        many odd ones were picked.
+        """Look over a page (m,) in the order in which it is shown, pick its odd ones, give them their classes and all others the
+        page's own; returns how many odd ones were picked.
 
         The page's own class is what most of it truly is: whoever sees the page sees that, whatever was proposed.
         """

@@ -826,7 +826,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (ordinals.length === 0) {
       const nobodyPicked = PAGES.has(selection.source) && selection.isOffered && !selection.isAllChosen;
       if (classValue === null || !nobodyPicked) return false;
-      const text = "Click the wrong ones out first, or select all with A.";
+      const text = "Take the wrong ones out first, or select all with A.";
       this.notify({ text, tone: "plain", topic: "hint" });
       return true;
     }

@@ -35,7 +35,8 @@ export interface WorkspaceHandle {
   tileToClient(ordinal: number): { x: number; y: number; size: number } | null;
   /** Actions that the server has not confirmed yet. */
   unsaved(): number;
-  /** True once the predictions know of all labels on the screen that were seen, and what is suggested follows from both. */
+  /** True once the predictions are made from as many labels as were seen and are on the screen, and what is suggested follows
+   * from both. A label that was only changed does not count. */
   isSettled(): boolean;
   revision(): number;
 }

@@ -467,7 +467,7 @@ it("labels a page that nothing was clicked out of otherwise only where all of it
   controller.confirm();
   controller.label(2);
   expect(shown()).toEqual([1, 1, 1, 1, 1]);
-  expect(told.filter((text) => text.startsWith("Click the wrong ones out first"))).toHaveLength(2);
+  expect(told.filter((text) => text.startsWith("Take the wrong ones out first"))).toHaveLength(2);
   selection.pickAll();
   controller.label(2);
   controller.label(3); // a wrong key is corrected by the right one

@@ -17,6 +17,7 @@ import {
   isInView,
   largestOffset,
   layoutGrid,
+  nearestTo,
   offsetToBegin,
   offsetToShow,
   TALLEST_PX,
@@ -38,11 +39,13 @@ interface Band {
   end: Point;
   /** null: its first tile will say. */
   mode: RectangleMode | null;
-  /** The picks before the drag began, and whether they were held. */
-  readonly before: Uint8Array;
-  readonly held: boolean;
-  /** The picks that the rectangle adds to or takes from. */
-  readonly base: Uint8Array;
+  /** The picks before the rectangle did anything, and whether they were held. */
+  before: Uint8Array;
+  held: boolean;
+  /** The picks that it adds to or takes from. */
+  base: Uint8Array;
+  /** The tiles that it covered last. */
+  covered: readonly number[];
   active: boolean;
   clientY: number;
   clientX: number;
@@ -212,20 +215,30 @@ export class PatchGrid {
   /** Leaves a rectangle unfinished. Returns whether there was one. */
   cancelBand(): boolean {
     if (this.band === null) return false;
-    const { before, held, active, mode } = this.band;
+    const { band } = this;
+    const { selection } = this.controller;
     this.band = null;
-    if (!active) return true;
+    if (!band.active) return true;
     // What replaced nothing leaves the page's offer as it was.
-    this.controller.selection.pickIndices([], mode === "replace" ? "replace" : "add", before);
-    this.controller.selection.endDrawing();
-    if (held) this.controller.selection.hold();
+    if (band.mode === "replace") selection.pickIndices([], "replace", band.before);
+    else if (band.mode !== null) selection.pickIndices([], band.mode, band.held ? band.before : this.baseOf(band));
+    selection.endDrawing();
+    if (band.held) selection.hold();
     return true;
+  }
+
+  /** A rectangle over tiles that are not there any more ends where it is: its picks must not be those of others. */
+  private dropBand(): void {
+    const wasActive = this.band?.active === true;
+    this.band = null;
+    if (wasActive) this.controller.selection.endDrawing();
   }
 
   private listen(): void {
     const { project, labels, selection } = this.controller;
     this.subscriptions.push(
       selection.on("region", () => {
+        this.dropBand();
         this.relayout();
         if (selection.cursor < 0) this.scrollTo(0);
         this.showEmpty();
@@ -460,15 +473,12 @@ export class PatchGrid {
     if (x >= this.scroller.clientWidth) return;
     this.scroller.dataset["byPointer"] = "";
     this.scroller.setPointerCapture(event.pointerId);
-    const { selection } = this.controller;
     this.band = {
       start: [x, y],
       end: [x, y],
       mode: event.altKey ? "subtract" : event.shiftKey || event.ctrlKey || event.metaKey ? "add" : null,
-      before: selection.picked.slice(),
-      held: selection.held,
-      // To take some out of what was just labeled is a gesture about the rest of it.
-      base: event.altKey ? selection.picked.slice() : selection.gestureBase(),
+      ...this.picksNow(event.altKey),
+      covered: [],
       active: false,
       clientX: event.clientX,
       clientY: event.clientY,
@@ -489,6 +499,8 @@ export class PatchGrid {
     if (!band.active && Math.hypot(place[0] - band.start[0], place[1] - band.start[1]) < DRAG_PX) return;
     if (!band.active) {
       band.active = true;
+      // Answers of the server may have changed them since the button went down.
+      Object.assign(band, this.picksNow(band.mode === "subtract"));
       selection.beginDrawing();
       this.autoScroll();
     }
@@ -500,12 +512,35 @@ export class PatchGrid {
     const indices = indicesIn(this.layout, rectFrom(band.start, band.end));
     const { selection } = this.controller;
     if (band.mode === null) {
-      const first = indexAt(this.layout, ...band.start);
-      band.mode = selection.rectangleMode(first >= 0 ? first : (indices[0] ?? -1));
-      if (band.mode === null) return;
+      band.mode = selection.rectangleMode(nearestTo(this.layout, indices, band.start));
+      if (band.mode === null) {
+        this.redraw();
+        return;
+      }
+      Object.assign(band, this.picksNow(false));
     }
-    const nothing = new Uint8Array(band.base.length);
-    selection.pickIndices(indices, band.mode, band.mode === "replace" ? nothing : band.base);
+    selection.pickIndices(indices, band.mode, this.baseOf(band));
+    band.covered = indices;
+  }
+
+  /** What a rectangle begins from. To take some out of what was just labeled is a gesture about the rest of it. */
+  private picksNow(keepHeld: boolean): Pick<Band, "before" | "held" | "base"> {
+    const { selection } = this.controller;
+    const before = selection.picked.slice();
+    return { before, held: selection.held, base: keepHeld ? before : selection.gestureBase() };
+  }
+
+  /** The picks without the rectangle: only its own tiles go back to what they were, as others may change beside it. */
+  private baseOf(band: Band): Uint8Array {
+    const { selection } = this.controller;
+    if (band.mode === "replace") return new Uint8Array(selection.picked.length);
+    if (band.held) return band.base;
+    const base = selection.picked.slice();
+    for (const index of band.covered) {
+      const ordinal = selection.order[index]!;
+      base[ordinal] = band.base[ordinal]!;
+    }
+    return base;
   }
 
   /** A rectangle that is drawn beyond the edge takes the content along. */
@@ -528,7 +563,11 @@ export class PatchGrid {
     this.band = null;
     const { selection } = this.controller;
     if (band.active) {
+      this.markClicked(band.covered);
       selection.endDrawing();
+      // A key is then not for the patch where the keyboard was.
+      const last = band.covered.at(-1);
+      if (selection.isByException && last !== undefined) selection.setCursor(last, false);
       this.redraw();
       return;
     }
@@ -537,13 +576,18 @@ export class PatchGrid {
       if (!event.shiftKey && !event.ctrlKey && !event.metaKey) selection.clearPicks();
       return;
     }
-    // Whoever clicks a patch of which only a part shows has looked at it.
-    const ordinal = selection.order[index]!;
-    if (this.cache.get(ordinal) !== null) this.controller.markSeen([ordinal], 0);
+    this.markClicked([index]);
     if (event.shiftKey) selection.pickRange(index);
     else if (event.ctrlKey || event.metaKey || event.altKey || selection.isByException) selection.toggle(index);
     else selection.pickOnly(index);
     selection.setCursor(index, false);
+  }
+
+  /** Whoever clicks a patch of which only a part shows, or drags over it, has looked at it. */
+  private markClicked(indices: readonly number[]): void {
+    const ordinals = indices.map((index) => this.controller.selection.order[index]!);
+    const shown = ordinals.filter((ordinal) => this.cache.get(ordinal) !== null);
+    if (shown.length > 0) this.controller.markSeen(shown, 0);
   }
 
   // Words ----------------------------------------------------------------------------------------------------------------

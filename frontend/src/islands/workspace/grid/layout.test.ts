@@ -7,6 +7,7 @@ import {
   isInView,
   largestOffset,
   layoutGrid,
+  nearestTo,
   offsetToBegin,
   offsetToShow,
   visibleRange,
@@ -20,6 +21,13 @@ it("every tile is found at its own middle, and none in the gap beside it", () =>
     expect(indexAt(layout, x + size / 2, y + size / 2)).toBe(index);
     expect(indexAt(layout, x + size / 2, y + size + 3)).toBe(-1);
   }
+});
+
+it("of some tiles the nearest to a place is found, wherever the rectangle went", () => {
+  const { x, y, size } = cellAt(layout, 12);
+  const below = [x + size / 2, y + size + 2] as const;
+  expect(nearestTo(layout, [1, 2, 11, 12], below)).toBe(12);
+  expect(nearestTo(layout, [], below)).toBe(-1);
 });
 
 it("the columns fill the width and stay inside it", () => {

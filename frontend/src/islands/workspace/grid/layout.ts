@@ -1,4 +1,4 @@
-import { clamp, type Rect } from "../../../lib/geometry";
+import { clamp, type Point, type Rect } from "../../../lib/geometry";
 
 /** Where the tiles of the grid are. A cell is a patch with two frames around it, and a gap. */
 
@@ -91,6 +91,18 @@ export function indicesIn(layout: GridLayout, rect: Rect): number[] {
     }
   }
   return found;
+}
+
+/** Of some indices the one whose cell is nearest to a place, or -1 of none. */
+export function nearestTo(layout: GridLayout, indices: readonly number[], [x, y]: Point): number {
+  let nearest = -1;
+  let least = Number.POSITIVE_INFINITY;
+  for (const index of indices) {
+    const cell = cellAt(layout, index);
+    const distance = Math.hypot(cell.x + cell.size / 2 - x, cell.y + cell.size / 2 - y);
+    if (distance < least) [nearest, least] = [index, distance];
+  }
+  return nearest;
 }
 
 /** The offset that brings a cell into view with the least scrolling. */
