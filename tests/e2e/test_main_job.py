@@ -444,4 +444,18 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     page.keyboard.press("Enter")
     wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", review[0])
     assert {o for o, (was, now) in enumerate(zip(before, handle(page, "labels()"), strict=True)) if was != now} == seen
+
+    # a rectangle that is drawn while other patches take the place of its own picks none of them
+    handle(page, "showAll()")
+    wait_until(page, "page.selection().source === 'all'")
+    page.keyboard.press(f"Shift+Digit{3 - own}")
+    wait_until(page, "page.selection().source === 'review'")
+    two = handle(page, "selection().ordinals")[:2]
+    drag_over(page, *two)
+    wait_until(page, "argument.every(ordinal => !page.selection().picked.includes(ordinal))", two)
+    handle(page, "showAll()")
+    wait_until(page, "page.selection().source === 'all'")
+    page.mouse.move(*middle_of(page, handle(page, "selection().ordinals")[3]), steps=4)
+    page.mouse.up()
+    assert handle(page, "selection().picked") == []
     window.close()
