@@ -213,7 +213,7 @@ def fit_head(
     fitted_without = {fold: folds == fold for fold in range(n_folds) if (folds == fold).any()}
 
     def fit_without(fold: int) -> _Fit:
-        """Never from a fit that knew what this one is measured on. -1: to all."""
+        """Fitted to all labels but the fold's, to all for -1; begun from no fit that knew what this one is measured on."""
         known = slice(None) if fold == -1 else ~fitted_without[fold]
         return _fit(x[known], targets[known], len(values), start=earlier.get(fold))
 

@@ -30,7 +30,7 @@ def measure(session: Session) -> dict[str, Any]:
     # How far the order of strategies hangs on cheap exceptions: if every odd one were pondered as long as in quick review.
     pondered_s = max(0.0, session.use_case.decide_s - session.annotator.mark_s)
     deliberate_s = session.human_s + session.n_picked * pondered_s
-    dragged_s = session.spared_by_dragging_s
+    spared_s = session.spared_by_dragging_s
     return {
         "labels": n,
         "concordance": significant(float(right[session.labels > 0].mean())),
@@ -43,8 +43,8 @@ def measure(session: Session) -> dict[str, Any]:
         "total_s": round(session.total_s, 1),
         "theta_human": significant(n / session.human_s / quick),
         "theta_total": significant(n / session.total_s / quick),
-        "theta_human_if_odd_ones_are_dragged_over": significant(n / (session.human_s - dragged_s) / quick),
-        "theta_total_if_odd_ones_are_dragged_over": significant(n / (session.total_s - dragged_s) / quick),
+        "theta_human_if_odd_ones_are_dragged_over": significant(n / (session.human_s - spared_s) / quick),
+        "theta_total_if_odd_ones_are_dragged_over": significant(n / (session.total_s - spared_s) / quick),
         "theta_human_if_odd_ones_take_a_quick_review_each": significant(n / deliberate_s / quick),
         "lps_windows": [significant(float(rate)) for rate in windows],
         "lps_window_low": significant(float(windows.min())),
