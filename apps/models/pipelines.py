@@ -54,7 +54,7 @@ from apps.models.selectors import vectors as vectors_of
 from apps.models.services import PICTURE_NAME, NewPredictions, lock_predictions, publish_predictions
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event, send_event_on_commit
-from apps.projects.files import folder, project_folder, write_array, write_bytes
+from apps.projects.files import folder, project_folder, read_array, write_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.projects.selectors import chosen_approach
@@ -418,7 +418,7 @@ def _labels_at_the_start(project: Project, work: Path) -> tuple[NDArray[np.uint8
         # The revision first: a label that comes in between is learned from once more, rather than never.
         write_bytes(revision, json.dumps(shown_revision(shared_label_set(project))).encode())
         write_array(labels, labels_to_learn_from(project))
-    return np.load(labels), json.loads(revision.read_text())
+    return read_array(labels), json.loads(revision.read_text())
 
 
 class _Previews:
@@ -443,7 +443,9 @@ def _described(project: Project, patches: PatchReader, report: Report) -> NDArra
     described: list[NDArray[np.float32]] = []
     n_kept = 0
     while (path := kept / f"{n_kept}.npy").exists():
-        described.append(np.load(path, mmap_mode="r"))  # a million objects' are 1.4 GB, which need not be there twice
+        described.append(
+            read_array(path, is_mapped=True)
+        )  # a million objects' are 1.4 GB, which need not be there twice
         n_kept += len(described[-1])
 
     def keep(rows: NDArray[np.float32]) -> None:
@@ -656,7 +658,7 @@ def embed_picture(job: Job, report: Report) -> dict[str, Any]:
     assert embedding is not None  # there was one when the job was started, and none is ever deleted
     work = project_folder(project) / "work" / job.params["work"]
     report.stage("reading the picture", start=0.0, end=1.0)
-    picture = np.load(work / PICTURE_NAME)
+    picture = read_array(work / PICTURE_NAME)
     version = embedding.model_version
     model_has = model_settings(version)
     (vector,) = embed_objects(

@@ -20,7 +20,7 @@ from apps.labels.models import LabelSet
 from apps.labels.selectors import STATING_KINDS
 from apps.models.models import Embedding, ModelVersion, PredictionSet, PredictionState
 from apps.objects.selectors import has_whole_patch
-from apps.projects.files import project_folder
+from apps.projects.files import project_folder, read_array
 from apps.projects.models import Job, Project
 
 # In an embedding's folder: the vectors and, in the same rows, the mean of those around each object. One file, so that they are read
@@ -126,7 +126,7 @@ def current_predictions(project: Project) -> Predictions:
 
 def stored_predictions(prediction_set: PredictionSet) -> NDArray[np.uint8]:
     """Class values and confidences, uint8 (2, n). FileNotFoundError for an old revision, whose file is gone."""
-    stored: NDArray[np.uint8] = np.load(prediction_file(prediction_set.embedding, prediction_set.revision))
+    stored: NDArray[np.uint8] = read_array(prediction_file(prediction_set.embedding, prediction_set.revision))
     return stored
 
 
@@ -171,7 +171,7 @@ def predictors(embedding: Embedding) -> NDArray[np.float16]:
 def surroundings(embedding: Embedding) -> Surroundings | None:
     """What lies around each object of the embedding, memory-mapped; None where only the object counts, and of former maps."""
     path = embedding_folder(embedding) / SURROUNDINGS_NAME
-    return Surroundings(np.load(path, mmap_mode="r")) if path.exists() else None
+    return Surroundings(read_array(path, is_mapped=True)) if path.exists() else None
 
 
 def vectors(embedding: Embedding) -> NDArray[np.float16]:
@@ -180,13 +180,13 @@ def vectors(embedding: Embedding) -> NDArray[np.float16]:
 
 
 def _stored(folder: Path) -> NDArray[np.float16]:
-    loaded: NDArray[np.float16] = np.load(folder / VECTORS_NAME, mmap_mode="r")
+    loaded: NDArray[np.float16] = read_array(folder / VECTORS_NAME, is_mapped=True)
     return loaded
 
 
 def coordinates(embedding: Embedding) -> NDArray[np.float32]:
     """The embedding's plot coordinates, float32 (n, 2)."""
-    loaded: NDArray[np.float32] = np.load(embedding_folder(embedding) / "coordinates.npy")
+    loaded: NDArray[np.float32] = read_array(embedding_folder(embedding) / "coordinates.npy")
     return loaded
 
 

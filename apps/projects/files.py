@@ -12,6 +12,7 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from apps.engine.durable import replacing
+from apps.engine.errors import EngineError
 from apps.projects.models import Job, Project
 
 EXPORT_KEPT = timedelta(days=30)
@@ -48,3 +49,12 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     """An .npy file, without pickle."""
     with replacing(path) as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def read_array(path: Path, *, is_mapped: bool = False) -> NDArray[Any]:
+    """An .npy file, memory-mapped if asked. FileNotFoundError where it is gone, EngineError with its name where it is damaged."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if is_mapped else None, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise EngineError(f"{path.relative_to(settings.MEDIA_ROOT)} is damaged ({error})") from error
+    return array

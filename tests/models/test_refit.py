@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from apps.engine import classes_around, suggest
+from apps.engine.errors import EngineError
 from apps.engine.plugins import Registry
 from apps.engine.predict import Quality, fit_head
 from apps.engine.registry import Classifier
@@ -22,8 +23,11 @@ from apps.models import refit
 from apps.models.models import Embedding
 from apps.models.refit import Refitter
 from apps.models.selectors import (
+    SURROUNDINGS_NAME,
+    VECTORS_NAME,
     current_prediction_set,
     current_predictions,
+    embedding_folder,
     prediction_state,
     projects_behind_their_labels,
 )
@@ -238,6 +242,34 @@ def test_what_the_objects_around_one_are_called_predicts_it(world: World, monkey
     assert are_right(2, 1), "they follow the labels"
     monkeypatch.setattr(classes_around, "FEWEST_LABELS", 25)
     assert not are_right(1, 2), "looks alone do not tell"
+
+
+@pytest.mark.parametrize("name", [SURROUNDINGS_NAME, VECTORS_NAME])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_file_of_a_map_is_named_and_predictions_stay_until_it_is_whole(
+    world: World, name: str, share: float
+) -> None:
+    make_image(world.project)
+    make_image(world.project)
+    table = np.full((N, 1 + N_AROUND), -1, np.int32)
+    path = embedding_folder(make_embedding(world.project, features(), surroundings=Surroundings(table))) / name
+    world.label(1, [0])
+    world.label(2, [1])
+    refitter = Refitter()
+    refitter.renew(world.project.pk)
+    before = current_predictions(world.project)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    world.label(1, [2])
+    with pytest.raises(EngineError, match=rf"embeddings/1/{name} is damaged \(.+\)"):
+        refitter.renew(world.project.pk)
+    assert current_predictions(world.project).revision == before.revision
+    np.testing.assert_array_equal(current_predictions(world.project).classes, before.classes)
+    path.write_bytes(whole)
+    refitter.renew(world.project.pk)
+    current = current_prediction_set(world.project)
+    assert current is not None
+    assert current.n_labels == 3
 
 
 def other_classifier(
