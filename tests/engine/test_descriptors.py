@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from apps.engine import descriptors
 from apps.engine.approaches.instant import INSTANT
 from apps.engine.descriptors import GROUPS, LARGEST_SIZE_PX, N_DESCRIPTORS, describe_objects
 from apps.engine.embedding import embed_objects
@@ -128,6 +129,17 @@ def test_every_number_is_finite_at_every_size_and_without_a_mask(size: int) -> N
     described = describe_objects(drawn)
     assert described.shape == (3, N_DESCRIPTORS)
     assert np.isfinite(described).all()
+
+
+def test_threads_measure_what_one_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = noisy_objects(40)
+    monkeypatch.setattr(descriptors, "BATCH_SIZE", 8)
+
+    def measured_by(n_threads: int) -> npt.NDArray[np.float32]:
+        monkeypatch.setattr(descriptors, "usable_cores", lambda: n_threads)
+        return describe_objects(drawn)
+
+    np.testing.assert_array_equal(measured_by(3), measured_by(1))
 
 
 def test_describing_can_be_stopped() -> None:

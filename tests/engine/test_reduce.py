@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from apps.engine import reduce
+from apps.engine import descent, neighbors, reduce
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import align_to
 from apps.engine.map_quality import median_displacement, trustworthiness
@@ -80,11 +80,14 @@ def test_new_objects_start_among_their_like_and_the_old_ones_stay() -> None:
 
 def test_a_map_with_most_objects_new_is_laid_out_afresh_and_still_aligned() -> None:
     features, groups = make_features(200)
+    fresh = reduce_to_plot(features)
     previous = np.full((200, 2), np.nan, np.float32)
-    previous[:6] = np.random.default_rng(0).normal(size=(6, 2))
+    previous[:6] = 3 * fresh[:6] @ np.array([[0, 1], [-1, 0]]) + [500, -200]  # known places: larger, turned, elsewhere
     after = reduce_to_plot(features, previous=previous)
     assert np.isfinite(after).all()
     assert purity(after, groups) > 0.95
+    away = np.linalg.norm(after[:6] - previous[:6], axis=1) / width(after)
+    assert np.median(away) < 0.25  # the groups may lie otherwise to each other; unaligned, it is more than ten widths away
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 11, 12, 13, 20])
@@ -153,10 +156,17 @@ def test_ten_thousand_objects_make_a_map_and_the_next_one_stays_where_it_was() -
     assert fresh is not None and warm is not None and warm > 0.995 * fresh
 
 
-def test_a_map_of_several_parts_is_the_same_again_whatever_the_threads_do() -> None:
+def test_a_map_of_several_parts_is_the_same_again_however_many_threads_draw_it(monkeypatch: pytest.MonkeyPatch) -> None:
     features, _groups = make_features(13_000, n_groups=5)
-    once = reduce_to_plot(features, previous=features[:, :2] * 20, seed=2)
-    np.testing.assert_array_equal(once, reduce_to_plot(features, previous=features[:, :2] * 20, seed=2))
+
+    def drawn_by(n_threads: int) -> Floats:
+        for module in (neighbors, descent):
+            monkeypatch.setattr(module, "usable_cores", lambda: n_threads)
+        return reduce_to_plot(features, previous=features[:, :2] * 20, seed=2)
+
+    once = drawn_by(1)
+    for n_threads in (2, 2, 4):
+        np.testing.assert_array_equal(once, drawn_by(n_threads))
 
 
 def test_landmarks_are_laid_out_and_the_rest_comes_among_its_like() -> None:

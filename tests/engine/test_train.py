@@ -60,6 +60,12 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one(tmp_path: Path, monkeypat
     alike = train_model(TINY, patches, class_values=kinds, checkpoint=tmp_path / "alike")
     assert weighted.losses != alike.losses
 
+    def leaning_to_the_frequent(name: str) -> float:
+        bias = load_checkpoint(tmp_path / name)[0].state_dict()["classifier.bias"]
+        return float(bias[0] - bias[1])
+
+    assert leaning_to_the_frequent("weighted") < leaning_to_the_frequent("alike") - 1e-4
+
 
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
