@@ -87,6 +87,7 @@ class OurLearner:
             held_out = draw_held_out(labels, seed=SEED)  # as in the product: the head is measured on them
             learned = np.where(held_out, 0, labels).astype(np.uint8)
             before = self._work / f"model-{number - 1}"
+            # One epoch, as in the product: both sets are of more than a few thousand objects.
             self._trainer.refine(APPROACH, patches, learned, epochs=1, start_from=before, checkpoint=folder)
         self.training_s.append(clock() - started)
         features = self._embed(APPROACH, folder)
