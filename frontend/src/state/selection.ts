@@ -307,6 +307,16 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.emit("picks");
   }
 
+  /** Objects of the page that got their label otherwise. */
+  offerNoMore(ordinals: Uint32Array): void {
+    if (this.offered === null || this.held || ordinals.length === 0) return;
+    for (const ordinal of ordinals) {
+      this.put(ordinal, false);
+      this.offered[ordinal] = 0;
+    }
+    this.emit("picks");
+  }
+
   /** What was taken out of a page's picks since they were offered: the wrong ones. */
   get leftOut(): Uint32Array {
     const { offered, picked } = this;

@@ -894,7 +894,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** Bring the next patches of a page onto the screen, all picked. */
   private goOnWith(ordinals: Uint32Array): void {
     this.selection.offer(ordinals);
-    this.selection.setCursor(this.selection.rankOf(ordinals[0]!), true);
+    this.bringUp(ordinals[0]!);
+  }
+
+  /** The grid begins with this patch of a page. */
+  private bringUp(ordinal: number): void {
+    this.selection.setCursor(this.selection.rankOf(ordinal), true);
     this.lookAnew();
     this.emit("onward");
   }
@@ -1064,7 +1069,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     this.notify({ ...notice, action: { text: "Show", run: () => void this.showRegion(changed, "undone", {}) } });
   }
 
-  /** What was undone of a page waits to be looked at and confirmed again, after what is on the screen. */
+  /** What was undone of a page is looked at and confirmed again, before what else of it is open; what was redone is not
+   * confirmed once more. */
   private offerUndone(before: Uint8Array): void {
     const { selection } = this;
     if (!PAGES.has(selection.source) || selection.reviewClass === null) return;
@@ -1072,13 +1078,18 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       if (this.withoutLabel(selection.picks()).length === selection.pickedCount) selection.release();
       return;
     }
+    selection.offerNoMore(
+      selection.order.filter((ordinal) => before[ordinal] === 0 && this.labels.shown[ordinal] !== 0),
+    );
     const undone = this.withoutLabel(selection.order.filter((ordinal) => before[ordinal] === selection.reviewClass));
-    if (undone.length === 0) return;
-    for (const ordinal of undone) {
+    if (undone.length === 0 || !selection.isOffered) return;
+    // Nothing that the next Enter should not mean: it confirms what is seen from here on.
+    for (const ordinal of this.withoutLabel(selection.order)) {
       this.seenCount -= this.seen[ordinal]!;
       this.seen[ordinal] = 0;
     }
     selection.offerToo(undone);
+    this.bringUp(undone[0]!);
   }
 
   /** One key an object: who takes a label back wants to give that patch another one. */

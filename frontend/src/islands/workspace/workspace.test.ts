@@ -1,7 +1,7 @@
 import { beforeEach, expect, it, vi } from "vitest";
 import { HttpError } from "../../api/http";
 import { startIteration } from "../../api/jobs";
-import { fetchChanges, postAction, postUndo } from "../../api/labels";
+import { fetchChanges, postAction, postRedo, postUndo } from "../../api/labels";
 import { fetchSimilar } from "../../api/objects";
 import { acceptSample, fetchSample, postMarks } from "../../api/samples";
 import { fetchSuggestedPage } from "../../api/suggestions";
@@ -377,6 +377,41 @@ it("has a page that was undone as it was before: a click takes the wrong one out
   expect(labels.shown[3]).toBe(0);
   selection.toggle(3);
   expect([...selection.picks()]).toEqual(range(0, 10).filter((ordinal) => ordinal !== 3));
+});
+
+it("brings what was undone of a page back onto the screen, where the next Enter means it and nothing else", async () => {
+  const { controller, selection, labels, project } = makeController();
+  Object.assign(project, { undo: { text: "" }, redo: { text: "" } });
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
+  const stepTo = (value: number, revision: number) => {
+    const changes = { ordinals: Uint32Array.from(range(0, 5)), classes: new Uint8Array(5).fill(value) };
+    vi.mocked(fetchChanges).mockResolvedValue({ ...changes, unseen: new Uint8Array(5), revision });
+    return Promise.resolve({ n_changed: 5, revision, undo: { text: "" }, redo: { text: "" } } as never);
+  };
+  vi.mocked(postUndo).mockImplementation(() => stepTo(0, 2));
+  vi.mocked(postRedo).mockImplementation(() => stepTo(1, 3));
+  const shown = () => range(0, 10).map((ordinal) => labels.shown[ordinal]);
+  selection.setRegion(Uint32Array.from(range(0, 10)), "suggested", { reviewClass: 1, pickAll: true });
+  controller.markSeen(range(0, 5), 5);
+  controller.confirm();
+  await settle();
+  expect([...selection.picks()], "what was not on the screen yet comes next").toEqual(range(5, 5));
+  controller.markSeen(range(5, 5), 10);
+  const begun: number[] = [];
+  controller.on("onward", () => begun.push(selection.order[selection.cursor]!));
+  controller.undo();
+  await settle();
+  expect(begun).toEqual([0]);
+  controller.redo();
+  await settle();
+  expect([...selection.picks()], "none that has its label again").toEqual(range(5, 5));
+  controller.undo();
+  await settle();
+  controller.markSeen(range(0, 5), 5);
+  Object.assign(controller, { lookUntil: 0 }); // a person's look takes longer
+  controller.confirm();
+  expect(shown()).toEqual([1, 1, 1, 1, 1, 0, 0, 0, 0, 0]);
+  await settle();
 });
 
 it("searches for what is like the patch pointed at where nobody picked any, and like the picked ones elsewhere", async () => {

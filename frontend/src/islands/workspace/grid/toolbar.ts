@@ -246,7 +246,7 @@ export class GridToolbar {
           ? "Order of the patches (O)"
           : "Similarity needs a map and at most 20,000 patches: shown by image";
       const similarity = order.options[1 + GRID_ORDERS.indexOf("similarity")]!;
-      const why = project.plot === null ? "no map yet" : "too many";
+      const why = project.plotNumber === null ? "no map yet" : "too many";
       const isOther = controller.order === "similarity" && used === "image" && selection.size > 2;
       similarity.text = isOther ? `Image (${why} for similarity)` : "Similarity";
       size.value = String(Math.max(0, TILE_SIZES.indexOf(grid.tilePx)));
