@@ -13,8 +13,14 @@ def thousands(value: int | None) -> str:
 
 @register.filter
 def percent(fraction: float | str | None, decimals: int = 0) -> str:
-    """0.938 as 94%; a dash for None and for "", which is what a template makes of a key that is not there."""
-    return f"{100 * fraction:.{decimals}f}%" if isinstance(fraction, float | int) else "–"
+    """0.938 as 94%, what is there but rounds to nothing as <1%; a dash for None and for "", which is what a template makes of a
+    key that is not there."""
+    if not isinstance(fraction, float | int):
+        return "–"
+    smallest: float = 10**-decimals
+    if 0 < 100 * fraction <= smallest / 2:
+        return f"<{smallest:.{decimals}f}%"
+    return f"{100 * fraction:.{decimals}f}%"
 
 
 @register.filter
