@@ -75,7 +75,7 @@ OUTER_FAULTS = (OSError, MemoryError, DatabaseError)
 FIRST_TRAINING = {"cpu": (3_000, 2, 30), "cuda": (2_000_000, 2, 100)}
 # A later one starts from weights that know the project's objects, and has only new labels to learn; not by heart, however fast the
 # device: on CoNSeP, 19 epochs with 1,000 labels took the predictions of all others from 0.813 balanced accuracy to 0.770. The
-# simulated person of `labeling` in tests/benchmarks has them as short.
+# simulated person of `labeling` in tests/benchmarks, with its thousands of objects, has them as short.
 LATER_TRAINING = (2_000, 1, 30)
 # Draws where the project's own way to draw a map can not.
 FALLBACK_REDUCER = "pca"
@@ -443,9 +443,8 @@ def _described(project: Project, patches: PatchReader, report: Report) -> NDArra
     described: list[NDArray[np.float32]] = []
     n_kept = 0
     while (path := kept / f"{n_kept}.npy").exists():
-        described.append(
-            read_array(path, is_mapped=True)
-        )  # a million objects' are 1.4 GB, which need not be there twice
+        # A million objects' are 1.4 GB, which need not be there twice.
+        described.append(read_array(path, is_mapped=True))
         n_kept += len(described[-1])
 
     def keep(rows: NDArray[np.float32]) -> None:

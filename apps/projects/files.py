@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tokenize
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,13 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def read_array(path: Path, *, is_mapped: bool = False) -> NDArray[Any]:
-    """An .npy file, memory-mapped if asked. FileNotFoundError where it is gone, EngineError with its name where it is damaged."""
+    """An .npy file, memory-mapped if asked. FileNotFoundError where it is gone, EngineError with its name where it is cut short or
+    no array."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if is_mapped else None, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        if is_mapped:
+            return np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, tokenize.TokenError) as error:
         raise EngineError(f"{path.relative_to(settings.MEDIA_ROOT)} is damaged ({error})") from error
     return array

@@ -49,12 +49,12 @@ def similar_to_objects(
     known = ordinals[ordinals < embedding.n] if embedding else ordinals[:0]
     if embedding is None or not len(known):
         raise SearchRefused("these objects are not on the map yet, and so can not be compared")
-    search = similar_objects(embedding)
     allowed = _allowed(project, embedding, among)
     if not with_themselves:
         allowed = np.ones(embedding.n, np.bool_) if allowed is None else allowed
         allowed[known] = False
     try:
+        search = similar_objects(embedding)
         return Found(search.nearest(search.direction(known), k, allowed=allowed), embedding)
     except EngineError as error:
         raise SearchRefused(str(error)) from error

@@ -299,7 +299,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   /** More objects of the page, beside those that it offers already. */
   offerToo(ordinals: Uint32Array): void {
-    if (this.offered === null) return; // the person has picked otherwise since
+    if (this.offered === null) return; // the person picks otherwise
     for (const ordinal of ordinals) {
       this.put(ordinal, true);
       this.offered[ordinal] = 1;

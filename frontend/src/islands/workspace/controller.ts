@@ -871,6 +871,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         this.notify({ text: `${left} G goes on.`, tone: "plain", topic: "hint" });
       }
     } else if (pickedCount > 0) this.label(reviewClass);
+    else if (this.withoutLabel(order).length === 0) this.sayAllLabeled();
     // Not the patch at the cursor: where nothing stays selected, it was just taken out.
     else this.sayWhyNotToLabel();
     return true;
@@ -1022,7 +1023,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         this.notices.dismissTopic("hint");
         const notice = this.sayWhatChanged(direction, result);
         void this.syncLabels().then(() => {
-          this.offerUndone(before);
+          this.offerUndone(before, direction);
           this.returnToUndone(before);
           this.offerToShow(notice, result, before);
         });
@@ -1071,7 +1072,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   /** What was undone of a page is looked at and confirmed again, before what else of it is open; what was redone is not
    * confirmed once more. */
-  private offerUndone(before: Uint8Array): void {
+  private offerUndone(before: Uint8Array, direction: "undo" | "redo"): void {
     const { selection } = this;
     if (!PAGES.has(selection.source) || selection.reviewClass === null) return;
     if (selection.held) {
@@ -1082,9 +1083,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       selection.order.filter((ordinal) => before[ordinal] === 0 && this.labels.shown[ordinal] !== 0),
     );
     const undone = this.withoutLabel(selection.order.filter((ordinal) => before[ordinal] === selection.reviewClass));
-    if (undone.length === 0 || !selection.isOffered) return;
-    // Nothing that the next Enter should not mean: it confirms what is seen from here on.
-    for (const ordinal of this.withoutLabel(selection.order)) {
+    if (direction === "redo" || undone.length === 0 || !selection.isOffered) return;
+    // The next Enter confirms what is seen from here on. What was taken out stays so.
+    for (const ordinal of [...undone, ...this.withoutLabel(selection.picks())]) {
       this.seenCount -= this.seen[ordinal]!;
       this.seen[ordinal] = 0;
     }

@@ -414,6 +414,48 @@ it("brings what was undone of a page back onto the screen, where the next Enter 
   await settle();
 });
 
+it("leaves out what was taken out of a page, whatever of it was undone since, and says when all is labeled", async () => {
+  const { controller, selection, labels, project, told } = makeController();
+  Object.assign(project, { undo: { text: "" }, redo: { text: "" } });
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
+  const steps = (value: number, revision: number) => () => {
+    const changes = { ordinals: Uint32Array.from(range(5, 5)), classes: new Uint8Array(5).fill(value) };
+    vi.mocked(fetchChanges).mockResolvedValue({ ...changes, unseen: new Uint8Array(5), revision });
+    return Promise.resolve({ n_changed: 5, revision, undo: { text: "" }, redo: { text: "" } } as never);
+  };
+  vi.mocked(postUndo).mockImplementation(steps(0, 2));
+  vi.mocked(postRedo).mockImplementation(steps(1, 3));
+  const enter = () => {
+    Object.assign(controller, { lookUntil: 0 });
+    controller.confirm();
+  };
+  selection.setRegion(Uint32Array.from(range(0, 15)), "suggested", { reviewClass: 1, pickAll: true });
+  controller.markSeen(range(0, 5), 5);
+  selection.toggle(3);
+  enter();
+  controller.markSeen(range(5, 5), 10);
+  enter();
+  controller.markSeen(range(10, 5), 15);
+  await settle();
+  controller.undo();
+  await settle();
+  controller.markSeen(range(5, 10), 15);
+  enter();
+  enter();
+  controller.markSeen([3], 15); // were it brought up, it would be on the screen
+  enter();
+  expect(range(0, 15).filter((ordinal) => labels.shown[ordinal] === 0)).toEqual([3]);
+  await settle();
+
+  selection.setRegion(Uint32Array.from(range(5, 5)), "suggested", { reviewClass: 1, pickAll: true });
+  controller.undo();
+  await settle();
+  controller.redo();
+  await settle();
+  enter();
+  expect(told.at(-1)).toBe("All of these are labeled. G goes on.");
+});
+
 it("searches for what is like the patch pointed at where nobody picked any, and like the picked ones elsewhere", async () => {
   const { controller, selection } = makeController();
   const page = Uint32Array.from(range(0, 24));
