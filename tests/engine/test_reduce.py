@@ -87,9 +87,8 @@ def test_a_map_with_most_objects_new_is_laid_out_afresh_and_still_aligned() -> N
     assert np.isfinite(after).all()
     assert purity(after, groups) > 0.95
     away = np.linalg.norm(after[:6] - previous[:6], axis=1) / width(after)
-    assert (
-        np.median(away) < 0.25
-    )  # the groups may lie otherwise to each other; unaligned, it is more than ten widths away
+    # The groups may lie otherwise to each other; unaligned, it is more than ten widths away.
+    assert np.median(away) < 0.25
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 11, 12, 13, 20])

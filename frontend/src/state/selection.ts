@@ -299,20 +299,20 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   /** More objects of the page, beside those that it offers already. */
   offerToo(ordinals: Uint32Array): void {
-    if (this.offered === null) return; // the person picks otherwise
-    for (const ordinal of ordinals) {
-      this.put(ordinal, true);
-      this.offered[ordinal] = 1;
-    }
-    this.emit("picks");
+    this.changeOffer(ordinals, true);
   }
 
   /** Objects of the page that got their label otherwise. */
   offerNoMore(ordinals: Uint32Array): void {
+    this.changeOffer(ordinals, false);
+  }
+
+  /** Where the person has picked otherwise since, there is no offer to change. */
+  private changeOffer(ordinals: Uint32Array, isOffered: boolean): void {
     if (this.offered === null || this.held || ordinals.length === 0) return;
     for (const ordinal of ordinals) {
-      this.put(ordinal, false);
-      this.offered[ordinal] = 0;
+      this.put(ordinal, isOffered);
+      this.offered[ordinal] = Number(isOffered);
     }
     this.emit("picks");
   }
