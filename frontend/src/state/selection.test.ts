@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { SelectionStore } from "./selection";
+import { type RectangleMode, SelectionStore } from "./selection";
 
 let selection: SelectionStore;
 
@@ -55,19 +55,64 @@ describe("clicks", () => {
   });
 });
 
+/** A rectangle that covers these tiles, still being drawn; it began at the first of them. */
+function draw(indices: number[], mode: RectangleMode | null = null): void {
+  selection.beginRectangle(mode);
+  selection.stretchRectangle(indices, indices[0] ?? -1);
+}
+
+function drawn(indices: number[], mode: RectangleMode | null = null): void {
+  draw(indices, mode);
+  selection.endRectangle();
+}
+
 describe("a rectangle", () => {
-  it("replaces, adds or takes out, starting from what was picked before the drag", () => {
+  it("adds, and what it no longer covers is as it was", () => {
     selection.pickOnly(0);
-    const before = selection.picked.slice();
-    selection.pickIndices([1, 2], "add", before);
+    draw([0, 1, 2], "add");
     expect(picks()).toEqual([7, 3, 5]);
-    // The rectangle shrinks again: what it no longer covers goes back to what it was.
-    selection.pickIndices([1], "add", before);
+    selection.stretchRectangle([1], 1);
     expect(picks()).toEqual([7, 3]);
-    selection.pickIndices([0], "subtract", before);
-    expect(picks()).toEqual([]);
-    selection.pickIndices([3], "replace", new Uint8Array(10));
+  });
+
+  it("takes out, and replaces", () => {
+    selection.toggle(0);
+    selection.toggle(1);
+    drawn([0, 2], "subtract");
+    expect(picks()).toEqual([3]);
+    drawn([3], "replace");
     expect(picks()).toEqual([1]);
+    draw([0], "replace");
+    selection.stretchRectangle([2], 2);
+    expect(picks()).toEqual([5]);
+  });
+
+  it("leaves what changes beside it as it changed", () => {
+    draw([1], "add");
+    selection.toggle(3);
+    selection.stretchRectangle([], -1);
+    expect(picks()).toEqual([1]);
+  });
+
+  it("given up is as if it had not been drawn", () => {
+    selection.toggle(0);
+    selection.toggle(1);
+    for (const mode of ["replace", "add", "subtract"] as const) {
+      draw([1, 2], mode);
+      selection.giveUpRectangle();
+      expect(picks()).toEqual([7, 3]);
+      expect(selection.pickedCount).toBe(2);
+      expect(selection.isDrawing).toBe(false);
+    }
+  });
+
+  it("given up after more objects came leaves all of them to be picked", () => {
+    selection.toggle(0);
+    draw([1], "replace");
+    selection.resize(20);
+    selection.giveUpRectangle();
+    expect(picks()).toEqual([7]);
+    expect(selection.picked).toHaveLength(20);
   });
 });
 
@@ -77,18 +122,26 @@ describe("a rectangle without a key, on a page by exception", () => {
   });
 
   it("leaves out or takes in again, as a click on its first tile does", () => {
-    expect(selection.rectangleMode(1)).toBe("subtract");
-    selection.toggle(1);
-    expect(selection.rectangleMode(1)).toBe("add");
-    expect(selection.rectangleMode(2)).toBe("subtract");
+    drawn([1, 2]);
+    expect(picks()).toEqual([7, 1]);
+    drawn([1, 0]);
+    expect(picks()).toEqual([7, 3, 1]);
   });
 
-  it("waits for its first tile, and given up leaves the page's offer as it was", () => {
-    expect(selection.rectangleMode(-1)).toBeNull();
-    const before = selection.picked.slice();
-    selection.pickIndices([1, 2], "subtract", before);
-    selection.pickIndices([], "add", before);
+  it("waits for its first tile, and goes by that one", () => {
+    draw([]);
     expect(picks()).toEqual([7, 3, 5, 1]);
+    selection.stretchRectangle([1], 1);
+    selection.stretchRectangle([0, 1], 1);
+    expect(picks()).toEqual([5, 1]);
+  });
+
+  it("given up leaves the page's offer as it was, whatever it did", () => {
+    for (const mode of [null, "subtract", "replace"] as const) {
+      draw([1, 2], mode);
+      selection.giveUpRectangle();
+      expect(picks()).toEqual([7, 3, 5, 1]);
+    }
     selection.toggle(0);
     expect(Array.from(selection.leftOut)).toEqual([7]);
   });
@@ -96,23 +149,31 @@ describe("a rectangle without a key, on a page by exception", () => {
   it("is a choice of some: another class's key is then for those left out", () => {
     selection.pickAll();
     expect(selection.isAllChosen).toBe(true);
-    selection.pickIndices([1], "subtract", selection.picked.slice());
-    selection.pickIndices([1], "add", selection.picked.slice());
+    draw([1], "subtract");
+    selection.giveUpRectangle();
+    expect(selection.isAllChosen).toBe(true);
+    drawn([1], "subtract");
+    drawn([1], "add");
     expect(selection.isAllChosen).toBe(false);
   });
 
   it("marks in a sample, and takes no other mark back", () => {
     selection.setRegion(Uint32Array.of(7, 3, 5, 1), "sample");
     selection.toggle(3);
-    expect(selection.rectangleMode(0)).toBe("add");
+    drawn([0]);
+    expect(picks()).toEqual([7, 1]);
   });
 
   it("selects anew after labeling, and elsewhere always", () => {
     selection.hold();
-    expect(selection.rectangleMode(0)).toBe("replace");
+    drawn([0]);
+    expect(picks()).toEqual([7]);
     selection.setRegion(Uint32Array.of(7, 3, 5, 1), "lasso");
-    expect(selection.rectangleMode(0)).toBe("replace");
-    expect(selection.rectangleMode(-1)).toBe("replace");
+    selection.toggle(0);
+    drawn([1]);
+    expect(picks()).toEqual([3]);
+    drawn([]);
+    expect(picks()).toEqual([]);
   });
 });
 
@@ -126,7 +187,7 @@ it("a new region drops the picks, unless it grew out of the old one", () => {
 
 describe("what was just labeled", () => {
   beforeEach(() => {
-    selection.pickIndices([0, 1], "replace");
+    drawn([0, 1], "replace");
     selection.hold();
   });
 
@@ -160,12 +221,20 @@ describe("what was just labeled", () => {
   });
 
   it("is no part of a rectangle that adds, and is there again when the rectangle is given up", () => {
-    const before = selection.picked.slice();
-    selection.pickIndices([3], "add", selection.gestureBase());
+    draw([3], "add");
     expect(picks()).toEqual([1]);
-    selection.pickIndices([], "replace", before);
-    selection.hold();
+    selection.giveUpRectangle();
     expect(picks()).toEqual([7, 3]);
+    expect(selection.held).toBe(true);
+  });
+
+  it("loses what a rectangle takes out of it, and is held again when the rectangle is given up", () => {
+    draw([0], "subtract");
+    expect(picks()).toEqual([3]);
+    expect(selection.held).toBe(false);
+    selection.giveUpRectangle();
+    expect(picks()).toEqual([7, 3]);
+    expect(selection.held).toBe(true);
   });
 
   it("is let go when the cursor moves, and by a new region even if that grew out of the old one", () => {
@@ -249,7 +318,7 @@ describe("a page", () => {
   it("has nothing left out once the person picks otherwise than by taking out", () => {
     const page = () => selection.setRegion(Uint32Array.of(7, 3, 5, 1), "review", { reviewClass: 1, pickAll: true });
     const others: (() => void)[] = [
-      () => selection.pickIndices([0, 1], "replace", new Uint8Array(10)), // a rectangle, as the grid draws it
+      () => drawn([0, 1], "replace"),
       () => {
         selection.clearPicks();
         selection.toggle(0);
@@ -271,7 +340,7 @@ describe("a page", () => {
 
   it("has what a rectangle took out", () => {
     selection.setRegion(Uint32Array.of(7, 3, 5, 1), "review", { reviewClass: 1, pickAll: true });
-    selection.pickIndices([1, 2], "subtract", selection.picked.slice());
+    drawn([1, 2], "subtract");
     expect(Array.from(selection.leftOut)).toEqual([3, 5]);
   });
 
@@ -280,7 +349,7 @@ describe("a page", () => {
     selection.offer(Uint32Array.of(5, 1));
     selection.offerToo(Uint32Array.of(7));
     expect(picks()).toEqual([7, 5, 1]);
-    selection.pickIndices([1], "replace", new Uint8Array(10));
+    drawn([1], "replace");
     selection.offerToo(Uint32Array.of(7));
     expect(picks()).toEqual([3]);
   });

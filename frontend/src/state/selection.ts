@@ -31,6 +31,26 @@ export interface RegionDetails {
   readonly pickAll?: boolean;
 }
 
+/** What of the store a rectangle changes beside its tiles. */
+interface Replaced {
+  readonly held: boolean;
+  readonly picked: Uint8Array;
+  readonly pickedCount: number;
+  readonly offered: Uint8Array | null;
+  readonly answered: Uint32Array;
+  readonly allChosen: boolean;
+}
+
+/** One that is being drawn. */
+interface Rectangle {
+  /** null: its first tile will say. */
+  mode: RectangleMode | null;
+  /** Whether its tiles were picked when they came under it, by ordinal. */
+  readonly before: Map<number, boolean>;
+  /** What it made way for; null until it does something. */
+  replaced: Partial<Replaced> | null;
+}
+
 /** Two selections, one inside the other.
  *
  * The region: objects in the order the grid shows them (a lasso, a filter, or everything).
@@ -66,6 +86,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   private allChosen = false;
   private anchor = -1;
   private ranks: Int32Array | null = null;
+  private rectangle: Rectangle | null = null;
 
   get size(): number {
     return this.order.length;
@@ -172,11 +193,6 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.emit("picks");
   }
 
-  /** Picks that a gesture would add to or take from: none of the held ones. */
-  gestureBase(): Uint8Array {
-    return this.held ? new Uint8Array(this.picked.length) : this.picked.slice();
-  }
-
   pickAll(): void {
     this.held = false;
     for (const ordinal of this.order) this.picked[ordinal] = 1;
@@ -230,35 +246,74 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.emit("picks");
   }
 
-  /** What a rectangle that no key says more of does: on a page by exception, to all of its tiles what a click does to the
-   * first. null while it has none (-1). */
-  rectangleMode(first: number): RectangleMode | null {
+  /** A rectangle is being drawn: what it picks is not meant yet. */
+  get isDrawing(): boolean {
+    return this.rectangle !== null;
+  }
+
+  /** @param mode null: on a page by exception, the first tile that it meets says whether it leaves out or takes in again */
+  beginRectangle(mode: RectangleMode | null): void {
+    this.rectangle = { mode, before: new Map(), replaced: null };
+  }
+
+  /** A rectangle covers these tiles now; what it no longer covers is as it was. Others may change beside it.
+   * @param first the tile nearest to where it began, -1 where it covers none */
+  stretchRectangle(indices: readonly number[], first: number): void {
+    const { rectangle } = this;
+    if (rectangle === null) return;
+    rectangle.mode ??= this.modeFrom(first);
+    const { mode, before } = rectangle;
+    if (mode === null) return;
+    rectangle.replaced ??= this.beginAnew(mode);
+    const covered = new Set(indices.map((index) => this.order[index]!));
+    for (const [ordinal, wasPicked] of before) {
+      if (covered.has(ordinal)) continue;
+      this.put(ordinal, wasPicked);
+      before.delete(ordinal);
+    }
+    for (const ordinal of covered) {
+      if (!before.has(ordinal)) before.set(ordinal, this.isPicked(ordinal));
+      this.put(ordinal, mode !== "subtract");
+    }
+    if (covered.size > 0) this.allChosen = false;
+    this.emit("picks");
+  }
+
+  endRectangle(): void {
+    this.rectangle = null;
+    this.emit("picks");
+  }
+
+  /** As if it had not been drawn. */
+  giveUpRectangle(): void {
+    const { rectangle } = this;
+    if (rectangle === null) return;
+    this.rectangle = null;
+    for (const [ordinal, wasPicked] of rectangle.before) this.put(ordinal, wasPicked);
+    const { picked, ...others } = rectangle.replaced ?? {};
+    if (picked !== undefined) this.picked.set(picked); // there may be more objects by now
+    Object.assign(this, others);
+    this.emit("picks");
+  }
+
+  /** What a rectangle does that no key says more of: on a page by exception, to all of its tiles what a click does to the first. */
+  private modeFrom(first: number): RectangleMode | null {
     if (!this.isByException || this.held) return "replace";
     if (first < 0) return null;
     return this.picked[this.order[first]!] === 1 ? "subtract" : "add";
   }
 
-  /** A rectangle's tiles: replace the picks by them, add them, or take them out. */
-  pickIndices(indices: readonly number[], mode: RectangleMode, base?: Uint8Array): void {
+  /** Makes way for a rectangle's picks, and returns what has to be again if it is given up. To take some out of what was just
+   * labeled is a gesture about the rest of it. */
+  private beginAnew(mode: RectangleMode): Partial<Replaced> {
+    const { held, picked, pickedCount, offered, answered, allChosen } = this;
+    if (mode === "replace" || (held && mode === "add")) {
+      const before = { held, picked: picked.slice(), pickedCount, offered, answered, allChosen };
+      this.dropPicks();
+      return before;
+    }
     this.held = false;
-    if (mode === "replace") this.withdraw();
-    if (indices.length > 0) this.allChosen = false;
-    if (base !== undefined) this.restore(base);
-    else if (mode === "replace") this.dropPicks();
-    for (const index of indices) this.put(this.order[index]!, mode !== "subtract");
-    this.emit("picks");
-  }
-
-  /** A rectangle is being drawn: what it picks is not meant yet, and each move begins again from what was picked before. */
-  isDrawing = false;
-
-  beginDrawing(): void {
-    this.isDrawing = true;
-  }
-
-  endDrawing(): void {
-    this.isDrawing = false;
-    this.emit("picks");
+    return { held, allChosen };
   }
 
   /** Leaves out the picks that do not pass. Returns how many those were. */
@@ -386,13 +441,6 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
       }
     }
     this.picked = kept;
-    this.pickedCount = n;
-  }
-
-  private restore(base: Uint8Array): void {
-    this.picked.set(base);
-    let n = 0;
-    for (const ordinal of this.order) n += base[ordinal]!;
     this.pickedCount = n;
   }
 }

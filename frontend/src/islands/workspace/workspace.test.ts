@@ -180,16 +180,15 @@ it("shows what was marked in another tab to whoever comes back to this one", asy
 it("keeps what is marked in another tab while a rectangle is drawn here", async () => {
   const sample = sampleOf(1, range(0, 50));
   const { project, selection } = await lookingAt(sample);
-  selection.beginDrawing();
-  const base = selection.gestureBase();
-  selection.pickIndices([7], "replace", base);
+  selection.beginRectangle("replace");
+  selection.stretchRectangle([7], 7);
   vi.mocked(fetchSample).mockResolvedValueOnce({ ...sample, marked: [30] }); // marked in the other tab
   project.come();
   await settle();
-  selection.pickIndices([7, 8], "replace", base);
+  selection.stretchRectangle([7, 8], 7);
   expect(postMarks).not.toHaveBeenCalled();
   vi.mocked(postMarks).mockResolvedValue({ ...sample, marked: [7, 8, 30] });
-  selection.endDrawing();
+  selection.endRectangle();
   await settle();
   expect([...selection.picks()]).toEqual([7, 8, 30]);
   for (const [, , marks] of vi.mocked(postMarks).mock.calls) expect(marks).toEqual({ wrong: [7, 8], not_wrong: [] });

@@ -38,13 +38,8 @@ interface Band {
   readonly start: Point;
   end: Point;
   /** null: its first tile will say. */
-  mode: RectangleMode | null;
-  /** The picks before the rectangle did anything, and whether they were held. */
-  before: Uint8Array;
-  held: boolean;
-  /** The picks that it adds to or takes from. */
-  base: Uint8Array;
-  /** The tiles that it covered last. */
+  readonly mode: RectangleMode | null;
+  /** The tiles that it covers. */
   covered: readonly number[];
   active: boolean;
   clientY: number;
@@ -215,23 +210,15 @@ export class PatchGrid {
   /** Leaves a rectangle unfinished. Returns whether there was one. */
   cancelBand(): boolean {
     if (this.band === null) return false;
-    const { band } = this;
-    const { selection } = this.controller;
     this.band = null;
-    if (!band.active) return true;
-    // What replaced nothing leaves the page's offer as it was.
-    if (band.mode === "replace") selection.pickIndices([], "replace", band.before);
-    else if (band.mode !== null) selection.pickIndices([], band.mode, band.held ? band.before : this.baseOf(band));
-    selection.endDrawing();
-    if (band.held) selection.hold();
+    this.controller.selection.giveUpRectangle();
     return true;
   }
 
   /** A rectangle over tiles that are not there any more ends where it is: its picks must not be those of others. */
   private dropBand(): void {
-    const wasActive = this.band?.active === true;
     this.band = null;
-    if (wasActive) this.controller.selection.endDrawing();
+    if (this.controller.selection.isDrawing) this.controller.selection.endRectangle();
   }
 
   private listen(): void {
@@ -477,7 +464,6 @@ export class PatchGrid {
       start: [x, y],
       end: [x, y],
       mode: event.altKey ? "subtract" : event.shiftKey || event.ctrlKey || event.metaKey ? "add" : null,
-      ...this.picksNow(event.altKey),
       covered: [],
       active: false,
       clientX: event.clientX,
@@ -499,9 +485,7 @@ export class PatchGrid {
     if (!band.active && Math.hypot(place[0] - band.start[0], place[1] - band.start[1]) < DRAG_PX) return;
     if (!band.active) {
       band.active = true;
-      // Answers of the server may have changed them since the button went down.
-      Object.assign(band, this.picksNow(band.mode === "subtract"));
-      selection.beginDrawing();
+      selection.beginRectangle(band.mode);
       this.autoScroll();
     }
     this.stretchBand(band);
@@ -509,38 +493,9 @@ export class PatchGrid {
 
   private stretchBand(band: Band): void {
     band.end = this.contentPlace(band);
-    const indices = indicesIn(this.layout, rectFrom(band.start, band.end));
-    const { selection } = this.controller;
-    if (band.mode === null) {
-      band.mode = selection.rectangleMode(nearestTo(this.layout, indices, band.start));
-      if (band.mode === null) {
-        this.redraw();
-        return;
-      }
-      Object.assign(band, this.picksNow(false));
-    }
-    selection.pickIndices(indices, band.mode, this.baseOf(band));
-    band.covered = indices;
-  }
-
-  /** What a rectangle begins from. To take some out of what was just labeled is a gesture about the rest of it. */
-  private picksNow(keepHeld: boolean): Pick<Band, "before" | "held" | "base"> {
-    const { selection } = this.controller;
-    const before = selection.picked.slice();
-    return { before, held: selection.held, base: keepHeld ? before : selection.gestureBase() };
-  }
-
-  /** The picks without the rectangle: only its own tiles go back to what they were, as others may change beside it. */
-  private baseOf(band: Band): Uint8Array {
-    const { selection } = this.controller;
-    if (band.mode === "replace") return new Uint8Array(selection.picked.length);
-    if (band.held) return band.base;
-    const base = selection.picked.slice();
-    for (const index of band.covered) {
-      const ordinal = selection.order[index]!;
-      base[ordinal] = band.base[ordinal]!;
-    }
-    return base;
+    band.covered = indicesIn(this.layout, rectFrom(band.start, band.end));
+    this.controller.selection.stretchRectangle(band.covered, nearestTo(this.layout, band.covered, band.start));
+    this.redraw();
   }
 
   /** A rectangle that is drawn beyond the edge takes the content along. */
@@ -564,7 +519,7 @@ export class PatchGrid {
     const { selection } = this.controller;
     if (band.active) {
       this.markClicked(band.covered);
-      selection.endDrawing();
+      selection.endRectangle();
       // A key is then not for the patch where the keyboard was.
       const last = band.covered.at(-1);
       if (selection.isByException && last !== undefined) selection.setCursor(last, false);
