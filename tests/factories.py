@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 from apps.accounts.models import Organization, OrganizationMember, User
 from apps.accounts.services import add_organization_member, create_organization, create_user
 from apps.common.wire import encode_plot, gzipped
+from apps.engine.arrays import write_array
 from apps.engine.masks import MaskKind, find_objects
 from apps.engine.pixels import write_image
 from apps.engine.surroundings import Surroundings, with_surroundings
@@ -22,7 +23,7 @@ from apps.models.models import Embedding, ModelVersion
 from apps.models.selectors import SURROUNDINGS_NAME, VECTORS_NAME
 from apps.models.services import NewPredictions, publish_predictions
 from apps.objects.services import add_image
-from apps.projects.files import folder, write_array, write_bytes
+from apps.projects.files import folder, write_bytes
 from apps.projects.models import Project
 from apps.projects.services import create_project
 

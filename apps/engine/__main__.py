@@ -12,8 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
+from apps.engine.arrays import write_array
 from apps.engine.errors import EngineError
 from apps.engine.formats import read_image, read_mask
 from apps.engine.masks import MaskKind, check_same_size, find_objects
@@ -90,9 +89,9 @@ def train_folder(options: argparse.Namespace, out: Path, processes: Processes) -
     vectors = embed_patches(out / "model", reader, shards=out / "shards", processes=processes, on_progress=report)
     finish("embed")
     if processes.is_first:
-        np.save(out / "vectors.npy", vectors, allow_pickle=False)
+        write_array(out / "vectors.npy", vectors)
         coordinates = reduce_to_plot(vectors, seed=options.seed, on_progress=report)
-        np.save(out / "coordinates.npy", coordinates, allow_pickle=False)
+        write_array(out / "coordinates.npy", coordinates)
         for finished in ("states", "shards"):
             shutil.rmtree(out / finished)
         finish("map")

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from apps.engine.arrays import read_array
 from apps.engine.components import FoundObjects
 from apps.engine.durable import TEMPORARY_SUFFIX, sync_folder
 from apps.engine.errors import EngineError
@@ -236,11 +237,11 @@ def middle_square(image: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.
 def _open(image: StoredImage, part: str) -> npt.NDArray[np.generic]:
     path = part_path(image.folder, image.key, part)
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return np.asarray(read_array(path, is_mapped=True, called=f"{path.name} in the pixel store"))
     except FileNotFoundError as error:
         raise EngineError(f"{path.name} is missing from the pixel store") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise EngineError(f"{path.name} in the pixel store is damaged ({error})") from error
+    except OSError as error:
+        raise EngineError(f"{path.name} in the pixel store cannot be read ({error.strerror})") from error
 
 
 def _write_synced(path: Path, array: npt.NDArray[np.generic]) -> None:

@@ -18,6 +18,7 @@ from apps.common.notifications import EMBEDDING_MADE, notify
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.approaches.base import NetworkSettings, TrainingSettings
 from apps.engine.approaches.instant import INSTANT, InstantSettings
+from apps.engine.arrays import write_array
 from apps.engine.descriptors import DESCRIPTORS_VERSION, describe_objects, describe_picture
 from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
@@ -54,7 +55,7 @@ from apps.models.selectors import vectors as vectors_of
 from apps.models.services import PICTURE_NAME, NewPredictions, lock_predictions, publish_predictions
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event, send_event_on_commit
-from apps.projects.files import folder, project_folder, read_array, write_array, write_bytes
+from apps.projects.files import folder, project_folder, read_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.projects.selectors import chosen_approach

@@ -13,6 +13,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
+from apps.engine.arrays import write_array
 from apps.models.events import PredictionsReady
 from apps.models.models import Embedding, PredictionSet
 from apps.models.selectors import (
@@ -24,7 +25,7 @@ from apps.models.selectors import (
     still_compares,
 )
 from apps.projects.events import send_event_on_commit
-from apps.projects.files import folder, write_array
+from apps.projects.files import folder
 from apps.projects.jobs import check_not_too_many, start_job
 from apps.projects.models import Job, Project
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import tokenize
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
+from apps.engine import arrays
 from apps.engine.durable import replacing
-from apps.engine.errors import EngineError
 from apps.projects.models import Job, Project
 
 EXPORT_KEPT = timedelta(days=30)
@@ -46,20 +44,6 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """An .npy file, without pickle."""
-    with replacing(path) as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-
-
 def read_array(path: Path, *, is_mapped: bool = False) -> NDArray[Any]:
-    """An .npy file, memory-mapped if asked. FileNotFoundError where it is gone, EngineError with its name where it is cut short or
-    no array."""
-    try:
-        if is_mapped:
-            return np.lib.format.open_memmap(path, mode="r")
-        with path.open("rb") as file:
-            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, tokenize.TokenError) as error:
-        raise EngineError(f"{path.relative_to(settings.MEDIA_ROOT)} is damaged ({error})") from error
-    return array
+    """As the engine's, with errors that say where among all projects' files it lies."""
+    return arrays.read_array(path, is_mapped=is_mapped, called=str(path.relative_to(settings.MEDIA_ROOT)))

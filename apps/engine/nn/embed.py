@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from apps.engine.arrays import read_array, write_array
 from apps.engine.durable import replacing
 from apps.engine.errors import EngineError
 from apps.engine.nn.checkpoints import DESCRIPTION_NAME, WEIGHTS_NAME, load_checkpoint
@@ -187,8 +188,7 @@ class _Shards:
 
     def keep(self, shard: range, rows: Vectors) -> None:
         """Write a shard, as a whole or not at all."""
-        with replacing(self._path(shard)) as file:
-            np.lib.format.write_array(file, rows, allow_pickle=False)
+        write_array(self._path(shard), rows)
 
     def join(self) -> None:
         """All shards as one file, one of them in memory at a time."""
@@ -196,13 +196,13 @@ class _Shards:
         with replacing(self.result) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for shard in self._work.shards():
-                file.write(np.load(self._path(shard), allow_pickle=False).tobytes())
+                file.write(read_array(self._path(shard)).tobytes())
         for shard in self._work.shards():
             self._path(shard).unlink()
 
     def mapped(self) -> Vectors:
         """What `join` wrote, memory-mapped."""
-        vectors: Vectors = np.load(self.result, mmap_mode="r", allow_pickle=False)
+        vectors: Vectors = read_array(self.result, is_mapped=True)
         return vectors
 
     def _path(self, shard: range) -> Path:

@@ -17,9 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import torch
 
+from apps.engine.arrays import read_array, write_array
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.embed import Vectors, embed_patches
@@ -82,9 +82,8 @@ def train_on_this_machine(
         "states": str(states),
     }
     if class_values is not None:
-        states.parent.mkdir(parents=True, exist_ok=True)
         path = states.with_name(f"{states.name}-class-values.npy")
-        np.save(path, class_values, allow_pickle=False)
+        write_array(path, class_values)
         told["class_values"] = str(path)
     result = _torchrun(count, "train", patches, told, states, on_progress, should_stop)
     return TrainResult(**result)
@@ -222,7 +221,7 @@ def main(order_path: str) -> int:
                 trained = train_model(
                     TrainConfig.from_json(order["config"]),
                     patches,
-                    class_values=np.load(values) if values else None,
+                    class_values=read_array(values) if values else None,
                     start_from=_path(order["start_from"]),
                     checkpoint=checkpoint,
                     weights_root=weights_root,
