@@ -65,8 +65,10 @@ class Embedding(models.Model):
         return f"map {self.number}"
 
 
-# From so many held-out labels the share that is right is known within 0.15; before, the model's own word on it is worth nothing.
-HELD_OUT_TO_BELIEVE = 40
+# One label in five is held out. From 40 of those the share that is right is known within 0.15; before, the model's own word on it is
+# worth nothing.
+LABELS_TO_BELIEVE = 200
+HELD_OUT_TO_BELIEVE = LABELS_TO_BELIEVE // 5
 
 
 class PredictionSet(models.Model):
@@ -109,6 +111,7 @@ class PredictionState(TypedDict):
 
     revision: int
     embedding: int
+    label_revision: int
     n_labels: int
     balanced_accuracy: float | None
     balanced_between: tuple[float, float] | None

@@ -139,6 +139,7 @@ def prediction_state(prediction_set: PredictionSet) -> PredictionState:
     return {
         "revision": prediction_set.revision,
         "embedding": prediction_set.embedding.number,
+        "label_revision": prediction_set.label_revision,
         "n_labels": prediction_set.n_labels,
         "balanced_accuracy": prediction_set.quality.get("balanced_accuracy"),
         "balanced_between": prediction_set.quality.get("balanced_between"),

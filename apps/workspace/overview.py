@@ -11,7 +11,7 @@ from apps.accounts.models import User
 from apps.images.models import Image
 from apps.labels.models import LabelSet
 from apps.labels.selectors import counts_by_class, label_sets_visible_to, sampled_counts
-from apps.models.models import Embedding, PredictionSet
+from apps.models.models import LABELS_TO_BELIEVE, Embedding, PredictionSet
 from apps.models.selectors import current_prediction_set, latest_embedding, title_of_approach, title_of_reducer
 from apps.projects.files import export_archive
 from apps.projects.models import Job, Project
@@ -82,9 +82,12 @@ class Overview:
         return self.predictions.expected_right if self.predictions else None
 
     @property
-    def has_too_few_labels(self) -> bool:
-        """Whether something is predicted, and it is too early to say how well."""
-        return self.predictions is not None and self.predictions.has_predictions and not self.predictions.is_measured
+    def labels_to_wait_for(self) -> int | None:
+        """From about how many labels on it can be said how well the rest is predicted; None where it can, or nothing is."""
+        predictions = self.predictions
+        if predictions is None or not predictions.has_predictions or predictions.is_measured:
+            return None
+        return LABELS_TO_BELIEVE
 
     @property
     def learned_by(self) -> str:

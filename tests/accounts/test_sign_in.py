@@ -90,6 +90,12 @@ def test_signing_out_asks_first_when_opened_as_a_page(world: World, signed_in: C
     assert client.get("/").status_code == 200
 
 
+def test_one_can_type_at_once(db: None, client: Client) -> None:
+    page = client.get(reverse("account_login")).content.decode()
+    assert page.count("autofocus") == 1
+    assert "autofocus" in page[page.index('name="login"') :].split(">")[0]
+
+
 def test_a_page_leads_to_sign_in_and_back(world: World, client: Client) -> None:
     url = reverse("project_overview", args=[world.project.pk])
     asked = client.get(url)

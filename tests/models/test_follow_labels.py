@@ -127,24 +127,24 @@ def test_a_label_and_its_undo_are_followed_and_pushed_to_open_pages(world, embed
     with psycopg.connect(**listening_parameters(), autocommit=True) as page:
         page.execute(f"LISTEN {NOTIFICATION}")
 
-        def pushed(n_labels: int) -> dict[str, Any]:
+        def pushed(label_revision: int) -> dict[str, Any]:
             for notification in page.notifies(timeout=PATIENCE_S):
                 event = json.loads(notification.payload)["message"]["event"]
-                if event["type"] == "predictions.ready" and event["n_labels"] == n_labels:
+                if event["type"] == "predictions.ready" and event["label_revision"] == label_revision:
                     return dict(event)
             raise AssertionError("nothing was pushed")
 
         label(rater, world, 1, [0, 2, 4])
-        label(rater, world, 2, [1, 3, 5])
-        event = pushed(6)
+        event = pushed(label(rater, world, 2, [1, 3, 5]))
+        assert event["n_labels"] == 6
         answer = rater.get(url)
         assert answer["ETag"].strip('"').endswith(f"-{event['revision']}")
         buffer = gzip.decompress(answer.content)
         assert struct.unpack("<4sIII", buffer[:16]) == (b"PSP1", N, event["revision"], 1)
         np.testing.assert_array_equal(np.frombuffer(buffer[16:36], np.uint8), TRUTH)
 
-        rater.post(f"/api/v1/label-sets/{shared_label_set(world.project).pk}/undo")
-        pushed(3)
+        undone = rater.post(f"/api/v1/label-sets/{shared_label_set(world.project).pk}/undo").json()
+        assert pushed(undone["sequence"])["n_labels"] == 3
         assert not any(gzip.decompress(rater.get(url).content)[16:]), "one class is left: nothing can be predicted"
 
 

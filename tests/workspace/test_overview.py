@@ -144,11 +144,13 @@ def test_few_labels_say_nothing_of_the_rest(world: World, signed_in: SignIn) -> 
         return signed_in(world.viewer).get(url).content.decode()
 
     few = page(n_held_out=10, accuracy=0.6, expected_right=0.73)
-    assert "too few labels to say" in few and "73%" not in few
-    assert "too few labels to say" in page(n_held_out=0, accuracy=None, expected_right=0.73)
+    assert "known from about 200 labels on" in few and "73%" not in few
+    assert "known from about 200 labels on" in page(n_held_out=0, accuracy=None, expected_right=0.73)
     enough = page(n_held_out=40, accuracy=0.6, expected_right=0.73)
-    assert "73%" in enough and "too few labels to say" not in enough
-    assert "too few labels to say" not in page(n_held_out=400, accuracy=0.6, expected_right=None), "all have one"
+    assert "73%" in enough and "known from about 200 labels on" not in enough
+    assert "known from about 200 labels on" not in page(n_held_out=400, accuracy=0.6, expected_right=None), (
+        "all have one"
+    )
 
 
 def test_training_starts_from_the_page_once_at_a_time(world: World, signed_in: SignIn) -> None:

@@ -9,8 +9,8 @@ register = template.Library()
 
 
 @register.simple_tag
-def control(field: forms.BoundField) -> SafeString:
-    """The input, select or textarea of a field, told which texts describe it."""
+def control(field: forms.BoundField, *, is_first: bool = False) -> SafeString:
+    """The input, select or textarea of a field, told which texts describe it. `is_first`: the page is opened to write there."""
     widget = field.field.widget
     attrs: dict[str, str | bool] = {}
     if isinstance(widget, forms.Select):
@@ -19,6 +19,8 @@ def control(field: forms.BoundField) -> SafeString:
         attrs["class"] = "input input--color"
     elif not isinstance(widget, forms.CheckboxInput | forms.RadioSelect | forms.CheckboxSelectMultiple):
         attrs["class"] = "input"
+    if is_first:
+        attrs["autofocus"] = True
     described_by = [f"{field.auto_id}_help"] if field.help_text else []
     if field.errors:
         attrs["aria-invalid"] = "true"

@@ -48,6 +48,8 @@ export interface ReliabilityBin {
 export interface PredictionsInfo {
   readonly revision: number;
   readonly embedding: number;
+  /** Of the last label action that they know of. */
+  readonly label_revision: number;
   readonly n_labels: number;
   /** On labels that were held out; null where there are none. */
   readonly balanced_accuracy: number | null;

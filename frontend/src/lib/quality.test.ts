@@ -10,6 +10,7 @@ const measured = (
   describeQuality({
     revision: 1,
     embedding: 1,
+    label_revision: 1,
     n_labels: 5 * n_held_out + 1,
     balanced_accuracy,
     balanced_between: between,
@@ -54,6 +55,7 @@ it("says nothing before anything is labeled", () => {
   const unlabeled = {
     revision: 1,
     embedding: 1,
+    label_revision: 0,
     n_labels: 0,
     balanced_accuracy: null,
     balanced_between: null,

@@ -35,8 +35,7 @@ export interface WorkspaceHandle {
   tileToClient(ordinal: number): { x: number; y: number; size: number } | null;
   /** Actions that the server has not confirmed yet. */
   unsaved(): number;
-  /** True once the predictions are made from as many labels as were seen and are on the screen, and what is suggested follows
-   * from both. A label that was only changed does not count. */
+  /** True once the predictions on the screen know of the last label there, and what is suggested follows from both. */
   isSettled(): boolean;
   revision(): number;
 }
@@ -89,11 +88,7 @@ export function workspaceHandle(
     unsaved: () => queue.length,
     isSettled: () => {
       const { predictionsInfo: news, predictionsRevision } = project;
-      const nSeen = labels.shown.reduce(
-        (n, value, ordinal) => n + (value > 0 && labels.unseen[ordinal] === 0 ? 1 : 0),
-        0,
-      );
-      const isKnown = news !== null && news.revision === predictionsRevision && news.n_labels === nSeen;
+      const isKnown = news !== null && news.revision === predictionsRevision && news.label_revision >= labels.revision;
       return queue.length === 0 && isKnown && !controller.suggestions.isOld;
     },
     revision: () => labels.revision,
