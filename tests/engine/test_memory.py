@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from tests.engine.fake_patches import make_patches
 
 CONFIG = TrainConfig(encoder_size_px=64, epochs=100, batch_size=32, device="cpu", threads=1)
 MOST_BYTES = 150e6
+BATCHES, SETTLED_AFTER = 20, 5
+# A third of what one batch leaves on its way through the network: were it kept, it would be seen.
+MOST_GROWTH_BYTES = 100e6
 
 
 class MillionPatches:
@@ -34,27 +38,37 @@ class MillionPatches:
         ).copy()
 
 
-def stop_after(batches: int) -> Callable[[], bool]:
-    asked = 0
+class MemoryAfter:
+    """Stops after so many batches, and knows how much memory the process had at each of them, torch's included."""
 
-    def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > batches
+    def __init__(self, batches: int) -> None:
+        self.held: list[int] = []
+        self._batches = batches
 
-    return should_stop
+    def __call__(self) -> bool:
+        self.held.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+        return len(self.held) > self._batches
+
+    @property
+    def growth(self) -> int:
+        """Bytes, from when the first batches were there."""
+        return max(self.held) - self.held[SETTLED_AFTER]
 
 
 @contextmanager
-def little_memory() -> Iterator[None]:
-    """At most MOST_BYTES at a time are taken inside; numpy's arrays are counted, torch's few are not."""
+def little_memory() -> Iterator[MemoryAfter]:
+    """At most MOST_BYTES of numpy's arrays at a time are taken inside, and the whole process holds no more at the end than at the
+    beginning."""
+    memory = MemoryAfter(BATCHES)
     tracemalloc.start()
     try:
-        yield
+        yield memory
         _now, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    assert len(memory.held) > BATCHES
     assert peak < MOST_BYTES, f"{peak / 1e6:.0f} MB"
+    assert memory.growth < MOST_GROWTH_BYTES, f"{memory.growth / 1e6:.0f} MB"
 
 
 def test_training_holds_batches_and_the_order_of_one_epoch(tmp_path: Path) -> None:
@@ -63,16 +77,14 @@ def test_training_holds_batches_and_the_order_of_one_epoch(tmp_path: Path) -> No
     train_model(
         replace(CONFIG, epochs=1), make_patches(4, size_px=64)[0], checkpoint=tmp_path / "warm"
     )  # compiles what it needs
-    with little_memory(), pytest.raises(Stopped):
-        train_model(
-            CONFIG, MillionPatches(), class_values=labels, checkpoint=tmp_path / "model", should_stop=stop_after(3)
-        )
+    with little_memory() as memory, pytest.raises(Stopped):
+        train_model(CONFIG, MillionPatches(), class_values=labels, checkpoint=tmp_path / "model", should_stop=memory)
 
 
 def test_embedding_holds_a_shard(tmp_path: Path) -> None:
     few, _kinds = make_patches(4, size_px=64)
     train_model(TrainConfig(approach="frozen", encoder_size_px=64), few, checkpoint=tmp_path / "model")
-    with little_memory(), pytest.raises(Stopped):
+    with little_memory() as memory, pytest.raises(Stopped):
         embed_patches(
             tmp_path / "model",
             MillionPatches(),
@@ -80,5 +92,5 @@ def test_embedding_holds_a_shard(tmp_path: Path) -> None:
             device="cpu",
             threads=1,
             shards=tmp_path / "shards",
-            should_stop=stop_after(3),
+            should_stop=memory,
         )
