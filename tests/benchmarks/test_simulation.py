@@ -10,26 +10,29 @@ import pytest
 
 from apps.engine.predict import fit_head
 from tests.benchmarks import labeling
-from tests.benchmarks.simulation.annotator import NUCLEI, Annotator
+from tests.benchmarks.simulation.annotator import GLOMERULI, NUCLEI, TUBULES, Annotator, UseCase
 from tests.benchmarks.simulation.figure import Panel, write_curves
 from tests.benchmarks.simulation.measures import measure, windows_of
 from tests.benchmarks.simulation.session import OUR_SCREEN, Session
 from tests.benchmarks.simulation.worlds import SYNTHETIC_WORLDS, SyntheticWorld, make_objects
 
 
-def session_of(truth: list[int], *, overlooked: float = 0.0) -> Session:
+def session_of(truth: list[int], *, use_case: UseCase = NUCLEI, overlooked: float = 0.0) -> Session:
     return Session(
-        np.array(truth, np.uint8), NUCLEI, OUR_SCREEN, np.random.default_rng(0), Annotator(overlooked=overlooked)
+        np.array(truth, np.uint8), use_case, OUR_SCREEN, np.random.default_rng(0), Annotator(overlooked=overlooked)
     )
 
 
-def test_one_by_one_goes_at_the_speed_of_quick_review_and_makes_no_mistake() -> None:
-    session = session_of([1, 2, 3] * 200)
+@pytest.mark.parametrize(("use_case", "lps_m"), [(NUCLEI, 0.43), (TUBULES, 0.2178), (GLOMERULI, 0.159)])
+def test_one_by_one_goes_at_the_papers_speed_of_quick_review_and_makes_no_mistake(
+    use_case: UseCase, lps_m: float
+) -> None:
+    session = session_of([1, 2, 3] * 200, use_case=use_case)
     session.one_by_one(session.unlabeled)
     figures = measure(session)
     assert figures["theta_human"] == pytest.approx(1, abs=1e-3)
     assert figures["concordance"] == 1
-    assert windows_of(session) == pytest.approx(NUCLEI.quick_review_per_s, rel=0.01)
+    assert windows_of(session) == pytest.approx(lps_m, rel=0.01)
 
 
 def test_a_page_of_one_class_costs_a_look_at_each_and_one_gesture() -> None:
