@@ -877,6 +877,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     return true;
   }
 
+  /** How many of a page Enter would label now: what is picked, was on the screen and has no label. */
+  get nToConfirm(): number {
+    const { selection } = this;
+    if (!PAGES.has(selection.source) || selection.held) return 0;
+    return this.withoutLabel(selection.picks()).filter((ordinal) => this.seen[ordinal] === 1).length;
+  }
+
   /** What a sample is drawn from stays as it is until it is there; who labels meanwhile is told. */
   private waitsForSample(): boolean {
     if (!this.sampling.isDrawing) return false;

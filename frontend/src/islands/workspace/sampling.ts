@@ -193,7 +193,8 @@ export class Sampling extends Emitter<"sample"> {
       () => acceptSample(this.controller.config.api, sample.id, sample.size, nSeen),
       (result) => {
         const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
-        return this.controller.takeResult(result, `${plural(result.n, "object")} labeled ${name} by sample`);
+        const how = `${count(sample.n)} looked at, ${count(result.n - sample.n)} by sample`;
+        return this.controller.takeResult(result, `${plural(result.n, "object")} labeled ${name}: ${how}`);
       },
     );
   }

@@ -594,6 +594,22 @@ it("says that nothing is labeled while a sample is drawn, and labels while one i
   expect(labelOrdinals).toHaveBeenCalledOnce();
 });
 
+it("knows how many Enter will label: what was on the screen, was not taken out and has no label", async () => {
+  const { controller, selection, labels } = makeController();
+  vi.mocked(postAction).mockReturnValue(new Promise(() => undefined));
+  selection.setRegion(Uint32Array.from(range(0, 15)), "suggested", { reviewClass: 1, pickAll: true });
+  expect(controller.nToConfirm).toBe(0);
+  controller.markSeen(range(0, 10), 10);
+  selection.toggle(3);
+  labels.propose(Uint32Array.of(7), 2); // by a colleague, meanwhile
+  expect(controller.nToConfirm).toBe(8);
+  controller.confirm();
+  expect(range(0, 15).filter((ordinal) => labels.shown[ordinal] === 1)).toHaveLength(8);
+  expect(controller.nToConfirm).toBe(0);
+  controller.markSeen(range(10, 5), 15);
+  expect(controller.nToConfirm).toBe(5);
+});
+
 it("tells the server who was left out of a page that is confirmed, but not whom nobody saw", async () => {
   const { controller, selection } = makeController();
   vi.mocked(postAction).mockResolvedValue({ n: 2, n_changed: 2, revision: 1 } as never);

@@ -10,6 +10,7 @@ const QUERY_PX = 28;
 /** Says what the region is and what to do with it, where it is not simply a lasso or everything. */
 export class RegionBanner {
   readonly element = el("div", { class: "grid__banner", hidden: true, "data-testid": "region-banner" });
+  private readonly confirms = el("span", { class: "num", "data-testid": "confirms" });
   private readonly done = el("span", { class: "grid__done num" });
   private readonly otherwise = this.command("", "Labels or a new map changed what the model says of them", () =>
     this.controller.selection.keepPicked((ordinal) => !this.looksOtherwise(ordinal)),
@@ -20,7 +21,11 @@ export class RegionBanner {
     const { selection, labels, project } = controller;
     this.subscriptions = [
       selection.on("region", () => this.show()),
-      selection.on("picks", () => this.showOtherwise()),
+      selection.on("picks", () => {
+        this.showConfirms();
+        this.showOtherwise();
+      }),
+      controller.on("seen", () => this.showConfirms()),
       labels.on("labels", () => this.showProgress()),
       project.on("predictions", () => this.showOtherwise()),
     ];
@@ -58,7 +63,15 @@ export class RegionBanner {
     const isDone = n === selection.size && selection.proposal?.kind !== "discordant";
     this.done.textContent = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
     if (isDone || selection.held) this.done.append(", ", key("G"), " goes on");
+    this.showConfirms();
     this.showOtherwise();
+  }
+
+  /** Only what was on the screen is confirmed, which is not always the whole page. */
+  private showConfirms(): void {
+    if (!this.isPage) return;
+    const n = this.controller.nToConfirm;
+    this.confirms.textContent = n === 0 ? " confirms what was seen." : ` confirms the ${count(n)} seen.`;
   }
 
   /** Predictions go on while one looks: what is no longer called what the page is for can be left out at once. */
@@ -92,7 +105,7 @@ export class RegionBanner {
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
         " Click or drag out what is wrong, ",
         key("Enter"),
-        " confirms.",
+        this.confirms,
       );
     }
     if (proposal !== null) {
