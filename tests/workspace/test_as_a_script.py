@@ -35,6 +35,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fresh") / "data"
 
 
+@pytest.fixture(scope="module")
+def with_colon(data: Path) -> Path:
+    """The same with a project, whoever made it."""
+    manage(data, "create_project", "colon", "--organization", "Lab", "--classes", "a")
+    return data
+
+
 def test_from_an_empty_folder_to_an_export(data, tmp_path):
     (tmp_path / "nuclei").mkdir()
     image = demonstration_image()[:256, :256]
@@ -63,9 +70,8 @@ def test_from_an_empty_folder_to_an_export(data, tmp_path):
         (["export_labels", "colon", "/proc/not-here"], "/proc/not-here"),
     ],
 )
-def test_what_goes_wrong_is_one_line_on_stderr(data, arguments, said):
-    manage(data, "create_project", "colon", "--organization", "Lab", "--classes", "a")
-    done = manage(data, *arguments)
+def test_what_goes_wrong_is_one_line_on_stderr(with_colon, arguments, said):
+    done = manage(with_colon, *arguments)
     assert done.returncode != 0
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
