@@ -10,7 +10,11 @@ const QUERY_PX = 28;
 /** Says what the region is and what to do with it, where it is not simply a lasso or everything. */
 export class RegionBanner {
   readonly element = el("div", { class: "grid__banner", hidden: true, "data-testid": "region-banner" });
-  private readonly confirms = el("span", { class: "num", "data-testid": "confirms" });
+  private readonly confirms = el("span", {
+    class: "num",
+    "data-testid": "confirms",
+    title: "Those that are selected, were on the screen and have no label",
+  });
   private readonly done = el("span", { class: "grid__done num" });
   private readonly otherwise = this.command("", "Labels or a new map changed what the model says of them", () =>
     this.controller.selection.keepPicked((ordinal) => !this.looksOtherwise(ordinal)),
@@ -21,10 +25,7 @@ export class RegionBanner {
     const { selection, labels, project } = controller;
     this.subscriptions = [
       selection.on("region", () => this.show()),
-      selection.on("picks", () => {
-        this.showConfirms();
-        this.showOtherwise();
-      }),
+      selection.on("picks", () => this.showProgress()),
       controller.on("seen", () => this.showConfirms()),
       labels.on("labels", () => this.showProgress()),
       project.on("predictions", () => this.showOtherwise()),
@@ -71,7 +72,7 @@ export class RegionBanner {
   private showConfirms(): void {
     if (!this.isPage) return;
     const n = this.controller.nToConfirm;
-    this.confirms.textContent = n === 0 ? " confirms what was seen." : ` confirms the ${count(n)} seen.`;
+    this.confirms.textContent = n === 0 ? " confirms." : ` confirms ${count(n)}.`;
   }
 
   /** Predictions go on while one looks: what is no longer called what the page is for can be left out at once. */
