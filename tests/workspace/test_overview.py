@@ -148,9 +148,7 @@ def test_few_labels_say_nothing_of_the_rest(world: World, signed_in: SignIn) -> 
     assert "from some 200 labels on" in page(n_held_out=0, accuracy=None, expected_right=0.73)
     enough = page(n_held_out=40, accuracy=0.6, expected_right=0.73)
     assert "73%" in enough and "from some 200 labels on" not in enough
-    assert "from some 200 labels on" not in page(n_held_out=400, accuracy=0.6, expected_right=None), (
-        "all have one"
-    )
+    assert "from some 200 labels on" not in page(n_held_out=400, accuracy=0.6, expected_right=None), "all have one"
 
 
 def test_training_starts_from_the_page_once_at_a_time(world: World, signed_in: SignIn) -> None:
