@@ -58,7 +58,11 @@ describe("clicks", () => {
 /** A rectangle that covers these tiles, still being drawn; it began at the first of them. */
 function draw(indices: number[], mode: RectangleMode | null = null): void {
   selection.beginRectangle(mode);
-  selection.stretchRectangle(indices, indices[0] ?? -1);
+  stretch(indices);
+}
+
+function stretch(indices: number[], first = indices[0] ?? -1): void {
+  selection.stretchRectangle(indices, () => first);
 }
 
 function drawn(indices: number[], mode: RectangleMode | null = null): void {
@@ -71,7 +75,7 @@ describe("a rectangle", () => {
     selection.pickOnly(0);
     draw([0, 1, 2], "add");
     expect(picks()).toEqual([7, 3, 5]);
-    selection.stretchRectangle([1], 1);
+    stretch([1], 1);
     expect(picks()).toEqual([7, 3]);
   });
 
@@ -83,14 +87,14 @@ describe("a rectangle", () => {
     drawn([3], "replace");
     expect(picks()).toEqual([1]);
     draw([0], "replace");
-    selection.stretchRectangle([2], 2);
+    stretch([2], 2);
     expect(picks()).toEqual([5]);
   });
 
   it("leaves what changes beside it as it changed", () => {
     draw([1], "add");
     selection.toggle(3);
-    selection.stretchRectangle([], -1);
+    stretch([], -1);
     expect(picks()).toEqual([1]);
   });
 
@@ -104,6 +108,21 @@ describe("a rectangle", () => {
       expect(selection.pickedCount).toBe(2);
       expect(selection.isDrawing).toBe(false);
     }
+  });
+
+  it("ends where it is when the region changes, and gives nothing back into it", () => {
+    selection.toggle(0);
+    draw([1, 2], "replace");
+    selection.setRegion(Uint32Array.of(9, 8), "lasso");
+    expect(selection.isDrawing).toBe(false);
+    stretch([0]);
+    selection.giveUpRectangle();
+    expect(picks()).toEqual([]);
+    expect(selection.pickedCount).toBe(0);
+    draw([0], "add");
+    selection.reorder(Uint32Array.of(8, 9));
+    stretch([0, 1]);
+    expect(picks()).toEqual([9]);
   });
 
   it("given up after more objects came leaves all of them to be picked", () => {
@@ -131,8 +150,8 @@ describe("a rectangle without a key, on a page by exception", () => {
   it("waits for its first tile, and goes by that one", () => {
     draw([]);
     expect(picks()).toEqual([7, 3, 5, 1]);
-    selection.stretchRectangle([1], 1);
-    selection.stretchRectangle([0, 1], 1);
+    stretch([1], 1);
+    stretch([0, 1], 1);
     expect(picks()).toEqual([5, 1]);
   });
 

@@ -31,24 +31,14 @@ export interface RegionDetails {
   readonly pickAll?: boolean;
 }
 
-/** What of the store a rectangle changes beside its tiles. */
-interface Replaced {
-  readonly held: boolean;
-  readonly picked: Uint8Array;
-  readonly pickedCount: number;
-  readonly offered: Uint8Array | null;
-  readonly answered: Uint32Array;
-  readonly allChosen: boolean;
-}
-
 /** One that is being drawn. */
 interface Rectangle {
   /** null: its first tile will say. */
   mode: RectangleMode | null;
   /** Whether its tiles were picked when they came under it, by ordinal. */
   readonly before: Map<number, boolean>;
-  /** What it made way for; null until it does something. */
-  replaced: Partial<Replaced> | null;
+  /** Brings back what it made way for; null until it does something. */
+  takeBack: (() => void) | null;
 }
 
 /** Two selections, one inside the other.
@@ -98,7 +88,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   }
 
   resize(nObjects: number): void {
-    if (nObjects === this.picked.length) return;
+    if (nObjects <= this.picked.length) return;
     const picked = new Uint8Array(nObjects);
     picked.set(this.picked.subarray(0, nObjects));
     this.picked = picked;
@@ -127,7 +117,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     else this.dropPicks();
     this.withdraw();
     if (details.pickAll === true) this.putAll(order);
-    this.emit("region");
+    this.emitRegion();
     this.emit("picks");
     this.emit("cursor");
     this.setFocus(-1); // what the pointer was over has made way
@@ -136,7 +126,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   /** The same objects in another order: picks and cursor follow their objects. */
   reorder(order: Uint32Array): void {
     this.takeOrder(order);
-    this.emit("region");
+    this.emitRegion();
     this.emit("cursor");
   }
 
@@ -157,7 +147,15 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   forgetSteps(): void {
     this.steps = [];
+    this.emitRegion();
+  }
+
+  /** A rectangle over tiles that are not there any more ends where it is: its picks must not be those of others. */
+  private emitRegion(): void {
+    const wasDrawing = this.isDrawing;
+    this.rectangle = null;
     this.emit("region");
+    if (wasDrawing) this.emit("picks");
   }
 
   /** The place of an object in the region, or -1. */
@@ -253,18 +251,18 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   /** @param mode null: on a page by exception, the first tile that it meets says whether it leaves out or takes in again */
   beginRectangle(mode: RectangleMode | null): void {
-    this.rectangle = { mode, before: new Map(), replaced: null };
+    this.rectangle = { mode, before: new Map(), takeBack: null };
   }
 
   /** A rectangle covers these tiles now; what it no longer covers is as it was. Others may change beside it.
-   * @param first the tile nearest to where it began, -1 where it covers none */
-  stretchRectangle(indices: readonly number[], first: number): void {
+   * @param first the tile nearest to where it began, -1 where it covers none; asked until one says what it does */
+  stretchRectangle(indices: readonly number[], first: () => number): void {
     const { rectangle } = this;
     if (rectangle === null) return;
-    rectangle.mode ??= this.modeFrom(first);
+    rectangle.mode ??= this.modeFrom(first());
     const { mode, before } = rectangle;
     if (mode === null) return;
-    rectangle.replaced ??= this.beginAnew(mode);
+    rectangle.takeBack ??= this.makeWay(mode);
     const covered = new Set(indices.map((index) => this.order[index]!));
     for (const [ordinal, wasPicked] of before) {
       if (covered.has(ordinal)) continue;
@@ -290,9 +288,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     if (rectangle === null) return;
     this.rectangle = null;
     for (const [ordinal, wasPicked] of rectangle.before) this.put(ordinal, wasPicked);
-    const { picked, ...others } = rectangle.replaced ?? {};
-    if (picked !== undefined) this.picked.set(picked); // there may be more objects by now
-    Object.assign(this, others);
+    rectangle.takeBack?.();
     this.emit("picks");
   }
 
@@ -303,17 +299,27 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     return this.picked[this.order[first]!] === 1 ? "subtract" : "add";
   }
 
-  /** Makes way for a rectangle's picks, and returns what has to be again if it is given up. To take some out of what was just
+  /** Makes way for a rectangle's picks, and returns what brings back what it made way for. To take some out of what was just
    * labeled is a gesture about the rest of it. */
-  private beginAnew(mode: RectangleMode): Partial<Replaced> {
-    const { held, picked, pickedCount, offered, answered, allChosen } = this;
+  private makeWay(mode: RectangleMode): () => void {
+    const { held, pickedCount, offered, answered, allChosen } = this;
     if (mode === "replace" || (held && mode === "add")) {
-      const before = { held, picked: picked.slice(), pickedCount, offered, answered, allChosen };
+      const picked = this.picked.slice();
       this.dropPicks();
-      return before;
+      return () => {
+        this.picked.set(picked); // there may be more objects by now
+        this.pickedCount = pickedCount;
+        this.held = held;
+        this.offered = offered;
+        this.answered = answered;
+        this.allChosen = allChosen;
+      };
     }
     this.held = false;
-    return { held, allChosen };
+    return () => {
+      this.held = held;
+      this.allChosen = allChosen;
+    };
   }
 
   /** Leaves out the picks that do not pass. Returns how many those were. */

@@ -879,9 +879,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   /** How many of a page Enter would label now: what is picked, was on the screen and has no label. */
   get nToConfirm(): number {
-    const { selection } = this;
-    if (!PAGES.has(selection.source) || selection.held) return 0;
-    return this.withoutLabel(selection.picks()).filter((ordinal) => this.seen[ordinal] === 1).length;
+    const { selection, labels } = this;
+    if (!PAGES.has(selection.source) || selection.reviewClass === null || !this.project.canLabel) return 0;
+    let n = 0;
+    for (const ordinal of selection.order)
+      n += Number(selection.picked[ordinal] === 1 && this.seen[ordinal] === 1 && labels.shown[ordinal] === 0);
+    return n;
   }
 
   /** What a sample is drawn from stays as it is until it is there; who labels meanwhile is told. */

@@ -122,6 +122,11 @@ export class WorkspaceIsland implements Island {
     if (belongsToControl(event.target, event.key)) return;
     const command = commandFor(event);
     if (command === null) return;
+    // What a rectangle picks is not meant before it is drawn.
+    if (this.controller.selection.isDrawing && command.name !== "escape") {
+      event.preventDefault();
+      return;
+    }
     // Held keys may move and scroll; they must not label twice.
     if (event.repeat && !["move", "larger", "smaller", "page-down", "page-up"].includes(command.name)) return;
     if (this.run(command)) event.preventDefault();

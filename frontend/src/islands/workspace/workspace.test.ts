@@ -181,11 +181,11 @@ it("keeps what is marked in another tab while a rectangle is drawn here", async 
   const sample = sampleOf(1, range(0, 50));
   const { project, selection } = await lookingAt(sample);
   selection.beginRectangle("replace");
-  selection.stretchRectangle([7], 7);
+  selection.stretchRectangle([7], () => 7);
   vi.mocked(fetchSample).mockResolvedValueOnce({ ...sample, marked: [30] }); // marked in the other tab
   project.come();
   await settle();
-  selection.stretchRectangle([7, 8], 7);
+  selection.stretchRectangle([7, 8], () => 7);
   expect(postMarks).not.toHaveBeenCalled();
   vi.mocked(postMarks).mockResolvedValue({ ...sample, marked: [7, 8, 30] });
   selection.endRectangle();
@@ -608,6 +608,21 @@ it("knows how many Enter will label: what was on the screen, was not taken out a
   expect(controller.nToConfirm).toBe(0);
   controller.markSeen(range(10, 5), 15);
   expect(controller.nToConfirm).toBe(5);
+  Object.assign(controller, { lookUntil: 0 }); // somebody looked
+  controller.confirm();
+  expect(controller.nToConfirm).toBe(0);
+  labels.propose(Uint32Array.of(12, 13), 0); // taken back by a colleague
+  expect(controller.nToConfirm).toBe(2);
+  controller.confirm();
+  expect([12, 13].map((ordinal) => labels.shown[ordinal])).toEqual([1, 1]);
+});
+
+it("labels nothing of a page by Enter for whoever may only look", () => {
+  const { controller, selection, project } = makeController();
+  Object.assign(project, { canLabel: false });
+  selection.setRegion(Uint32Array.from(range(0, 15)), "suggested", { reviewClass: 1, pickAll: true });
+  controller.markSeen(range(0, 15), 15);
+  expect(controller.nToConfirm).toBe(0);
 });
 
 it("tells the server who was left out of a page that is confirmed, but not whom nobody saw", async () => {

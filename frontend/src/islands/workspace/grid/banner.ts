@@ -20,20 +20,28 @@ export class RegionBanner {
     this.controller.selection.keepPicked((ordinal) => !this.looksOtherwise(ordinal)),
   );
   private readonly subscriptions: (() => void)[];
+  private frame = 0;
 
   constructor(private readonly controller: WorkspaceController) {
     const { selection, labels, project } = controller;
     this.subscriptions = [
       selection.on("region", () => this.show()),
-      selection.on("picks", () => this.showProgress()),
-      controller.on("seen", () => this.showConfirms()),
-      labels.on("labels", () => this.showProgress()),
-      project.on("predictions", () => this.showOtherwise()),
+      selection.on("picks", () => this.countSoon()),
+      controller.on("seen", () => this.countSoon()),
+      labels.on("labels", () => this.countSoon()),
+      project.on("predictions", () => this.countSoon()),
     ];
   }
 
   destroy(): void {
+    cancelAnimationFrame(this.frame);
     for (const end of this.subscriptions) end();
+  }
+
+  /** At most once a frame: a review may be of a million, and a drag goes by a hundred moves. */
+  private countSoon(): void {
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => this.showProgress());
   }
 
   private show(): void {

@@ -37,11 +37,10 @@ export interface GridCallbacks {
 interface Band {
   readonly start: Point;
   end: Point;
-  /** null: its first tile will say. */
+  /** As its keys say; null where none was pressed. */
   readonly mode: RectangleMode | null;
   /** The tiles that it covers. */
   covered: readonly number[];
-  active: boolean;
   clientY: number;
   clientX: number;
 }
@@ -215,17 +214,11 @@ export class PatchGrid {
     return true;
   }
 
-  /** A rectangle over tiles that are not there any more ends where it is: its picks must not be those of others. */
-  private dropBand(): void {
-    this.band = null;
-    if (this.controller.selection.isDrawing) this.controller.selection.endRectangle();
-  }
-
   private listen(): void {
     const { project, labels, selection } = this.controller;
     this.subscriptions.push(
       selection.on("region", () => {
-        this.dropBand();
+        this.band = null;
         this.relayout();
         if (selection.cursor < 0) this.scrollTo(0);
         this.showEmpty();
@@ -413,7 +406,7 @@ export class PatchGrid {
       );
     }
     this.controller.markSeen(seen, last);
-    if (this.band?.active === true) this.drawBand(context, this.band);
+    if (this.band !== null && selection.isDrawing) this.drawBand(context, this.band);
     this.request(first, last);
   }
 
@@ -465,7 +458,6 @@ export class PatchGrid {
       end: [x, y],
       mode: event.altKey ? "subtract" : event.shiftKey || event.ctrlKey || event.metaKey ? "add" : null,
       covered: [],
-      active: false,
       clientX: event.clientX,
       clientY: event.clientY,
     };
@@ -482,9 +474,8 @@ export class PatchGrid {
     band.clientX = event.clientX;
     band.clientY = event.clientY;
     const place = this.contentPlace(event);
-    if (!band.active && Math.hypot(place[0] - band.start[0], place[1] - band.start[1]) < DRAG_PX) return;
-    if (!band.active) {
-      band.active = true;
+    if (!selection.isDrawing) {
+      if (Math.hypot(place[0] - band.start[0], place[1] - band.start[1]) < DRAG_PX) return;
       selection.beginRectangle(band.mode);
       this.autoScroll();
     }
@@ -494,14 +485,14 @@ export class PatchGrid {
   private stretchBand(band: Band): void {
     band.end = this.contentPlace(band);
     band.covered = indicesIn(this.layout, rectFrom(band.start, band.end));
-    this.controller.selection.stretchRectangle(band.covered, nearestTo(this.layout, band.covered, band.start));
+    this.controller.selection.stretchRectangle(band.covered, () => nearestTo(this.layout, band.covered, band.start));
     this.redraw();
   }
 
   /** A rectangle that is drawn beyond the edge takes the content along. */
   private autoScroll(): void {
     const { band } = this;
-    if (band === null || !band.active) return;
+    if (band === null || !this.controller.selection.isDrawing) return;
     const box = this.scroller.getBoundingClientRect();
     const over =
       band.clientY < box.top + 16 ? band.clientY - box.top - 16 : Math.max(0, band.clientY - box.bottom + 16);
@@ -517,7 +508,7 @@ export class PatchGrid {
     if (band === null) return;
     this.band = null;
     const { selection } = this.controller;
-    if (band.active) {
+    if (selection.isDrawing) {
       this.markClicked(band.covered);
       selection.endRectangle();
       // A key is then not for the patch where the keyboard was.
