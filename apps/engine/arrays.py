@@ -30,7 +30,7 @@ def read_array(path: Path, *, is_mapped: bool = False, called: str | None = None
             return np.lib.format.open_memmap(path, mode="r")
         with path.open("rb") as file:
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-    # TokenError: of a header that was written over.
-    except (ValueError, EOFError, tokenize.TokenError) as error:
+    # The header is read as Python is.
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise EngineError(f"{called or path.name} is damaged ({error})") from error
     return array

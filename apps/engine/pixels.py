@@ -241,7 +241,7 @@ def _open(image: StoredImage, part: str) -> npt.NDArray[np.generic]:
     except FileNotFoundError as error:
         raise EngineError(f"{path.name} is missing from the pixel store") from error
     except OSError as error:
-        raise EngineError(f"{path.name} in the pixel store cannot be read ({error.strerror})") from error
+        raise EngineError(f"{path.name} in the pixel store cannot be read ({error.strerror or error})") from error
 
 
 def _write_synced(path: Path, array: npt.NDArray[np.generic]) -> None:

@@ -82,12 +82,14 @@ class Overview:
         return self.predictions.expected_right if self.predictions else None
 
     @property
-    def labels_to_wait_for(self) -> int | None:
-        """From about how many labels on it can be said how well the rest is predicted; None where it can, or nothing is."""
+    def when_known(self) -> str:
+        """When it can be said how well the rest is predicted; nothing where it can, or nothing is."""
         predictions = self.predictions
         if predictions is None or not predictions.has_predictions or predictions.is_measured:
-            return None
-        return LABELS_TO_BELIEVE
+            return ""
+        if predictions.n_labels < LABELS_TO_BELIEVE:
+            return f"from some {LABELS_TO_BELIEVE} labels on"
+        return "with a few more labels"
 
     @property
     def learned_by(self) -> str:

@@ -92,7 +92,9 @@ def run(options: Options) -> Result:
         figures={
             **tables,
             "ahead_by": significant(value - peer_value),
-            "smallest_lead": min(table["smallest_lead"] for table in tables.values()),
+            "smallest_lead": min(
+                min(table["trained_s"][soonest]["lead_over_the_better_peer"].values()) for table in tables.values()
+            ),
             **displacement,
             "encoder_size_px": ENCODER_SIZE_PX,
             "device": "cpu, one thread" if not trainer.on_gpu else torch.cuda.get_device_name(trainer.device),
@@ -132,7 +134,6 @@ def _compare(objects: LabeledSet, work: Path, lengths: tuple[float, ...], traine
         "without_training": {"seconds": free.seconds, "scores": of_free},
         "trained_s": tables,
         "of_few_directions": of_few,
-        "smallest_lead": min(min(table["lead_over_the_better_peer"].values()) for table in tables.values()),
     }
 
 

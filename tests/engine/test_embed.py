@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from apps.engine.errors import Stopped
+from apps.engine.errors import EngineError, Stopped
 from apps.engine.nn.checkpoints import save_checkpoint
 from apps.engine.nn.config import TrainConfig
-from apps.engine.nn.embed import embed_patches
+from apps.engine.nn.embed import BATCHES_PER_SHARD, embed_patches
 from apps.engine.nn.model import PatchModel
 from tests.engine.fake_patches import make_patches
 
@@ -57,3 +58,15 @@ def test_embedding_reports_and_stops(checkpoint: Path) -> None:
     assert reports[-1][:2] == ("embedding", 1.0)
     with pytest.raises(Stopped):
         embed_patches(checkpoint, patches, should_stop=lambda: True)
+
+
+def test_a_damaged_shard_is_named_and_made_anew_by_the_next_attempt(checkpoint: Path, tmp_path: Path) -> None:
+    patches, _kinds = make_patches(2 * BATCHES_PER_SHARD)
+    embedded = partial(embed_patches, checkpoint, patches, batch_size=1, shards=tmp_path)
+    with pytest.raises(Stopped):
+        embedded(should_stop=iter([False] * (BATCHES_PER_SHARD + 1) + [True]).__next__)
+    (shard,) = tmp_path.rglob("0*.npy")
+    shard.write_bytes(shard.read_bytes()[:200])
+    with pytest.raises(EngineError, match=rf"{shard.name} is damaged"):
+        embedded()
+    np.testing.assert_array_equal(embedded(), embed_patches(checkpoint, patches, batch_size=1))

@@ -129,14 +129,14 @@ def test_few_labels_say_nothing_of_the_rest(world: World, signed_in: SignIn) -> 
     embed(world, 1, with_labels=False)
     url = reverse("project_overview", args=[world.project.pk])
 
-    def page(**quality: float | None) -> str:
+    def page(n_labels: int = 50, **quality: float | None) -> str:
         PredictionSet.objects.update_or_create(
             project=world.project,
             revision=1,
             defaults={
                 "embedding": Embedding.objects.get(),
                 "label_revision": 1,
-                "n_labels": 50,
+                "n_labels": n_labels,
                 "has_predictions": True,
                 "quality": quality,
             },
@@ -146,6 +146,7 @@ def test_few_labels_say_nothing_of_the_rest(world: World, signed_in: SignIn) -> 
     few = page(n_held_out=10, accuracy=0.6, expected_right=0.73)
     assert "from some 200 labels on" in few and "73%" not in few
     assert "from some 200 labels on" in page(n_held_out=0, accuracy=None, expected_right=0.73)
+    assert "with a few more labels" in page(n_labels=210, n_held_out=38, accuracy=0.6, expected_right=0.73)
     enough = page(n_held_out=40, accuracy=0.6, expected_right=0.73)
     assert "73%" in enough and "from some 200 labels on" not in enough
     assert "from some 200 labels on" not in page(n_held_out=400, accuracy=0.6, expected_right=None), "all have one"

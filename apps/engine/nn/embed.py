@@ -196,14 +196,23 @@ class _Shards:
         with replacing(self.result) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for shard in self._work.shards():
-                file.write(read_array(self._path(shard)).tobytes())
+                file.write(_read_or_remove(self._path(shard)).tobytes())
         for shard in self._work.shards():
             self._path(shard).unlink()
 
     def mapped(self) -> Vectors:
         """What `join` wrote, memory-mapped."""
-        vectors: Vectors = read_array(self.result, is_mapped=True)
-        return vectors
+        return _read_or_remove(self.result, is_mapped=True)
 
     def _path(self, shard: range) -> Path:
         return self._folder / f"{shard.start:012d}.npy"
+
+
+def _read_or_remove(path: Path, *, is_mapped: bool = False) -> Vectors:
+    """What is damaged is made anew by the next attempt."""
+    try:
+        vectors: Vectors = read_array(path, is_mapped=is_mapped)
+    except EngineError:
+        path.unlink()
+        raise
+    return vectors
