@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,12 @@ NOBODY = 65534
 REPOSITORY = Path(__file__).resolve().parents[2]
 FAST = {"fsync": "off"}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a second user")
+
+
+def as_reachable(folder: Path) -> Path:
+    """Under root PostgreSQL runs as another user, who has to pass."""
+    folder.chmod(0o711)
+    return folder
 
 
 @pytest.fixture
@@ -295,13 +302,17 @@ def test_data_of_another_version_are_refused_in_one_line(folder: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_the_address_reaches_django_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_address_reaches_django_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "")
     monkeypatch.setenv("DATABASE_OWNER_URL", "")
-    with embedded_postgres.provide_database(tmp_path / "data here") as server:
+    with (
+        # Short, unlike tmp_path: a socket's address has to fit a hundred characters.
+        tempfile.TemporaryDirectory(prefix="data here ") as temporary,
+        embedded_postgres.provide_database(data := as_reachable(Path(temporary)) / "data") as server,
+    ):
         assert os.environ["DATABASE_URL"].startswith(f"postgresql://{APP_ROLE}@/patchsorter?host=")
         assert " " not in os.environ["DATABASE_OWNER_URL"]
         with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as connection:
             assert connection.info.user == OWNER_ROLE
-        assert server.socket_folder == str(tmp_path / "data here" / "postgres")
-        assert stat.S_IMODE((tmp_path / "data here" / "media").stat().st_mode) == 0o700
+        assert server.socket_folder == str(data / "postgres")
+        assert stat.S_IMODE((data / "media").stat().st_mode) == 0o700
