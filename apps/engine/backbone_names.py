@@ -1,6 +1,6 @@
 """Which backbones there are, by name. Imports no torch: pages show them.
 
-resnet18, resnet34, resnet50    torchvision's, with a stem for small patches, from random weights
+resnet18, 34, 50, 101 or 152    torchvision's, with a stem for small patches, from random weights
 timm:NAME                       any architecture of timm, from random weights
 weights:NAME                    a foundation model from the folder NAME of the installation's weights folder
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from apps.engine.errors import EngineError
 
-RESNETS = ("resnet18", "resnet34", "resnet50")
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 TIMM_PREFIX, WEIGHTS_PREFIX = "timm:", "weights:"
 # What follows either prefix; a name is also a folder's, and must not lead out of the weights folder.
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"

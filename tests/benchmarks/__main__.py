@@ -59,7 +59,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="only the JSON line, which is always the last")
-    parser.add_argument("--full", action="store_true", help="more repeats and larger inputs: minutes")
+    parser.add_argument(
+        "--full", action="store_true", help="more repeats and larger inputs: minutes, of labeling hours"
+    )
     parser.add_argument("--device", default="auto", help="for train, embed, maps and labeling: auto, cpu, cuda")
     parser.add_argument("--out", type=Path, help="for labeling and maps: a folder for their curves and pictures")
     arguments = parser.parse_args()

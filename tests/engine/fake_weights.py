@@ -21,15 +21,17 @@ PREPROCESSING = {
 }
 
 
-def publish(root: Path, name: str, *, more: dict[str, Any] | None = None, **arguments: Any) -> torch.nn.Module:
+def publish(
+    root: Path, name: str, *, architecture: str = ARCHITECTURE, more: dict[str, Any] | None = None, **arguments: Any
+) -> torch.nn.Module:
     """A model with random weights as its publisher's folder; returns the network itself."""
     torch.manual_seed(0)
     built = {**SMALL, **arguments}
     layers = {"mlp_layer": SwiGLUPacked} if built.get("mlp_layer") == "SwiGLUPacked" else {}
-    network = timm.create_model(ARCHITECTURE, num_classes=0, **{**built, **layers})
+    network = timm.create_model(architecture, num_classes=0, **{**built, **layers})
     folder = root / name
     folder.mkdir(parents=True)
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / "model.safetensors")
-    config = {"architecture": ARCHITECTURE, "num_classes": 0, "model_args": built, "pretrained_cfg": PREPROCESSING}
+    config = {"architecture": architecture, "num_classes": 0, "model_args": built, "pretrained_cfg": PREPROCESSING}
     (folder / "config.json").write_text(json.dumps(config | (more or {})))
     return network.eval()

@@ -74,6 +74,8 @@ def test_prepared_for_features_alone_a_backbone_gives_the_same_ones_without_norm
     [
         ("resnet34", 32, 512),
         ("resnet50", 16, 2048),
+        ("resnet101", 32, 2048),
+        ("resnet152", 16, 2048),
         ("timm:vit_tiny_patch16_224", 64, 192),
         ("timm:vit_tiny_patch16_224", 40, 192),  # is enlarged to whole tokens
         ("timm:convnext_atto", 16, 320),

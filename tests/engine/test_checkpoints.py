@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,23 @@ from apps.engine.nn.model import PatchModel
 CONFIG = TrainConfig(settings=SimCLRSettings(projection_dim=8), encoder_size_px=16, seed=4)
 
 
-def make_model() -> PatchModel:
+def make_model(config: TrainConfig = CONFIG) -> PatchModel:
     torch.manual_seed(0)
-    model = PatchModel(CONFIG, (3, 7))
+    model = PatchModel(config, (3, 7))
     model(torch.rand(8, 3, 16, 16))  # moves the batch statistics away from their start
     return model.eval()
 
 
-def test_a_loaded_model_gives_the_same_features_and_knows_its_settings(tmp_path: Path) -> None:
-    model = make_model()
-    save_checkpoint(tmp_path / "1", model, CONFIG, {"note": "x"})
+@pytest.mark.parametrize("backbone", ["resnet18", "timm:convnext_atto", "timm:vit_tiny_patch16_224"])
+def test_a_loaded_model_gives_the_same_features_and_knows_its_settings(tmp_path: Path, backbone: str) -> None:
+    own = replace(CONFIG, settings=SimCLRSettings(projection_dim=8, backbone=backbone))
+    model = make_model(own)
+    save_checkpoint(tmp_path / "1", model, own, {"note": "x"})
     loaded, config = load_checkpoint(tmp_path / "1")
     images = torch.rand(5, 3, 16, 16)
     with torch.inference_mode():
         assert torch.equal(model(images), loaded(images))
-    assert config == CONFIG
+    assert config == own
     assert loaded.class_values == (3, 7)
     assert read_description(tmp_path / "1")["extra"] == {"note": "x"}
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["model.json", "model.safetensors"]

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from apps.engine.approaches.base import NetworkSettings
 from apps.engine.approaches.simclr import SimCLRSettings
-from apps.engine.backbone_names import backbone_names
+from apps.engine.backbone_names import RESNETS, backbone_names
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.backbones.foundation import KNOWN
@@ -97,6 +97,23 @@ def test_the_known_models_have_the_size_that_was_published(name: str, million_we
         network = build_network(known["architecture"], 224, **arguments)
     assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6) == million_weights
     assert network.num_features * (2 if known["pooling"] == "class_and_mean" else 1) == feature_dim
+
+
+@torch.inference_mode()
+def test_a_known_model_needs_no_description_beside_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H-optimus-0 as it is built and read, but for its width and depth."""
+    known = KNOWN["h-optimus-0"]
+    small = {**known["model_args"], "embed_dim": 24, "depth": 2, "num_heads": 2, "img_size": 28}
+    preprocessing = {**known["pretrained_cfg"], "input_size": [3, 28, 28]}
+    monkeypatch.setitem(KNOWN, "h-optimus-0", {**known, "model_args": small, "pretrained_cfg": preprocessing})
+    network = publish(tmp_path, "H-optimus-0", architecture=known["architecture"], **small, patch_size=14)
+    (tmp_path / "H-optimus-0" / "config.json").unlink()
+    backbone = create_backbone("weights:H-optimus-0", encoder_size_px=64, weights_root=tmp_path).eval()
+    images = torch.rand(2, 3, 28, 28)
+    mean, std = (torch.tensor(preprocessing[part]).reshape(1, 3, 1, 1) for part in ("mean", "std"))
+    tokens = network.forward_features((images - mean) / std)
+    assert tokens.shape == (2, 1 + 4 + 4, 24)
+    torch.testing.assert_close(backbone(images), tokens[:, 0])
 
 
 def test_positions_of_another_input_size_are_resampled(tmp_path: Path) -> None:
@@ -298,4 +315,4 @@ def test_a_fourth_channel_is_refused_and_the_names_are_listed(tmp_path: Path) ->
     with pytest.raises(EngineError, match="RGB"):
         create_backbone("weights:ours", encoder_size_px=64, input_channels=4, weights_root=tmp_path)
     publish(tmp_path, ".cache")  # no name that could be chosen
-    assert backbone_names(tmp_path) == ["resnet18", "resnet34", "resnet50", "weights:ours"]
+    assert backbone_names(tmp_path) == [*RESNETS, "weights:ours"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -41,6 +43,21 @@ def test_the_loss_falls_and_the_result_says_what_was_done(tmp_path: Path) -> Non
     assert 0 <= result.input_share <= 1
     assert patches.n_read == 32  # kept in memory: each patch is read once
     assert load_checkpoint(tmp_path / "1")[0].class_values == (1, 2)
+
+
+def test_the_time_that_is_spent_waiting_for_patches_is_measured(tmp_path: Path) -> None:
+    class SlowPatches(FakePatches):
+        def read(self, ordinals: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+            time.sleep(1)
+            return super().read(ordinals)
+
+    patches, _kinds = make_patches(64)
+    share = {
+        source: train_model(TINY, source, checkpoint=tmp_path / type(source).__name__).input_share
+        for source in (patches, SlowPatches(patches.patches))
+    }
+    quick, slow = share.values()
+    assert quick < slow and slow > 0.5
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:

@@ -165,7 +165,10 @@ def test_who_may_not_administer_the_project_changes_nothing(
         ({"projection_dim": "1.5"}, "whole number"),
         ({"epochs": "0"}, "greater than or equal to 1"),
         ({"augment.stain": "2"}, "less than or equal to 0.9"),
-        ({"backbone": "resnet19"}, "has to be resnet18, resnet34, resnet50, timm:NAME or weights:NAME"),
+        (
+            {"backbone": "resnet19"},
+            "has to be resnet18, resnet34, resnet50, resnet101, resnet152, timm:NAME or weights:NAME",
+        ),
         ({"backbone": "weights:uni", "object_mask": "channel"}, "was trained on three channels"),
         ({"object_mask": "halo"}, "not one of the available choices"),
         ({"reducer": "origami"}, "not one of the available choices"),

@@ -92,7 +92,7 @@ class NetworkSettings(Settings):
         "resnet18",
         title="Backbone",
         help=(
-            "resnet18, resnet34 or resnet50; timm:NAME for an architecture of timm; weights:NAME for a foundation model in "
+            "resnet18, 34, 50, 101 or 152; timm:NAME for an architecture of timm; weights:NAME for a foundation model in "
             "the installation's weights folder. All but the last begin with random weights."
         ),
         shapes_network=True,
