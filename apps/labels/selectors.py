@@ -282,9 +282,10 @@ def describe_action(action: LabelAction | None) -> dict[str, Any] | None:
     if action is None:
         return None
     what = action.label_class.name if action.label_class else "no class"
-    how = " by sample" if action.provenance == LabelAction.Provenance.SAMPLED else ""
-    text = f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"
     gesture = action.undoes if action.kind == LabelAction.Kind.UNDO and action.undoes else action
+    n_unseen = action.n - gesture.selection["sample"]["n"] if action.provenance == LabelAction.Provenance.SAMPLED else 0
+    how = f", {n_unseen:,} of them by sample" if n_unseen else ""
+    text = f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"
     return {"action_id": action.pk, "text": text, "at": gesture.at}
 
 

@@ -95,8 +95,8 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
         page.get_by_test_id("sample-accept").click()
         page.get_by_test_id("filter").select_option("labeled")  # in a hurry: the answer is not there yet
     wait_until(page, "argument.every(ordinal => page.labelOf(ordinal) === 2)", free)
-    how = f"{len(drawn)} looked at, {len(free) - len(drawn)} by sample"
-    expect(page.get_by_text(f"{len(free)} objects labeled stromal: {how}")).to_be_visible()
+    how = f"{len(drawn)} seen, {len(free) - len(drawn)} by sample"
+    expect(page.get_by_text(f"{len(free)} labeled stromal: {how}")).to_be_visible()
     expect(page.get_by_test_id("progress")).to_contain_text(f"{len(free) - len(drawn)} by sample")
     wait_until(page, "page.selection().ordinals.length === argument", len(before))
     page.get_by_test_id("filter").select_option("seen")

@@ -117,7 +117,7 @@ def test_a_clean_sample_labels_the_whole_selection_in_one_action(page, label_set
     answer = page.accept(sample)
     assert answer.status_code == 201
     assert answer.json()["n"] == 12_400 and page.state()["counts"] == {"0": 27_600, "1": 12_400}
-    assert answer.json()["undo"]["text"] == "12,400 objects → lymphocyte by sample"
+    assert answer.json()["undo"]["text"] == "12,400 objects → lymphocyte, 12,252 of them by sample"
     assert set(np.flatnonzero(page.values() == 1)) == set(STRATUM)
     action = label_set.actions.get()
     assert action.provenance == "sampled" and action.selection["source"] == "lasso"

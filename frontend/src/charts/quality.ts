@@ -68,9 +68,10 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       "p",
       { class: "muted" },
       `Measured on ${plural(quality.n_held_out, "label")} that the predictions were not made from, of ${count(n_labels)}.`,
-      unmeasured.length > 0 && ` None of them is ${unmeasured.map(nameOf).join(" or ")}: that is not measured yet.`,
+      unmeasured.length > 0 &&
+        ` None of them is labeled ${unmeasured.map(nameOf).map(quoted).join(" or ")}: that is not measured yet.`,
       unlabeled.length > 0 &&
-        ` Nothing is predicted as ${unlabeled.join(" or ")}: there were no labels of it to learn from.`,
+        ` Nothing is predicted as ${unlabeled.map(quoted).join(" or ")}: there were no labels of it to learn from.`,
       " Labels that confirmed a proposal are easier than the rest, of which fewer may be right.",
     ),
     el(
@@ -259,3 +260,5 @@ function learningCurve(points: readonly Measured[]): SVGSVGElement {
     .attr("r", 3.5);
   return svg.node()!;
 }
+
+const quoted = (name: string) => `“${name}”`;

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from apps.audit.services import verify_audit
+from apps.audit.services import audit_length, verify_audit
 from apps.common.commands import JsonCommand
 from apps.labels.chain import rebuild_labels, verify_labels
 from apps.projects.lookup import find_project
@@ -27,4 +27,9 @@ class Command(JsonCommand):
         faults = [*verify_labels(project), *verify_audit(project.organization_id)]
         if faults:
             raise CommandError("; ".join(f"entry {fault.sequence}: {fault.what}" for fault in faults))
-        return {"project": project.pk, "actions": project.label_chain.sequence, "faults": 0}
+        return {
+            "project": project.pk,
+            "actions": project.label_chain.sequence,
+            "audit_events": audit_length(project.organization_id),
+            "faults": 0,
+        }

@@ -105,6 +105,15 @@ const LATE_MS = 400;
 /** So many of the objects that were searched with are kept in the record. */
 const QUERY_RECORDED = 100;
 
+interface NextPage {
+  readonly proposal: Proposal;
+  readonly page: Uint32Array;
+  /** So many of its kind were passed over before. */
+  readonly nPassed: number;
+  /** What was recommended, where all of that was passed over. */
+  readonly instead: Proposal | undefined;
+}
+
 /** Everything the labeling screen can do, without a pixel of it: loads, listens, labels. The views only call this. */
 export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "outline" | "onward"> {
   readonly project = new ProjectStore();
@@ -1093,7 +1102,13 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       selection.order.filter((ordinal) => before[ordinal] === 0 && this.labels.shown[ordinal] !== 0),
     );
     const undone = this.withoutLabel(selection.order.filter((ordinal) => before[ordinal] === selection.reviewClass));
-    if (direction === "redo" || undone.length === 0 || !selection.isOffered) return;
+    if (!selection.isOffered) return;
+    if (direction === "redo") {
+      const open = this.withoutLabel(selection.picks());
+      if (open.length > 0 && open.every((ordinal) => this.seen[ordinal] === 0)) this.bringUp(open[0]!);
+      return;
+    }
+    if (undone.length === 0) return;
     // The next Enter confirms what is seen from here on. What was taken out stays so.
     for (const ordinal of [...undone, ...this.withoutLabel(selection.picks())]) {
       this.seenCount -= this.seen[ordinal]!;
@@ -1234,7 +1249,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.notify({ text, tone: failed ? "warning" : "plain", topic: "hint" });
       return;
     }
-    const { proposal } = found;
+    const { proposal, instead } = found;
     if (proposal.kind === "sample" && this.sampling.sample !== null) {
       this.sampling.show();
       this.notify({ text: "This sample is still open: go on with it, or end it.", tone: "plain", topic: "hint" });
@@ -1256,7 +1271,15 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       isOrderGiven: true,
     });
     if (!isReview) this.selection.setCursor(0, true);
+    if (instead !== undefined) this.sayPassedOver(`“${instead.title}”: all of it was passed over already`);
+    else if (page.length < proposal.n && found.nPassed > 0)
+      this.sayPassedOver(`${count(page.length)} of ${count(proposal.n)}: the others were passed over already`);
     if (proposal.kind === "sample") document.dispatchEvent(new CustomEvent("accept-by-sample"));
+  }
+
+  /** What the bar promised was not what came: why, and where it is to be had. */
+  private sayPassedOver(text: string): void {
+    this.notify({ text: `${text}. The list beside Go has it.`, tone: "plain", topic: "hint" });
   }
 
   /** A sample that was proposed is not wanted: the next is recommended, until labels or predictions have changed. */
@@ -1272,17 +1295,16 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   }
 
   /** The page of the proposal that was chosen, or of the first one of which not everything was passed over. */
-  private async nextPage(
-    chosen: Proposal | undefined,
-    signal: AbortSignal,
-  ): Promise<{ readonly proposal: Proposal; readonly page: Uint32Array } | undefined> {
+  private async nextPage(chosen: Proposal | undefined, signal: AbortSignal): Promise<NextPage | undefined> {
     const { api, projectId } = this.config;
+    const promised = chosen ?? this.suggestions.recommended;
     for (;;) {
       const proposal = chosen ?? this.suggestions.recommended;
       if (proposal === undefined) return undefined;
       const passed = this.suggestions.passed(proposal);
       const page = await fetchSuggestedPage(api, projectId, proposal, passed, { signal });
-      if (page.length > 0 || passed.length === 0) return { proposal, page };
+      if (page.length > 0 || passed.length === 0)
+        return { proposal, page, nPassed: passed.length, instead: proposal === promised ? undefined : promised };
       if (chosen === undefined) this.suggestions.exhaust(proposal);
       else this.suggestions.forgetPassed(proposal);
     }

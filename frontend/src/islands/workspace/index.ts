@@ -122,8 +122,8 @@ export class WorkspaceIsland implements Island {
     if (belongsToControl(event.target, event.key)) return;
     const command = commandFor(event);
     if (command === null) return;
-    // What a rectangle picks is not meant before it is drawn.
-    if (this.controller.selection.isDrawing && command.name !== "escape") {
+    // What a rectangle or a lasso selects is not meant before it is drawn, and what was selected before is not any more.
+    if ((this.controller.selection.isDrawing || this.controller.drawing) && command.name !== "escape") {
       event.preventDefault();
       return;
     }

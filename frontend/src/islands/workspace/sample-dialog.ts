@@ -120,7 +120,8 @@ export class SampleDialog {
     const { proposal } = this.controller.selection;
     const isAsProposed = proposal?.n_sample != null && proposal.class_value === Number(this.classes.value);
     if (isAsProposed && n === proposal.n) return plural(proposal.n_sample!, "patch", "patches");
-    const most = Math.min(n, Math.ceil(3 / error));
+    const most = Math.ceil(3 / error);
+    if (most >= n) return "nearly all of them, as a sample of so few bounds little; a page is as quick";
     return `${plural(most, "patch", "patches")} at most, or more where much the same objects were tried before`;
   }
 

@@ -1,6 +1,6 @@
 import { acceptSample, drawSample, endSample, fetchSample, postMarks } from "../../api/samples";
 import type { ActionResult, Sample } from "../../api/types";
-import { count, plural } from "../../lib/format";
+import { count } from "../../lib/format";
 import { Emitter } from "../../state/emitter";
 import { messageOf, newKey, type WorkspaceController } from "./controller";
 
@@ -193,8 +193,8 @@ export class Sampling extends Emitter<"sample"> {
       () => acceptSample(this.controller.config.api, sample.id, sample.size, nSeen),
       (result) => {
         const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
-        const how = `${count(sample.n)} looked at, ${count(result.n - sample.n)} by sample`;
-        return this.controller.takeResult(result, `${plural(result.n, "object")} labeled ${name}: ${how}`);
+        const how = `${count(sample.n)} seen, ${count(result.n - sample.n)} by sample`;
+        return this.controller.takeResult(result, `${count(result.n)} labeled ${name}: ${how}`);
       },
     );
   }

@@ -288,6 +288,30 @@ it("shows the open sample where one is proposed", async () => {
   expect(told).toEqual(["This sample is still open: go on with it, or end it."]);
 });
 
+it("says why what comes is not what was promised, where that was passed over", async () => {
+  const { controller, project, told } = makeController();
+  const suggestions = new SuggestionStore();
+  Object.assign(project, { canLabel: true });
+  const showRegion = vi.fn();
+  Object.assign(controller, { suggestions, regionRequest: null, showRegion });
+  const first = { kind: "review", class_value: 1, group: null, n: 30, title: "Review 30" } as Proposal;
+  const second = { kind: "review", class_value: 2, group: null, n: 5, title: "Review 5" } as Proposal;
+  suggestions.set({ proposals: [first, second], message: "" });
+  vi.mocked(fetchSuggestedPage).mockImplementation((_api, _project, proposal, passed) => {
+    const page = proposal.class_value === 1 ? range(0, 30) : range(40, 5);
+    return Promise.resolve(Uint32Array.from(page.filter((ordinal) => !passed.includes(ordinal))));
+  });
+  suggestions.passOver(first, range(0, 28));
+  await controller.takeSuggestion();
+  expect(told).toEqual(["2 of 30: the others were passed over already. The list beside Go has it."]);
+  suggestions.passOver(first, range(28, 2));
+  await controller.takeSuggestion();
+  expect(told.at(-1)).toBe("“Review 30”: all of it was passed over already. The list beside Go has it.");
+  await controller.takeSuggestion(first);
+  expect(showRegion).toHaveBeenLastCalledWith(Uint32Array.from(range(0, 30)), "suggested", expect.anything());
+  expect(told).toHaveLength(2);
+});
+
 it("goes back to the patch whose label was taken back, where each gets a key of its own", async () => {
   const { controller, project, selection, labels } = makeController();
   Object.assign(project, { undo: { text: "" }, redo: null });
@@ -404,6 +428,7 @@ it("brings what was undone of a page back onto the screen, where the next Enter 
   controller.redo();
   await settle();
   expect([...selection.picks()], "none that has its label again").toEqual(range(5, 5));
+  expect(begun, "what is open comes back onto the screen").toEqual([0, 5]);
   controller.undo();
   await settle();
   controller.markSeen(range(0, 5), 5);

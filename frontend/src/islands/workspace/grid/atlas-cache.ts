@@ -39,7 +39,6 @@ export class AtlasCache {
   private readonly running = new Set<AbortController>();
   private queue: Uint32Array[] = [];
   private setup: TileSetup = { tilePx: 0, view: "patch", outline: false };
-  private retryTimer: number | undefined;
   failed = false;
 
   constructor(
@@ -57,7 +56,6 @@ export class AtlasCache {
 
   destroy(): void {
     this.clear();
-    window.clearTimeout(this.retryTimer);
   }
 
   /** With another setup, what is held is of no more use. */
@@ -116,9 +114,9 @@ export class AtlasCache {
     } catch {
       if (!abort.signal.aborted) {
         this.failed = true;
-        window.clearTimeout(this.retryTimer);
-        // Drawing again asks again for what is missing.
-        this.retryTimer = window.setTimeout(this.onLoaded, RETRY_MS);
+        this.onLoaded();
+        // Until then they count as on their way; drawing again asks again for what is missing.
+        await pause(RETRY_MS);
       }
     } finally {
       this.running.delete(abort);
@@ -162,3 +160,5 @@ export class AtlasCache {
     this.pixels = 0;
   }
 }
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
