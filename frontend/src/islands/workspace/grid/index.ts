@@ -231,7 +231,10 @@ export class PatchGrid {
         }
         this.redraw();
       }),
-      labels.on("labels", () => this.redraw()),
+      labels.on("labels", () => {
+        this.describeCursor();
+        this.redraw();
+      }),
       this.controller.on("outline", () => this.redraw()),
       this.controller.on("onward", () => this.scrollTo(offsetToBegin(this.layout, selection.cursor))),
       project.on(["state", "embedding", "predictions"], () => {
