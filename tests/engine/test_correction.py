@@ -117,5 +117,6 @@ def test_landmarks_are_as_many_as_a_gesture_has_time_for() -> None:
     assert n_landmarks(150, 10_000, 128) == 150
     assert n_landmarks(2000, 10_000, 128) == MOST_LANDMARKS
     assert n_landmarks(10_000, 10_000, 128) == 500
+    assert n_landmarks(1000, 100_000, 160) == 548
     assert FEWEST_LANDMARKS < n_landmarks(2000, 200_000, 128) < MOST_LANDMARKS
     assert n_landmarks(10_000, 10_000_000, 128) == FEWEST_LANDMARKS
