@@ -128,9 +128,12 @@ def test_a_clean_sample_labels_the_whole_selection_in_one_action(page, label_set
 def test_one_undo_takes_the_acceptance_back_and_one_redo_gives_it_again(page, label_set):
     sample = page.started()
     page.accept(sample)
-    assert page.undo().json()["n_changed"] == 12_400
+    undone = page.undo().json()
+    assert undone["n_changed"] == 12_400
+    assert undone["redo"]["text"] == "12,400 objects → lymphocyte, 12,252 of them by sample"
     assert not page.values().any() and selectors.sampled_counts(label_set) == {}
-    page.client.post(f"/api/v1/label-sets/{label_set.pk}/redo")
+    redone = page.client.post(f"/api/v1/label-sets/{label_set.pk}/redo").json()
+    assert redone["undo"]["text"] == "12,400 objects → lymphocyte, 12,252 of them by sample"
     assert int((page.values() == 1).sum()) == 12_400
     assert selectors.sampled_counts(label_set) == {"1": 12_400 - 148}
     assert list(verify_labels(label_set.project)) == []
