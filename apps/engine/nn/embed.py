@@ -213,6 +213,6 @@ def _read_or_remove(path: Path, *, is_mapped: bool = False) -> Vectors:
     try:
         vectors: Vectors = read_array(path, is_mapped=is_mapped)
     except EngineError:
-        path.unlink()
+        path.unlink(missing_ok=True)  # by another process, perhaps
         raise
     return vectors
