@@ -70,14 +70,14 @@ class ChainFault:
 
 def audit_length(organization_id: int) -> int:
     """How many events an organization's trail has."""
-    chain = AuditChain.objects.filter(organization_id=organization_id).first()
+    chain = _head(organization_id)
     return chain.sequence if chain else 0
 
 
 def verify_audit(organization_id: int) -> Iterator[ChainFault]:
     """Walk an organization's trail from its start; yields each place where it does not hold together."""
     # The head first: what happens meanwhile lies beyond it, and is not this walk's.
-    chain = AuditChain.objects.filter(organization_id=organization_id).first()
+    chain = _head(organization_id)
     last = chain.sequence if chain else 0
     previous_hash, expected = "", 1
     events = AuditEvent.objects.filter(organization_id=organization_id, sequence__lte=last).order_by("sequence")
@@ -89,3 +89,7 @@ def verify_audit(organization_id: int) -> Iterator[ChainFault]:
         previous_hash, expected = event.hash, event.sequence + 1
     if chain is not None and (chain.sequence, chain.hash) != (expected - 1, previous_hash):
         yield ChainFault(chain.sequence, "the trail's end is missing")
+
+
+def _head(organization_id: int) -> AuditChain | None:
+    return AuditChain.objects.filter(organization_id=organization_id).first()

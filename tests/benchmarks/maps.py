@@ -73,8 +73,8 @@ def run(options: Options) -> Result:
             objects = read_labeled_set(name, work, patch_size_px=patch_size_px, n_images=None if options.full else few)
             tables[name] = _compare(objects, work / name, lengths, trainer)
             if options.out is not None and name == "consep_train":
-                displacement = _draw_maps(objects, work / name / f"{lengths[0]:.0f}", options.out, trainer)
-    soonest = f"{lengths[0]:.0f}"
+                displacement = _draw_maps(objects, work / name / _name_of(lengths[0]), options.out, trainer)
+    soonest = _name_of(lengths[0])
     scores = {
         **tables["consep_train"]["without_training"]["scores"],
         **tables["consep_train"]["trained_s"][soonest]["scores"],
@@ -103,13 +103,18 @@ def run(options: Options) -> Result:
     )
 
 
+def _name_of(seconds: float) -> str:
+    """Of so long a training: in the tables, and of its folder."""
+    return f"{seconds:.0f}"
+
+
 def _compare(objects: LabeledSet, work: Path, lengths: tuple[float, ...], trainer: Trainer) -> dict[str, Any]:
     work.mkdir(parents=True, exist_ok=True)
     describe_objects(objects.patches, np.arange(2))  # compiled, as in a worker that has been at it before
     trainer.warm_up(objects.patches)
     free = _untrained(objects, work, trainer)
-    trained = {f"{seconds:.0f}": _trained(objects, work / f"{seconds:.0f}", seconds, trainer) for seconds in lengths}
-    ours = trained[f"{lengths[0]:.0f}"].features[OURS]
+    trained = {_name_of(seconds): _trained(objects, work / _name_of(seconds), seconds, trainer) for seconds in lengths}
+    ours = trained[_name_of(lengths[0])].features[OURS]
     few = {str(power): of_few_directions(ours, power) for power in FEW_DIRECTIONS}
     with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
 
@@ -174,19 +179,18 @@ def _trained(objects: LabeledSet, work: Path, seconds: float, trainer: Trainer) 
         trainer.clock,
         {name: partial(_train, objects, name, work / name, seconds, trainer) for name in TRAINED},
     )
-    original = Made.by(
-        trainer.clock,
-        {
-            "original": lambda: train_original(
-                objects.patches,
-                ours.seconds[OURS],
-                SEED,
-                size_px=ENCODER_SIZE_PX,
-                device=str(trainer.device),
-                clock=trainer.clock,
-            )
-        },
-    )
+
+    def train_the_original() -> Features:
+        return train_original(
+            objects.patches,
+            ours.seconds[OURS],
+            SEED,
+            size_px=ENCODER_SIZE_PX,
+            device=str(trainer.device),
+            clock=trainer.clock,
+        )
+
+    original = Made.by(trainer.clock, {"original": train_the_original})
     return Made(ours.features | original.features, ours.seconds | original.seconds)
 
 
@@ -308,7 +312,9 @@ def _draw_maps(objects: LabeledSet, work: Path, out: Path, trainer: Trainer) -> 
             values = np.zeros(len(objects), np.uint8)
             values[order[:n_labels]] = objects.class_values[order[:n_labels]]
             before, folder = folder, work / f"labels-{n_labels}"
-            trainer.refine(OURS, objects.patches, values, epochs=2, start_from=before, checkpoint=folder)
+            trainer.refine(
+                OURS, objects.patches, values, epochs=trainer.few_epochs, start_from=before, checkpoint=folder
+            )
         before_it = points
         points = reduce_to_plot(embed_objects(OURS, settings, folder, objects.patches), previous=before_it, seed=SEED)
         if before_it is not None:

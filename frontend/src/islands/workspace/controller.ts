@@ -129,7 +129,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   order: GridOrder = "similarity";
   tool: "lasso" | "pan" = "lasso";
   /** While a lasso is drawn, the points under it stay where they are. */
-  drawing = false;
+  isLassoing = false;
   /** Whether the predictions are newer than the order of the patches that have been on the screen. */
   orderIsOld = false;
   /** (n_objects) 1 = its patch was on the screen since the region was made. */
@@ -329,14 +329,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
    * never far, and the last is the map. */
   private async loadPreview(job: number): Promise<void> {
     const { project } = this;
-    if (this.loadingPreview || this.drawing || document.visibilityState === "hidden") return;
+    if (this.loadingPreview || this.isLassoing || document.visibilityState === "hidden") return;
     this.loadingPreview = true;
     const map = project.plotNumber;
     try {
       const plot = await fetchPreview(this.config.api, this.config.projectId, job, { signal: this.lifetime.signal });
       const isOld = project.plotNumber !== map || !project.jobs.some((known) => known.id === job && isActive(known));
       // A layout that knows fewer objects than the map would take places away.
-      if (isOld || this.drawing || plot.n < (project.plot?.n ?? 0) || plot.n > project.nObjects) return;
+      if (isOld || this.isLassoing || plot.n < (project.plot?.n ?? 0) || plot.n > project.nObjects) return;
       const first = project.plot === null;
       project.setPreview(job, plot, new SpatialIndex(plot.positions));
       this.chooseColor();
@@ -641,6 +641,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** A sample: its patches in the order in which they were drawn, whatever the filters say. */
   showSample(ordinals: Uint32Array): void {
     void this.showRegion(ordinals, "sample", { isOrderGiven: true });
+  }
+
+  /** A lasso or a rectangle is being drawn: what it will select is not known yet. */
+  get isSelecting(): boolean {
+    return this.isLassoing || this.selection.isDrawing;
   }
 
   /** Where what was asked for last comes from, whether it is on the screen yet or not; null while a search or a page is
@@ -1271,15 +1276,16 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       isOrderGiven: true,
     });
     if (!isReview) this.selection.setCursor(0, true);
-    if (instead !== undefined) this.sayPassedOver(`“${instead.title}”: all of it was passed over already`);
+    if (instead !== undefined)
+      this.sayPassedOver(`“${instead.title}”: all of it was passed over already. The list beside Go has it.`);
     else if (page.length < proposal.n && found.nPassed > 0)
-      this.sayPassedOver(`${count(page.length)} of ${count(proposal.n)}: the others were passed over already`);
+      this.sayPassedOver(`${count(page.length)} of ${count(proposal.n)}: the others were passed over already.`);
     if (proposal.kind === "sample") document.dispatchEvent(new CustomEvent("accept-by-sample"));
   }
 
-  /** What the bar promised was not what came: why, and where it is to be had. */
+  /** What the bar promised was not what came: why. */
   private sayPassedOver(text: string): void {
-    this.notify({ text: `${text}. The list beside Go has it.`, tone: "plain", topic: "hint" });
+    this.notify({ text, tone: "plain", topic: "hint" });
   }
 
   /** A sample that was proposed is not wanted: the next is recommended, until labels or predictions have changed. */

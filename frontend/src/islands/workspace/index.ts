@@ -123,7 +123,7 @@ export class WorkspaceIsland implements Island {
     const command = commandFor(event);
     if (command === null) return;
     // What a rectangle or a lasso selects is not meant before it is drawn, and what was selected before is not any more.
-    if ((this.controller.selection.isDrawing || this.controller.drawing) && command.name !== "escape") {
+    if (this.controller.isSelecting && command.name !== "escape") {
       event.preventDefault();
       return;
     }

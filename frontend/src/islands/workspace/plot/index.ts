@@ -452,7 +452,7 @@ export class EmbeddingPlot {
     } else {
       const op: LassoOp = event.shiftKey ? "add" : event.altKey ? "subtract" : "new";
       this.gesture = { kind: "lasso", op, path: [[x, y]] };
-      this.controller.drawing = true;
+      this.controller.isLassoing = true;
     }
     if (event.button === 1) event.preventDefault();
     this.showCursor();
@@ -483,7 +483,7 @@ export class EmbeddingPlot {
     const { gesture } = this;
     if (gesture === null) return;
     this.gesture = null;
-    this.controller.drawing = false;
+    this.controller.isLassoing = false;
     this.showCursor();
     const [x, y] = this.at(event);
     const ordinal = this.pick(x, y);
@@ -511,7 +511,7 @@ export class EmbeddingPlot {
   cancelGesture(): boolean {
     if (this.gesture === null) return false;
     this.gesture = null;
-    this.controller.drawing = false;
+    this.controller.isLassoing = false;
     this.showCursor();
     this.redrawOverlay();
     return true;
