@@ -130,7 +130,10 @@ def project_overview(project: Project, user: User) -> Overview:
     predictions = current_prediction_set(project)
     active = {job.kind: job for job in jobs_of(project).filter(state__in=ACTIVE_STATES)}
     importing, iteration = active.get("import"), active.get("iteration")
-    last_export = jobs_of(project).filter(kind="export", state=Job.State.FINISHED).first()
+    exports = jobs_of(project).filter(kind="export", state=Job.State.FINISHED)
+    last_export = exports.first()
+    # What the page exports; one of a single label set is for whoever may see that set.
+    last_of_all = exports.filter(params__label_set=None).first()
     return Overview(
         n_images=Image.objects.filter(project=project).count(),
         n_objects=project.n_objects,
@@ -144,7 +147,7 @@ def project_overview(project: Project, user: User) -> Overview:
         importing=importing,
         iteration=iteration,
         last_export=last_export,
-        last_archive=last_export if last_export and export_archive(last_export).exists() else None,
+        last_archive=last_of_all if last_of_all and export_archive(last_of_all).exists() else None,
         steps=_steps(project.n_objects, n_labeled, classes, embedding, importing, iteration, last_export),
     )
 

@@ -94,6 +94,9 @@ def test_one_can_type_at_once(db: None, client: Client) -> None:
     page = client.get(reverse("account_login")).content.decode()
     assert page.count("autofocus") == 1
     assert "autofocus" in page[page.index('name="login"') :].split(">")[0]
+    refused = client.post(reverse("account_login"), {"login": "a@b.example", "password": "not it"}).content.decode()
+    assert refused.count("autofocus") == 1
+    assert "autofocus" in refused[refused.index('name="password"') :].split(">")[0]
 
 
 def test_a_page_leads_to_sign_in_and_back(world: World, client: Client) -> None:

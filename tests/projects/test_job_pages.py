@@ -59,15 +59,20 @@ def test_a_failed_job_shows_its_cause(world, signed_in, make_job):
     )
 
 
+def make_export(make_job, **params):
+    job = make_job(kind="export", state=Job.State.FINISHED, result=RESULTS["export"][0], params=params)
+    write_bytes(export_archive(job), b"zip")
+    return job
+
+
 def test_an_export_is_offered_for_thirty_days(world, signed_in, make_job):
-    job = make_job(kind="export", state=Job.State.FINISHED, result=RESULTS["export"][0])
+    job = make_export(make_job, label_set=None)
     manager = signed_in(world.manager)
     pages = f"/projects/{world.project.pk}/jobs/{job.pk}/", f"/projects/{world.project.pk}/"
     download = f"/api/v1/exports/{job.pk}/download"
     make_image(world.project)
     world.label(1, [0])
     archive = export_archive(job)
-    write_bytes(archive, b"zip")
     os.utime(archive, times=(time.time() - 29 * 24 * 60 * 60,) * 2)
     keep_house()
     assert [download in manager.get(page).content.decode() for page in pages] == [True, True]
@@ -79,9 +84,20 @@ def test_an_export_is_offered_for_thirty_days(world, signed_in, make_job):
     assert gone.status_code == 404 and "kept for 30 days" in gone.content.decode()
 
 
+def test_the_last_export_of_everything_is_offered_with_what_it_leaves_out(world, signed_in, make_job):
+    make_image(world.project)
+    world.label(1, [0])
+    job = make_export(make_job, label_set=None, without_sampled=True)
+    rater_s = world.project.label_sets.create(name="blind", kind="rater", rater=world.lead, is_blinded=True)
+    make_export(make_job, label_set=rater_s.pk)
+    page = signed_in(world.manager).get(f"/projects/{world.project.pk}/").content.decode()
+    offered = page[page.index("/api/v1/exports/") :]
+    assert offered.startswith(f"/api/v1/exports/{job.pk}/download")
+    assert offered[: offered.index("</a>")].endswith("Download the last one, without those by sample")
+
+
 def test_a_viewer_is_offered_no_download(world, signed_in, make_job):
-    job = make_job(kind="export", state=Job.State.FINISHED, result=RESULTS["export"][0])
-    write_bytes(export_archive(job), b"zip")
+    job = make_export(make_job, label_set=None)
     assert (
         "Download" not in signed_in(world.viewer).get(f"/projects/{world.project.pk}/jobs/{job.pk}/").content.decode()
     )

@@ -10,7 +10,7 @@ register = template.Library()
 
 @register.simple_tag
 def control(field: forms.BoundField, *, is_first: bool = False) -> SafeString:
-    """The input, select or textarea of a field, told which texts describe it. `is_first`: the page is opened to write there."""
+    """The input, select or textarea of a field, told which texts describe it. `is_first`: who opens the page writes there first."""
     widget = field.field.widget
     attrs: dict[str, str | bool] = {}
     if isinstance(widget, forms.Select):

@@ -4,7 +4,7 @@ import type { QualityAnswer } from "../api/projects";
 import type { Quality, QualityAtLabels, ReliabilityBin } from "../api/types";
 import { el } from "../lib/dom";
 import { count, percent, plural } from "../lib/format";
-import { FEWEST_HELD_OUT } from "../lib/quality";
+import { FEWEST_HELD_OUT, fewOfAClass } from "../lib/quality";
 
 type Svg = Selection<SVGSVGElement, undefined, null, undefined>;
 
@@ -40,6 +40,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
   const unmeasured = quality.classes.filter((_, k) => quality.confusion[k]!.every((n) => n === 0));
   const unlabeled = classes.filter((c) => !quality.classes.includes(c.value)).map((c) => c.name);
   const nameOf = (value: number) => classes.find((c) => c.value === value)?.name ?? String(value);
+  const few = fewOfAClass(quality, nameOf);
   panel.append(
     el(
       "dl",
@@ -70,6 +71,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       `Measured on ${plural(quality.n_held_out, "label")} that the predictions were not made from, of ${count(n_labels)}.`,
       unmeasured.length > 0 &&
         ` None of them is labeled ${unmeasured.map(nameOf).map(quoted).join(" or ")}: that is not measured yet.`,
+      few !== "" && ` ${few}`,
       unlabeled.length > 0 &&
         ` Nothing is predicted as ${unlabeled.map(quoted).join(" or ")}: there were no labels of it to learn from.`,
       " Labels that confirmed a proposal are easier than the rest, of which fewer may be right.",

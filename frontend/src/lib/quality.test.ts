@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { describeMap, describeQuality } from "./quality";
+import type { Quality } from "../api/types";
+import { describeMap, describeQuality, fewOfAClass } from "./quality";
 
 const measured = (
   balanced_accuracy: number | null,
@@ -78,4 +79,24 @@ it("says of a map what drew it, how far it can be trusted, how far it moved, and
   );
   const few = { drawn_by: "Principal components", shows_labels: false, trustworthiness: null, displacement: null };
   expect(describeMap(few)).toBe("Map drawn by Principal components");
+});
+
+it("says which classes the balanced accuracy rests on a handful of labels for", () => {
+  const few = (confusion: number[][]) =>
+    fewOfAClass({ classes: [1, 2, 3], confusion } as unknown as Quality, (value) => ["", "a", "b", "c"][value]!);
+  const often = [20, 1, 0];
+  expect(few([often, often, [0, 1, 0]])).toBe(
+    "Each class counts alike in the balanced accuracy; of “c” it rests on 1 label.",
+  );
+  expect(few([often, [0, 3, 1], [0, 0, 0]])).toBe(
+    "Each class counts alike in the balanced accuracy; of “b” it rests on 4 labels.",
+  );
+  expect(few([often, often, often])).toBe("");
+  expect(
+    few([
+      [3, 0, 0],
+      [0, 0, 0],
+      [0, 0, 0],
+    ]),
+  ).toBe("");
 });

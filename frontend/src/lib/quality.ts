@@ -1,8 +1,10 @@
-import type { EmbeddingInfo, PredictionsInfo } from "../api/types";
+import type { EmbeddingInfo, PredictionsInfo, Quality } from "../api/types";
 import { percent, plural } from "./format";
 
 /** From fewer held-out labels a percentage says nothing. */
 export const FEWEST_HELD_OUT = 10;
+/** On fewer of a class its part of the balanced accuracy is a matter of luck. */
+const FEWEST_OF_A_CLASS = 5;
 /** Known less closely than this, an accuracy is given as a range. */
 const CLOSELY = 0.1;
 
@@ -36,6 +38,18 @@ export function describeQuality(predictions: PredictionsInfo | null): {
     short: `≈${percent(expected)} right`,
     long: `About ${percent(expected)} of what has no label is expected to be predicted rightly; ${measured}, which are easier where they confirmed a proposal`,
   };
+}
+
+/** Why the balanced accuracy may jump: the classes that it measures on a handful of labels. Empty where there are none. */
+export function fewOfAClass({ classes, confusion }: Quality, nameOf: (value: number) => string): string {
+  const held = confusion.map((row) => row.reduce((sum, n) => sum + n, 0));
+  const few = classes.flatMap((value, k) =>
+    held[k]! > 0 && held[k]! < FEWEST_OF_A_CLASS
+      ? [`of “${nameOf(value)}” it rests on ${plural(held[k]!, "label")}`]
+      : [],
+  );
+  const measured = held.filter((n) => n > 0).length;
+  return few.length === 0 || measured < 2 ? "" : `Each class counts alike in the balanced accuracy; ${few.join(", ")}.`;
 }
 
 const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
