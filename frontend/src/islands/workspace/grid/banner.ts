@@ -15,6 +15,7 @@ export class RegionBanner {
     "data-testid": "confirms",
     title: "Those that are selected, were on the screen and have no label",
   });
+  private readonly hint = el("span");
   private readonly done = el("span", { class: "grid__done num" });
   private readonly otherwise = this.command("", "Labels or a new map changed what the model says of them", () =>
     this.controller.selection.keepPicked((ordinal) => !this.looksOtherwise(ordinal)),
@@ -23,6 +24,7 @@ export class RegionBanner {
   private frame = 0;
 
   constructor(private readonly controller: WorkspaceController) {
+    this.otherwise.classList.add("grid__otherwise");
     const { selection, labels, project } = controller;
     this.subscriptions = [
       selection.on("region", () => this.show()),
@@ -52,9 +54,13 @@ export class RegionBanner {
     this.element.replaceChildren(
       ...(selection.query === null ? [] : this.querySigns(selection.query)),
       this.text(),
-      ...(this.isPage ? [this.otherwise, this.done] : []),
-      ...(selection.query === null ? [] : this.queryCommands(selection.query)),
-      this.command("Show all", "Show all objects again (Esc)", () => this.controller.showAll()),
+      el(
+        "div",
+        { class: "grid__beside" },
+        ...(this.isPage ? [this.otherwise, this.done] : []),
+        ...(selection.query === null ? [] : this.queryCommands(selection.query)),
+        this.command("Show all", "Show all objects again (Esc)", () => this.controller.showAll()),
+      ),
     );
   }
 
@@ -71,6 +77,8 @@ export class RegionBanner {
     for (const ordinal of selection.order) if (labels.shown[ordinal] !== 0) n++;
     const isDone = n === selection.size && selection.proposal?.kind !== "discordant";
     this.done.textContent = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
+    // Its place is kept: the patches must not move.
+    this.hint.style.visibility = isDone ? "hidden" : "visible";
     if (isDone || selection.held) this.done.append(", ", key("G"), " goes on");
     this.showConfirms();
     this.showOtherwise();
@@ -108,19 +116,19 @@ export class RegionBanner {
     const { reviewClass, proposal, query } = selection;
     const labelClass = reviewClass === null ? undefined : project.classOf(reviewClass);
     if (reviewClass !== null) {
+      this.hint.replaceChildren(" Click or drag out what is wrong, ", key("Enter"), this.confirms);
       return el(
         "p",
         { title: "A click or a rectangle leaves patches out; their own class's key labels them" },
         el("strong", {}, `${labelClass?.name ?? reviewClass}?`),
-        " Click or drag out what is wrong, ",
-        key("Enter"),
-        this.confirms,
+        this.hint,
       );
     }
     if (proposal !== null) {
       const text =
         proposal.kind === "discordant" ? " keeps or corrects a label, " : " labels one and goes to the next, ";
-      return el("p", {}, el("strong", {}, proposal.title), ": a class key", text, key("←"), key("→"), " move.");
+      this.hint.replaceChildren(": a class key", text, key("←"), key("→"), " move.");
+      return el("p", {}, el("strong", {}, proposal.title), this.hint);
     }
     if (query !== null) {
       const to = "ordinals" in query.to ? aboutObjects(query.to.ordinals) : query.to.name;
