@@ -75,11 +75,14 @@ export class RegionBanner {
     if (!this.isPage) return;
     let n = 0;
     for (const ordinal of selection.order) if (labels.shown[ordinal] !== 0) n++;
-    const isDone = n === selection.size && selection.proposal?.kind !== "discordant";
-    this.done.textContent = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
+    // What is looked at again has labels from the start: they say nothing about how far one is.
+    const isOfLabeled = selection.proposal?.kind === "discordant";
+    const isDone = n === selection.size && !isOfLabeled;
+    const goesOn = isDone || selection.held ? [key("G"), " goes on"] : [];
     // Its place is kept: the patches must not move.
     this.hint.style.visibility = isDone ? "hidden" : "visible";
-    if (isDone || selection.held) this.done.append(", ", key("G"), " goes on");
+    const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
+    this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
     this.showConfirms();
     this.showOtherwise();
   }
