@@ -444,8 +444,12 @@ def _described(project: Project, patches: PatchReader, report: Report) -> NDArra
     described: list[NDArray[np.float32]] = []
     n_kept = 0
     while (path := kept / f"{n_kept}.npy").exists():
-        # A million objects' are 1.4 GB, which need not be there twice.
-        described.append(read_array(path, is_mapped=True))
+        try:
+            # A million objects' are 1.4 GB, which need not be there twice.
+            described.append(read_array(path, is_mapped=True))
+        except EngineError as error:
+            report.log(f"The objects from {n_kept:,} on are measured anew: {error}")
+            break
         n_kept += len(described[-1])
 
     def keep(rows: NDArray[np.float32]) -> None:

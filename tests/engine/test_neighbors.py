@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from apps.engine.errors import Stopped
-from apps.engine.neighbors import WANTED_RECALL, nearest_among, nearest_neighbors
+from apps.engine.neighbors import nearest_among, nearest_neighbors
 from tests.engine.test_reduce import Floats, make_features
 
-# The search stops where a sample has what is wanted; all have a little more or less.
-A_SAMPLES_CHANCE = 0.02
+# Of the true neighbors nine in ten are wanted. The search stops where a sample has that; all have a little more or less.
+LEAST_RECALL = 0.88
 
 
 def all_distances(queries: Floats, references: Floats) -> Floats:
@@ -45,7 +45,7 @@ def test_neighbors_of_many_are_found_by_trees(dtype: type, monkeypatch: pytest.M
     np.testing.assert_array_equal(neighbors[:, 0], np.arange(6000))
     assert (np.diff(distances, axis=1) >= 0).all()
     found = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(neighbors, exact, strict=True)])
-    assert found > WANTED_RECALL - A_SAMPLES_CHANCE
+    assert found > LEAST_RECALL
     again, _distances = nearest_neighbors(features, 10, seed=0)
     np.testing.assert_array_equal(neighbors, again)
 
@@ -57,7 +57,7 @@ def test_neighbors_of_many_among_others_are_found_by_trees(monkeypatch: pytest.M
     neighbors, distances = nearest_among(features[4000:], features[:4000], 10, seed=0)
     assert np.isfinite(distances).all() and (neighbors >= 0).all()
     found = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(neighbors, exact, strict=True)])
-    assert found > WANTED_RECALL - A_SAMPLES_CHANCE
+    assert found > LEAST_RECALL
 
 
 def test_many_on_one_spot_have_neighbors_on_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -340,6 +340,22 @@ def test_what_was_measured_before_an_iteration_stopped_is_not_measured_again(
     assert (np.concatenate([np.load(path) for path in files]) == at_once).all()
 
 
+def test_what_was_measured_is_measured_anew_where_its_file_is_damaged(world: World) -> None:
+    make_image(world.project)
+    run_iteration(start_iteration(project=world.project, requested_by=world.manager, epochs=2).pk)
+    (measured,) = folder(world.project, "descriptors").rglob("0.npy")
+    whole = np.load(measured)
+    measured.write_bytes(measured.read_bytes()[:1000])
+
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    run_iteration(job.pk)
+
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED
+    assert "0.npy is damaged" in job.log
+    np.testing.assert_array_equal(np.load(measured), whole)
+
+
 def test_what_a_job_left_that_was_cancelled_after_its_worker_died_is_cleared(world: World) -> None:
     make_image(world.project)
     job = start_iteration(project=world.project, requested_by=world.manager)
