@@ -283,13 +283,7 @@ def describe_action(action: LabelAction | None) -> dict[str, Any] | None:
         return None
     what = action.label_class.name if action.label_class else "no class"
     gesture = action.undoes if action.kind == LabelAction.Kind.UNDO and action.undoes else action
-    how = ""
-    if action.provenance == LabelAction.Provenance.SAMPLED:
-        acceptance = action
-        while acceptance.undoes is not None:  # of a redo the undo that it took back
-            acceptance = acceptance.undoes
-        n_unseen = acceptance.n - acceptance.selection["sample"]["n"]
-        how = f", {n_unseen:,} of them by sample" if n_unseen else ", all of them seen"
+    how = ", accepted by sample" if action.provenance == LabelAction.Provenance.SAMPLED else ""
     text = f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"
     return {"action_id": action.pk, "text": text, "at": gesture.at}
 

@@ -117,7 +117,7 @@ def test_a_clean_sample_labels_the_whole_selection_in_one_action(page, label_set
     answer = page.accept(sample)
     assert answer.status_code == 201
     assert answer.json()["n"] == 12_400 and page.state()["counts"] == {"0": 27_600, "1": 12_400}
-    assert answer.json()["undo"]["text"] == "12,400 objects → lymphocyte, 12,252 of them by sample"
+    assert answer.json()["undo"]["text"] == "12,400 objects → lymphocyte, accepted by sample"
     assert set(np.flatnonzero(page.values() == 1)) == set(STRATUM)
     action = label_set.actions.get()
     assert action.provenance == "sampled" and action.selection["source"] == "lasso"
@@ -130,10 +130,10 @@ def test_one_undo_takes_the_acceptance_back_and_one_redo_gives_it_again(page, la
     page.accept(sample)
     undone = page.undo().json()
     assert undone["n_changed"] == 12_400
-    assert undone["redo"]["text"] == "12,400 objects → lymphocyte, 12,252 of them by sample"
+    assert undone["redo"]["text"] == "12,400 objects → lymphocyte, accepted by sample"
     assert not page.values().any() and selectors.sampled_counts(label_set) == {}
     redone = page.client.post(f"/api/v1/label-sets/{label_set.pk}/redo").json()
-    assert redone["undo"]["text"] == "12,400 objects → lymphocyte, 12,252 of them by sample"
+    assert redone["undo"]["text"] == "12,400 objects → lymphocyte, accepted by sample"
     assert int((page.values() == 1).sum()) == 12_400
     assert selectors.sampled_counts(label_set) == {"1": 12_400 - 148}
     assert list(verify_labels(label_set.project)) == []
