@@ -77,6 +77,8 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   private anchor = -1;
   private ranks: Int32Array | null = null;
   private rectangle: Rectangle | null = null;
+  /** What waits for the end of the rectangle. */
+  private afterwards: (() => void)[] = [];
 
   get size(): number {
     return this.order.length;
@@ -89,9 +91,8 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   resize(nObjects: number): void {
     if (nObjects <= this.picked.length) return;
-    const picked = new Uint8Array(nObjects);
-    picked.set(this.picked.subarray(0, nObjects));
-    this.picked = picked;
+    this.picked = longer(this.picked, nObjects);
+    if (this.offered !== null) this.offered = longer(this.offered, nObjects);
     this.ranks = null;
   }
 
@@ -155,7 +156,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     const wasDrawing = this.isDrawing;
     this.rectangle = null;
     this.emit("region");
-    if (wasDrawing) this.emit("picks");
+    if (wasDrawing) this.goOn();
   }
 
   /** The place of an object in the region, or -1. */
@@ -279,7 +280,21 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
 
   endRectangle(): void {
     this.rectangle = null;
+    this.goOn();
+  }
+
+  /** Change the picks for another reason than the person's own gesture: at once, or after the rectangle that is being drawn,
+   * which gives back what it found where it is given up. */
+  afterRectangle(change: () => void): void {
+    if (this.isDrawing) this.afterwards.push(change);
+    else change();
+  }
+
+  private goOn(): void {
     this.emit("picks");
+    const { afterwards } = this;
+    this.afterwards = [];
+    for (const change of afterwards) change();
   }
 
   /** As if it had not been drawn. */
@@ -289,7 +304,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.rectangle = null;
     for (const [ordinal, wasPicked] of rectangle.before) this.put(ordinal, wasPicked);
     rectangle.takeBack?.();
-    this.emit("picks");
+    this.goOn();
   }
 
   /** What a rectangle does that no key says more of: on a page by exception, to all of its tiles what a click does to the first. */
@@ -449,4 +464,10 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.picked = kept;
     this.pickedCount = n;
   }
+}
+
+function longer(flags: Uint8Array, n: number): Uint8Array {
+  const more = new Uint8Array(n);
+  more.set(flags);
+  return more;
 }

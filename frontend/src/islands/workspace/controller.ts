@@ -1047,8 +1047,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
         this.notices.dismissTopic("hint");
         const notice = this.sayWhatChanged(direction, result);
         void this.syncLabels().then(() => {
-          this.offerUndone(before, direction);
-          this.returnToUndone(before);
+          this.selection.afterRectangle(() => {
+            this.offerUndone(before, direction);
+            this.returnToUndone(before);
+          });
           this.offerToShow(notice, result, before);
         });
       },
@@ -1278,8 +1280,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (!isReview) this.selection.setCursor(0, true);
     if (instead !== undefined)
       this.sayPassedOver(`“${instead.title}”: all of it was passed over already. The list beside Go has it.`);
-    else if (page.length < proposal.n && found.nPassed > 0)
-      this.sayPassedOver(`${count(page.length)} of ${count(proposal.n)}: the others were passed over already.`);
+    else if (found.page.length < proposal.n && found.nPassed > 0)
+      this.sayPassedOver(`${count(found.page.length)} of ${count(proposal.n)}: the others were passed over already.`);
     if (proposal.kind === "sample") document.dispatchEvent(new CustomEvent("accept-by-sample"));
   }
 

@@ -121,7 +121,7 @@ export class SampleDialog {
     const isAsProposed = proposal?.n_sample != null && proposal.class_value === Number(this.classes.value);
     if (isAsProposed && n === proposal.n) return plural(proposal.n_sample!, "patch", "patches");
     const most = Math.ceil(3 / error);
-    if (most >= n) return "nearly all of them, as a sample of so few bounds little; a page is as quick";
+    if (most >= n) return "more than half of them, as a sample of so few bounds little";
     return `${plural(most, "patch", "patches")} at most, or more where much the same objects were tried before`;
   }
 

@@ -25,8 +25,6 @@ export class Sampling extends Emitter<"sample"> {
   private nMarksAnswered = 0;
   /** Whether the picks are being set to the marks: what comes in between is nobody's gesture. */
   private restoring = false;
-  /** What came from the server while a rectangle was drawn. */
-  private postponed: (() => void)[] = [];
   /** The marks that the server is known to have: what differs from them is sent. */
   private savedMarks = new Set<number>();
   /** Of the open sample, what was on the screen: whoever looks elsewhere in between has seen it all the same. */
@@ -46,7 +44,6 @@ export class Sampling extends Emitter<"sample"> {
       }),
       selection.on("picks", () => {
         this.saveMarks();
-        if (!selection.isDrawing) this.mergePostponed();
         if (this.isShown) this.emit("sample");
       }),
       selection.on("region", () => this.emit("sample")),
@@ -256,7 +253,7 @@ export class Sampling extends Emitter<"sample"> {
         this.begin(sample);
         // Drawn in another tab: its patches take the place of those of the one before.
         if (isShown) this.show();
-      } else if (marksAreSaved && nMarksQueued === this.nMarksQueued) this.merge(sample, this.savedMarks);
+      } else if (marksAreSaved && nMarksQueued === this.nMarksQueued) this.mergeAfterRectangle(sample, this.savedMarks);
       // Otherwise the answer to the marks, which may be newer than this one, says the same.
       this.emit("sample");
     } catch (error) {
@@ -288,7 +285,7 @@ export class Sampling extends Emitter<"sample"> {
       },
       onSaved: (saved) => {
         this.nMarksAnswered++;
-        this.merge(saved, sent);
+        this.mergeAfterRectangle(saved, sent);
       },
       onRefused: (error) => {
         this.nMarksAnswered++;
@@ -298,14 +295,14 @@ export class Sampling extends Emitter<"sample"> {
     });
   }
 
+  private mergeAfterRectangle(sample: Sample, expected: ReadonlySet<number>): void {
+    this.controller.selection.afterRectangle(() => this.merge(sample, expected));
+  }
+
   /** The server's word on the sample that is shown. Marks in which it differs from what was `expected` were set or taken back
    * in another tab; all others are as they are here, newer than the answer. */
   private merge(sample: Sample, expected: ReadonlySet<number>): void {
     if (sample.id !== this.sample?.id) return;
-    if (this.controller.selection.isDrawing) {
-      this.postponed.push(() => this.merge(sample, expected));
-      return;
-    }
     this.savedMarks = new Set(sample.marked);
     const here = this.sample.marked;
     const marked = new Set(here);
@@ -317,12 +314,6 @@ export class Sampling extends Emitter<"sample"> {
     this.sample = { ...sample, marked: sample.ordinals.filter((ordinal) => marked.has(ordinal)) };
     if (this.isShown && this.sample.marked.join() !== here.join())
       this.controller.selection.pickOrdinals(this.sample.marked);
-  }
-
-  private mergePostponed(): void {
-    const { postponed } = this;
-    this.postponed = [];
-    for (const merge of postponed) merge();
   }
 
   private tell(text: string): void {

@@ -307,9 +307,12 @@ it("says why what comes is not what was promised, where that was passed over", a
   suggestions.passOver(first, range(28, 2));
   await controller.takeSuggestion();
   expect(told.at(-1)).toBe("“Review 30”: all of it was passed over already. The list beside Go has it.");
+  suggestions.passOver(second, [40]);
+  await controller.takeSuggestion(second);
+  expect(told.at(-1)).toBe("4 of 5: the others were passed over already.");
   await controller.takeSuggestion(first);
   expect(showRegion).toHaveBeenLastCalledWith(Uint32Array.from(range(0, 30)), "suggested", expect.anything());
-  expect(told).toHaveLength(2);
+  expect(told).toHaveLength(3);
 });
 
 it("goes back to the patch whose label was taken back, where each gets a key of its own", async () => {
@@ -375,6 +378,29 @@ it("offers an undo's objects no more once another gesture was made, nor where ot
   controller.undo();
   await settle();
   expect(offered.map((action) => action?.text)).toEqual(["Redo", "Redo", "Undo"]);
+});
+
+it("changes a page after an undo once the rectangle that is being drawn has ended, also where that is given up", async () => {
+  const { controller, project, selection, labels } = makeController();
+  Object.assign(project, { undo: { text: "" }, redo: null });
+  vi.mocked(postUndo).mockResolvedValue({ n_changed: 10, revision: 2, redo: null } as never);
+  vi.mocked(fetchChanges).mockResolvedValue({
+    ordinals: Uint32Array.from(range(0, 10)),
+    classes: new Uint8Array(10),
+    unseen: new Uint8Array(10),
+    revision: 2,
+  });
+  labels.shown.fill(1, 0, 10);
+  selection.setRegion(Uint32Array.from(range(0, 10)), "suggested", { reviewClass: 1, pickAll: true });
+  selection.hold();
+  controller.undo();
+  selection.beginRectangle("replace");
+  selection.stretchRectangle([2, 3], () => 2);
+  await settle();
+  expect([...selection.picks()]).toEqual([2, 3]);
+  selection.giveUpRectangle();
+  expect(selection.pickedCount).toBe(10);
+  expect(selection.held).toBe(false);
 });
 
 it("has a page that was undone as it was before: a click takes the wrong one out", async () => {

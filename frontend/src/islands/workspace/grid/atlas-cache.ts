@@ -37,9 +37,10 @@ export class AtlasCache {
   private pixels = 0;
   private readonly loading = new Set<number>();
   private readonly running = new Set<AbortController>();
+  /** Of requests that failed, until they may be sent again. */
+  private readonly paused = new Set<AbortController>();
   private queue: Uint32Array[] = [];
   private setup: TileSetup = { tilePx: 0, view: "patch", outline: false };
-  failed = false;
 
   constructor(
     private readonly fetchPatches: FetchAtlas,
@@ -110,22 +111,24 @@ export class AtlasCache {
         return;
       }
       this.keep({ ordinals, bitmap, pixels: bitmap.width * bitmap.height });
-      this.failed = false;
     } catch {
-      if (!abort.signal.aborted) {
-        this.failed = true;
-        this.onLoaded();
-        // Until then they count as on their way; drawing again asks again for what is missing.
-        await pause(RETRY_MS);
-      }
-    } finally {
-      this.running.delete(abort);
-      if (!abort.signal.aborted) {
-        for (const ordinal of ordinals) this.loading.delete(ordinal);
-        this.onLoaded();
-        this.next();
-      }
+      // Until then they count as on their way; drawing again asks again for what is missing.
+      if (!abort.signal.aborted) await this.pause(abort);
     }
+    if (abort.signal.aborted) return;
+    this.running.delete(abort);
+    for (const ordinal of ordinals) this.loading.delete(ordinal);
+    this.onLoaded();
+    this.next();
+  }
+
+  /** Others take the place of a request that failed. */
+  private async pause(abort: AbortController): Promise<void> {
+    this.running.delete(abort);
+    this.paused.add(abort);
+    this.next();
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    this.paused.delete(abort);
   }
 
   private keep(atlas: Atlas): void {
@@ -150,8 +153,9 @@ export class AtlasCache {
   }
 
   private clear(): void {
-    for (const abort of this.running) abort.abort();
+    for (const abort of [...this.running, ...this.paused]) abort.abort();
     this.running.clear();
+    this.paused.clear();
     this.loading.clear();
     this.queue = [];
     for (const atlas of this.atlases) atlas.bitmap.close();
@@ -160,5 +164,3 @@ export class AtlasCache {
     this.pixels = 0;
   }
 }
-
-const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

@@ -42,8 +42,11 @@ export class RegionBanner {
 
   /** At most once a frame: a review may be of a million, and a drag goes by a hundred moves. */
   private countSoon(): void {
-    cancelAnimationFrame(this.frame);
-    this.frame = requestAnimationFrame(() => this.showProgress());
+    if (this.frame !== 0) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.showProgress();
+    });
   }
 
   private show(): void {
@@ -83,15 +86,10 @@ export class RegionBanner {
     this.hint.style.visibility = isDone ? "hidden" : "visible";
     const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
     this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
-    this.showConfirms();
+    // Only what was on the screen is confirmed, which is not always the whole page.
+    const { nToConfirm } = this.controller;
+    this.confirms.textContent = nToConfirm === 0 ? " confirms." : ` confirms ${count(nToConfirm)}.`;
     this.showOtherwise();
-  }
-
-  /** Only what was on the screen is confirmed, which is not always the whole page. */
-  private showConfirms(): void {
-    if (!this.isPage) return;
-    const n = this.controller.nToConfirm;
-    this.confirms.textContent = n === 0 ? " confirms." : ` confirms ${count(n)}.`;
   }
 
   /** Predictions go on while one looks: what is no longer called what the page is for can be left out at once. */
