@@ -77,9 +77,7 @@ class PredictionQuality(APIView):
             {
                 "n_labels": current.n_labels if current else 0,
                 "classes": list(project.label_classes.values("value", "name", "color")),
-                "quality": {**current.quality, "expected_right": current.expected_right}
-                if current and current.quality
-                else None,
+                "quality": (current.quality_to_tell or None) if current else None,
                 "history": selectors.quality_history(current.embedding) if current else [],
             }
         )

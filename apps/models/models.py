@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from django.db import models
 
@@ -104,6 +104,11 @@ class PredictionSet(models.Model):
         """The share of the objects without a label that the model expects to be right about; None where all on the map have one,
         and before it can be believed."""
         return self.quality.get("expected_right") if self.is_measured else None
+
+    @property
+    def quality_to_tell(self) -> dict[str, Any]:
+        """The measures, the expected share only where it can be believed; empty where nothing is predicted."""
+        return {**self.quality, "expected_right": self.expected_right} if self.quality else {}
 
 
 class PredictionState(TypedDict):

@@ -154,7 +154,7 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
         report.stage("publishing", start=0.99, end=1.0)
         with transaction.atomic():
             embedding = _publish(project, job, report, outcome, work / "new")
-            quality = outcome.predictions.quality
+            quality = embedding.prediction_sets.latest("revision").quality_to_tell
             result = {
                 "objects": outcome.n,
                 "labeled": outcome.predictions.n_labels,

@@ -174,7 +174,7 @@ def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:
         return Proposal("sample", n, title, why, value, n_sample=stratum.n_sample)
     n_shown = len(stratum.doubtful)
     right = 1 - stratum.expected_error_of_doubtful
-    title = f"Look at {n_shown} that may not be {name}"
+    title = f"Review {n_shown} that look like {name}, the doubtful ones"
     if stratum.n_sample:
         first = "then" if n_shown == stratum.n_doubtful else f"after {stratum.n_doubtful:,} such"
         why = f"{_share_right(right)}; {first} {n - stratum.n_doubtful:,} may be accepted by a sample of {stratum.n_sample}"

@@ -166,7 +166,7 @@ def test_where_samples_are_allowed_the_doubtful_come_first_and_then_a_sample_of_
     act(rater, label_set.pk, range(140, 200))
     first = proposals(rater, world)[0]
     assert (first["kind"], first["class_value"]) == ("doubtful", 1)
-    assert first["title"] == f"Look at {first['n']} that may not be lymphocyte"
+    assert first["title"] == f"Review {first['n']} that look like lymphocyte, the doubtful ones"
     n_sure = 140 - first["n"]
     assert first["expected_right"] == pytest.approx(130 / 255, abs=0.05)
     share = round(100 * first["expected_right"])

@@ -40,6 +40,8 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
   const unmeasured = quality.classes.filter((_, k) => quality.confusion[k]!.every((n) => n === 0));
   const unlabeled = classes.filter((c) => !quality.classes.includes(c.value)).map((c) => c.name);
   const nameOf = (value: number) => classes.find((c) => c.value === value)?.name ?? String(value);
+  // What labels that were taken back since had done is not what this many labels do.
+  const curve = measured(history.filter((then) => then.n_labels <= n_labels));
   const few = fewOfAClass(quality, nameOf);
   panel.append(
     el(
@@ -85,9 +87,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
         "Of predictions so sure, so many are right: on the line, confidence means what it says.",
         reliabilityDiagram(quality.reliability),
       ),
-      measured(history).length > 1
-        ? figure("Balanced accuracy by labels", "On this map.", learningCurve(measured(history)))
-        : null,
+      curve.length > 1 ? figure("Balanced accuracy by labels", "On this map.", learningCurve(curve)) : null,
     ),
   );
   return panel;

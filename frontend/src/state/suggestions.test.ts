@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Proposal } from "../api/types";
-import { SuggestionStore } from "./suggestions";
+import { SuggestionStore, titleOf } from "./suggestions";
 
 const proposal = (kind: Proposal["kind"], classValue: number | null = null): Proposal => ({
   kind,
@@ -55,4 +55,13 @@ it("recommends the first", () => {
   store.set({ proposals: [proposal("typical"), proposal("different")], message: "" });
   expect(store.recommended?.kind).toBe("typical");
   expect(store.isOld).toBe(false);
+});
+
+it("titles a page with the number of those that came", () => {
+  const typical = { n: 36, title: "36 typical objects, one per group" } as Proposal;
+  expect([36, 12, 60].map((came) => titleOf(typical, came))).toEqual([
+    "36 typical objects, one per group",
+    "12 of 36 typical objects, one per group",
+    "60 typical objects, one per group",
+  ]);
 });

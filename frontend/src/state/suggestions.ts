@@ -1,4 +1,5 @@
 import type { Proposal, Suggestions } from "../api/types";
+import { count } from "../lib/format";
 import { Emitter } from "./emitter";
 
 /** What to look at next, as the server proposes it, and what of it the person has seen and left out. */
@@ -63,4 +64,10 @@ export class SuggestionStore extends Emitter<"suggestions"> {
 /** Who left a patch out as not being of a class left it out of all pages of that class. */
 function keyOf({ kind, class_value }: Proposal): string {
   return class_value === null ? kind : `class ${class_value}`;
+}
+
+/** A proposal's title where so many of its objects came: some may be labeled or passed over by then. */
+export function titleOf({ n, title }: Proposal, came: number): string {
+  if (came < n) return `${count(came)} of ${title}`;
+  return came === n ? title : title.replace(count(n), count(came));
 }

@@ -808,7 +808,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     this.labelOrdinals(ordinals, classValue, {
       onlyUnlabeled: PAGES.has(selection.source) && !selection.held && isPagesOwn,
       leftOut: isPagesOwn ? leftOut : undefined,
-      more: more.length > 0 ? `; ${count(more.length)} more to look at` : "",
+      more:
+        more.length === 0
+          ? ""
+          : `; ${count(more.length)} ${isPagesOwn ? "more to look at" : "not on the screen yet, left as they are"}`,
     });
     // Another class may have been a slip of the finger: then the picks stay, to be corrected.
     if (more.length > 0 && isPagesOwn) {
@@ -1324,7 +1327,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     if (proposal === null) return;
     // Where labels are looked at again, one that was kept was decided about too.
     const isDecided = (ordinal: number) => proposal.kind === "discordant" || this.labels.shown[ordinal] === 0;
-    const left = order.filter((ordinal) => this.seen[ordinal] === 1 && isDecided(ordinal));
+    let left = order.filter((ordinal) => this.seen[ordinal] === 1 && isDecided(ordinal));
+    // Where each gets a key of its own, those that follow are still to come; unless none got one: then the page is not wanted.
+    const isOneByOne = this.selection.reviewClass === null && proposal.kind !== "discordant";
+    if (isOneByOne && order.some((ordinal) => this.labels.shown[ordinal] !== 0))
+      left = left.filter((ordinal) => this.selection.rankOf(ordinal) < this.selection.cursor);
     this.suggestions.passOver(proposal, left);
   }
 

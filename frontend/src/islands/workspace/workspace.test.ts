@@ -315,6 +315,27 @@ it("says why what comes is not what was promised, where that was passed over", a
   expect(told).toHaveLength(3);
 });
 
+it("does not pass over what was not reached yet, where each gets a key of its own", async () => {
+  const { controller, selection, labels } = makeController();
+  const suggestions = new SuggestionStore();
+  const typical = { kind: "typical", class_value: null, group: null, n: 20, title: "20 typical objects" } as Proposal;
+  Object.assign(controller, { suggestions, regionRequest: null, showRegion: vi.fn() });
+  vi.mocked(fetchSuggestedPage).mockResolvedValue(new Uint32Array(0));
+  suggestions.set({ proposals: [typical], message: "" });
+  selection.setRegion(Uint32Array.from(range(0, 20)), "suggested", { proposal: typical });
+  controller.markSeen(range(0, 10), 10);
+  labels.shown[0] = labels.shown[2] = 1;
+  selection.setCursor(3, true); // 1 was skipped
+  await controller.takeSuggestion(typical);
+  expect(vi.mocked(fetchSuggestedPage).mock.calls[0]?.[3]).toEqual(Uint32Array.of(1));
+
+  labels.shown[0] = labels.shown[2] = 0;
+  suggestions.forgetPassed(typical);
+  await controller.takeSuggestion(typical);
+  const passed = vi.mocked(fetchSuggestedPage).mock.calls.at(-2)?.[3];
+  expect(passed, "a page of which none was labeled is not wanted").toEqual(Uint32Array.from(range(0, 10)));
+});
+
 it("goes back to the patch whose label was taken back, where each gets a key of its own", async () => {
   const { controller, project, selection, labels } = makeController();
   Object.assign(project, { undo: { text: "" }, redo: null });

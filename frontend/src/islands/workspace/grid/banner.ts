@@ -2,6 +2,7 @@ import { patchUrl } from "../../../api/objects";
 import { el } from "../../../lib/dom";
 import { count, plural } from "../../../lib/format";
 import type { SimilarQuery } from "../../../state/selection";
+import { titleOf } from "../../../state/suggestions";
 import type { WorkspaceController } from "../controller";
 
 const QUERY_SHOWN = 3;
@@ -129,7 +130,7 @@ export class RegionBanner {
       const text =
         proposal.kind === "discordant" ? " keeps or corrects a label, " : " labels one and goes to the next, ";
       this.hint.replaceChildren(": a class key", text, key("←"), key("→"), " move.");
-      return el("p", {}, el("strong", {}, proposal.title), this.hint);
+      return el("p", {}, el("strong", {}, titleOf(proposal, selection.size)), this.hint);
     }
     if (query !== null) {
       const to = "ordinals" in query.to ? aboutObjects(query.to.ordinals) : query.to.name;

@@ -49,7 +49,7 @@ export function colorize(
 ): Coloring {
   const palette = new Lut();
   const { n } = input;
-  const rimNote = n < RIMS_SHOW_BELOW ? "A rim marks what is labeled" : "";
+  const rimNote = n < RIMS_SHOW_BELOW ? "A wide rim marks what is labeled" : "";
   switch (mode) {
     case "prediction":
     case "label": {
