@@ -1,11 +1,15 @@
-"""How many objects of a stratum to look at before the rest may be believed, and what a clean sample says about it.
+"""How many objects of a stratum to look at before the rest may be believed, and what a sample says about it.
 
 A stratum is a finite set of objects that are proposed for one class. A simple random sample of it, without replacement,
 is inspected. When none of the sample is wrong, the number of wrong objects in the whole stratum is bounded from above
 by the exact one-sided interval of Clopper and Pearson (Biometrika 26:404, 1934), with the hypergeometric distribution in
 place of the binomial because what was inspected is not drawn again. For a large stratum that is the "rule of three"
 (Hanley and Lippman-Hand, JAMA 249:1743, 1983): 3/p clean objects bound the error below p at 95 %; a small stratum needs
-fewer. Probabilities are computed in whole numbers, so that no tie is decided by rounding.
+fewer.
+
+Where some of the sample are wrong, the stratum may still be as good as is wanted: the sample goes on, and each wrong one asks
+for as many more as the one before. That is the line on which Wald's sequential test accepts (Ann. Math. Stat. 16:117, 1945),
+here as steep as the exact chance to accept too many wrong ones by any of its looks asks for.
 
 What the bound does not cover: a wrong object that was looked at and taken for right.
 """
@@ -13,6 +17,7 @@ What the bound does not cover: a wrong object that was looked at and taken for r
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from fractions import Fraction
 from functools import lru_cache
 
@@ -20,9 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 RISK = Fraction(1, 20)
-"""Chance that a stratum with too many wrong objects shows a clean sample: confidence 95 %."""
-
-
+"""Chance that a stratum with too many wrong objects is accepted by a sample: confidence 95 %."""
+FIRST_LOOK = Fraction(2, 3)
+"""The share of a sample's risk that its first look takes, at which nothing may be wrong: 3.4/p objects instead of 3/p. The rest
+is for going on."""
+MOST_WRONG = 8
+"""Wrong ones in a sample after which no more is looked at: it would be more than six times as large as the first look."""
 MOST_ATTEMPTS = 20
 """At much the same objects: more than five times the first sample is then to be looked at, and pages serve better."""
 
@@ -30,7 +38,7 @@ MOST_ATTEMPTS = 20
 def risk_of_attempt(attempt: int) -> Fraction:
     """The risk that the k-th sample (from 1) of much the same objects may take: each time half.
 
-    Whoever draws until a sample happens to be clean would pass any stratum in the end. With risks of 1/20, 1/40, 1/80, ...
+    Whoever draws until a sample happens to be good enough would pass any stratum in the end. With risks of 1/20, 1/40, 1/80, ...
     all samples together stay below twice the first one's risk, however many are drawn; also where several people draw at the
     same time, as long as no two samples count as the same attempt.
     """
@@ -51,27 +59,87 @@ def sample_size(size: int, max_error: float, risk: Fraction = RISK) -> int:
     low, high = 1, min(size, math.ceil(math.log(1 / risk) / max_error) + 1)
     while low < high:
         middle = (low + high) // 2
-        if _is_likely(size, too_many, middle, 0, risk):
+        if _is_above(_chance_to_pass((middle,), size, too_many), risk):
             low = middle + 1
         else:
             high = middle
     return low
 
 
-@lru_cache(maxsize=4096)
-def error_bound(size: int, n: int, *, wrong: int = 0, risk: Fraction = RISK) -> float:
-    """The largest share of wrong objects, 0 to 1, that a stratum of `size` may have when `wrong` of `n` sampled objects
-    were wrong: with more, so few would show with a probability of at most `risk`.
+def first_look(size: int, max_error: float, risk: Fraction = RISK) -> int:
+    """How many objects of a stratum of `size` a sample shows first."""
+    return sample_size(size, max_error, FIRST_LOOK * risk)
 
-    A stratum with wrong ones in its sample is not accepted; for it, this says how bad it may be.
+
+@lru_cache(maxsize=4096)
+def sample_sizes(size: int, max_error: float, risk: Fraction = RISK) -> tuple[int, ...]:
+    """How many objects of a stratum of `size` to look at if none of them is wrong, if one is, if two are, ...: as many wrong
+    ones among so many still bound the share in the stratum below `max_error` with confidence 1 - risk, whichever of the looks
+    it is that one stops at.
+
+    (k,), ascending by equal steps from `first_look`. It ends where more than half of the stratum or `MOST_WRONG` wrong ones
+    would be seen.
+    """
+    first = first_look(size, max_error, risk)
+    too_many = _fewest_at_least(size, max_error)
+    low, high = 1, size  # one step of `size` leaves the first look alone
+    while low < high:
+        step = (low + high) // 2
+        if _is_above(_chance_to_pass(_looks(first, step, size), size, too_many), risk):
+            low = step + 1
+        else:
+            high = step
+    return _looks(first, low, size)
+
+
+def _looks(first: int, step: int, size: int) -> tuple[int, ...]:
+    further = range(first + step, min(first + MOST_WRONG * step, size // 2) + 1, step)
+    return (first, *further)
+
+
+def _chance_to_pass(looks: tuple[int, ...], size: int, n_wrong: int) -> float:
+    """The chance that after so many drawn of `size` objects as one of the looks asks for, not more of the `n_wrong` wrong ones
+    have been seen than its place, from 0, among them."""
+    going_on = {0: 1.0}  # wrong ones seen: the chance to have seen so many and not to have passed
+    seen, passed = 0, 0.0
+    for allowed, n in enumerate(looks):
+        then: dict[int, float] = defaultdict(float)
+        for wrong, chance in going_on.items():
+            for more in range(min(n - seen, n_wrong - wrong, len(looks) - 1 - wrong) + 1):
+                then[wrong + more] += chance * _hypergeometric(size - seen, n_wrong - wrong, n - seen, more)
+        passed += sum(chance for wrong, chance in then.items() if wrong <= allowed)
+        going_on = {wrong: chance for wrong, chance in then.items() if wrong > allowed}
+        seen = n
+    return passed
+
+
+def _hypergeometric(size: int, n_wrong: int, n: int, k: int) -> float:
+    """The chance that k of the n drawn of `size` objects are among the `n_wrong`."""
+    if k > min(n, n_wrong) or n - k > size - n_wrong:
+        return 0.0
+    return math.exp(_log_ways(n_wrong, k) + _log_ways(size - n_wrong, n - k) - _log_ways(size, n))
+
+
+def _log_ways(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+@lru_cache(maxsize=4096)
+def error_bound(size: int, looks: tuple[int, ...], risk: Fraction = RISK) -> float:
+    """The largest share of wrong objects, 0 to 1, that a stratum of `size` may have when its sample was good enough at the last
+    of `looks`: with more, it would be so at one of them with a probability of at most `risk`.
+
+    `looks` (k,), ascending: after so many objects not more were wrong than the look's place, from 0. Whichever look a sample
+    stops at, the bound is missed at most at the risk, as looks are ordered by when they come (stagewise: Tsiatis, Rosner and
+    Mehta, Biometrics 40:797, 1984). What was found wrong is among the share: of the others, it may be smaller.
     """
     _check(size, 0.5, risk)
-    if not 0 <= wrong <= n <= size or n < 1:
-        raise ValueError(f"{wrong} wrong of {n} in a stratum of {size}")
-    low, high = wrong, size - n + wrong  # what was inspected and found right is not wrong
+    if not 1 <= looks[0] <= looks[-1] <= size or sorted(looks) != list(looks):
+        raise ValueError(f"looks at {looks} of {size} objects")
+    low, high = 0, size
     while low < high:
         middle = (low + high + 1) // 2
-        if _is_likely(size, middle, n, wrong, risk):
+        if _is_above(_chance_to_pass(looks, size, middle), risk):
             low = middle
         else:
             high = middle - 1
@@ -89,14 +157,14 @@ def much_the_same(stratum: npt.NDArray[np.integer], other: npt.NDArray[np.intege
 
 
 def draw(size: int, n: int, *, seed: int) -> npt.NDArray[np.int64]:
-    """The positions, (n,) int64 within 0..size-1, of a simple random sample without replacement, in random order."""
-    return np.random.default_rng(seed).choice(size, n, replace=False).astype(np.int64)
+    """The positions, (n,) int64 within 0..size-1, of a simple random sample without replacement, in random order. A larger
+    one with the same seed begins with the smaller one."""
+    return np.random.default_rng(seed).permutation(size)[:n].astype(np.int64)
 
 
-def _is_likely(size: int, n_wrong: int, n: int, seen: int, risk: Fraction) -> bool:
-    """Whether at most `seen` of the `n_wrong` wrong objects are in a sample of n with a probability above the risk."""
-    ways = sum(math.comb(n_wrong, k) * math.comb(size - n_wrong, n - k) for k in range(min(seen, n_wrong, n) + 1))
-    return ways * risk.denominator > math.comb(size, n) * risk.numerator
+def _is_above(chance: float, risk: Fraction) -> bool:
+    """Chances of a million objects are right to 1e-8 of themselves: what is as near is equal."""
+    return chance > float(risk) * (1 + 1e-7)
 
 
 def _fewest_at_least(size: int, share: float) -> int:

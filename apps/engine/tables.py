@@ -23,8 +23,8 @@ class ObjectRow(NamedTuple):
     """One line of objects.csv. label_id: the object's number in the instance mask. Empty text or None = nothing to
     state.
 
-    Where the provenance is "sampled", nobody saw the patch: sample_n of sample_size objects were looked at and none was
-    wrong, so that at most the share error_bound of these sample_size labels is wrong, at 95 % confidence.
+    Where the provenance is "sampled", nobody saw the patch: sample_n of sample_size objects were looked at and sample_wrong of
+    them were wrong, so that at most the share error_bound of these sample_size objects is, at 95 % confidence.
     """
 
     image: str
@@ -36,6 +36,7 @@ class ObjectRow(NamedTuple):
     class_value: int | None
     provenance: str
     sample_n: int | None
+    sample_wrong: int | None
     sample_size: int | None
     error_bound: float | None
     labeled_by: str

@@ -1,8 +1,8 @@
 """Sampled acceptance: a selection is labeled as a whole after a look at a random sample of it, drawn by the server.
 
-The stratum is frozen when the sample is drawn, and what the bound rests on is checked again when it is accepted: nothing in
-the sample is wrong, and neither the map, nor the project's setting, nor a label outside of the sample has changed. Locks are
-taken in one order: the sample, then the chain of actions.
+The stratum is frozen when the sample is drawn, and what the bound rests on is checked again when it is accepted: as many were
+looked at as the number of wrong ones among them asks for, and neither the map, nor the project's setting, nor a label outside
+of the sample has changed. Locks are taken in one order: the sample, then the chain of actions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from apps.accounts.models import User
 from apps.common.packing import pack_ordinals, unpack_ordinals
-from apps.engine.sampling import MOST_ATTEMPTS, draw, error_bound, much_the_same, risk_of_attempt, sample_size
+from apps.engine.sampling import (
+    MOST_ATTEMPTS,
+    draw,
+    error_bound,
+    first_look,
+    much_the_same,
+    risk_of_attempt,
+    sample_sizes,
+)
 from apps.labels.models import LabelAction, LabelSet, StratumSample
 from apps.labels.selectors import attempts_at, denied_ordinals, labels_of, open_sample
 from apps.labels.services import Gesture, LabelError, checked_ordinals, label_objects, lock_chain
@@ -46,6 +54,8 @@ class Verdict:
     """The sampled ordinals that are marked, or labeled as another class by now."""
     stale: str
     """Why it can not be accepted whatever is in it, for the user; "" where nothing is in the way."""
+    n_more: int | None
+    """How many more are to be looked at, as so many are wrong, before it may be accepted; None where too many are."""
 
 
 @transaction.atomic
@@ -89,7 +99,7 @@ def draw_sample(
     if attempt > MOST_ATTEMPTS:
         raise LabelError(f"much the same objects were sampled {MOST_ATTEMPTS} times: review them page by page")
     seed = secrets.randbits(SEED_BITS)
-    n = sample_size(len(stratum), project.max_sampled_error, risk_of_attempt(attempt))
+    n = first_look(len(stratum), project.max_sampled_error, risk_of_attempt(attempt))
     return StratumSample.objects.create(
         label_set=label_set,
         project=project,
@@ -127,31 +137,65 @@ def mark_sampled(
 
 
 @transaction.atomic
-def accept_sample(*, sample: StratumSample, size: int, seen: int, embedding: int | None) -> StratumSample:
-    """Label the whole stratum, in one action, if nothing in its sample is wrong and nothing has changed since.
+def look_at_more(*, sample: StratumSample, n: int, embedding: int | None) -> StratumSample:
+    """Show more of the stratum, `n` in all: as many as the wrong ones that were found ask for. Sent twice, it is done once; who
+    asks for no more than there are gets those.
 
-    `size` and `seen` are what the user was told that they accept, and how many patches were on their screen. Otherwise the
-    sample ends as refused or expired: look at the state that is returned. Sent twice, it is accepted once.
-    Raises LabelError where the numbers are not the sample's, SampleClosed where it ended without being accepted.
+    Raises LabelError where that is another number or none is enough, SampleClosed where the sample has ended.
+    """
+    sample = _locked(sample)
+    if sample.state != State.OPEN:
+        raise SampleClosed("this sample has ended")
+    if n <= sample.n:
+        return sample
+    verdict = judge(sample, embedding)
+    if verdict.stale:
+        raise LabelError(f"this sample can not be accepted any more, because {verdict.stale}")
+    if verdict.n_more is None:
+        raise LabelError(f"{len(verdict.wrong):,} of {sample.n:,} are wrong: looking at more does not help")
+    if n != sample.n + verdict.n_more:
+        raise LabelError(
+            f"with {len(verdict.wrong):,} wrong, {sample.n + verdict.n_more:,} are to be looked at, not {n:,}"
+        )
+    stratum = unpack_ordinals(sample.stratum)
+    at_random = stratum[draw(len(stratum), len(stratum), seed=sample.seed)]
+    others = at_random[~np.isin(at_random, sample.drawn)]
+    sample.drawn = [*sample.drawn, *others[: verdict.n_more].tolist()]
+    sample.save(update_fields=["drawn"])
+    return sample
+
+
+@transaction.atomic
+def accept_sample(*, sample: StratumSample, size: int, seen: int, embedding: int | None) -> StratumSample:
+    """Label the stratum but for what was found wrong, in one action, if its sample allows that and nothing has changed since.
+
+    `size` and `seen` are how many the user was told that they label, and how many patches were on their screen. Where too
+    many are wrong, or something has changed, the sample ends as refused or expired: look at the state that is returned. Sent
+    twice, it is accepted once. Raises LabelError where the numbers are not the sample's or more is to be looked at,
+    SampleClosed where it ended without being accepted.
     """
     sample = _locked(sample)
     if sample.state == State.ACCEPTED:
         return sample
     if sample.state != State.OPEN:
         raise SampleClosed("this sample has ended")
-    if size != sample.size:
-        raise LabelError(f"the selection has {sample.size:,} objects, not {size:,}")
     if seen < sample.n:
         raise LabelError(f"only {seen:,} of the {sample.n:,} patches were looked at")
     lock_chain(sample.project_id)
     verdict = judge(sample, embedding)
     sample.wrong = verdict.wrong.tolist()
-    if sample.wrong or verdict.stale:
-        return _end(sample, State.REFUSED if sample.wrong else State.EXPIRED)
+    if verdict.stale or verdict.n_more is None:
+        return _end(sample, State.EXPIRED if verdict.stale else State.REFUSED)
+    if verdict.n_more:
+        raise LabelError(f"{len(sample.wrong):,} of {sample.n:,} are wrong: look at {verdict.n_more:,} more")
+    stratum = unpack_ordinals(sample.stratum)
+    accepted = stratum[~np.isin(stratum, verdict.wrong)]
+    if size != len(accepted):
+        raise LabelError(f"{len(accepted):,} objects would be labeled, not {size:,}")
     sample.action = label_objects(
         label_set=sample.label_set,
         label_class=sample.label_class,
-        ordinals=unpack_ordinals(sample.stratum),
+        ordinals=accepted,
         actor=sample.drawn_by,
         gesture=Gesture(
             provenance=LabelAction.Provenance.SAMPLED,
@@ -192,14 +236,20 @@ def judge(sample: StratumSample, embedding: int | None) -> Verdict:
     elif embedding != sample.embedding:
         stale = "there is a new map since the sample was drawn"
     elif n_labeled:
-        objects = "object" if n_labeled == 1 else "objects"
-        stale = f"{n_labeled:,} {objects} of the selection were labeled since the sample was drawn"
+        objects = "object of the selection was" if n_labeled == 1 else "objects of the selection were"
+        stale = f"{n_labeled:,} {objects} labeled since the sample was drawn"
     elif n_denied:
-        objects = "object" if n_denied == 1 else "objects"
-        stale = f"{n_denied:,} {objects} of the selection were found not to be {sample.label_class.name} meanwhile"
+        objects = "object of the selection was" if n_denied == 1 else "objects of the selection were"
+        stale = f"{n_denied:,} {objects} found not to be {sample.label_class.name} meanwhile"
     else:
         stale = ""
-    return Verdict(wrong=stratum[wrong], stale=stale)
+    needed = sizes_of(sample)[int(wrong.sum()) :][:1]
+    return Verdict(wrong=stratum[wrong], stale=stale, n_more=max(0, needed[0] - sample.n) if needed else None)
+
+
+def sizes_of(sample: StratumSample) -> tuple[int, ...]:
+    """How many of a sample are to be looked at by the number of wrong ones among them, from none: (k,) ascending."""
+    return sample_sizes(sample.size, sample.max_error, risk_of_attempt(sample.attempt))
 
 
 def stated(sample: StratumSample) -> dict[str, Any]:
@@ -208,9 +258,10 @@ def stated(sample: StratumSample) -> dict[str, Any]:
     return {
         "id": sample.pk,
         "n": sample.n,
+        "wrong": len(sample.wrong),
         "size": sample.size,
         "max_error": sample.max_error,
-        "bound": round(error_bound(sample.size, sample.n, risk=risk), 6),
+        "bound": round(error_bound(sample.size, (*(n for n in sizes_of(sample) if n < sample.n), sample.n), risk), 6),
         "confidence": round(float(1 - risk), 6),
         "attempt": sample.attempt,
         "seed": sample.seed,

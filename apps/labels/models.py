@@ -172,7 +172,7 @@ class StratumSample(models.Model):
     class State(models.TextChoices):
         OPEN = "open"
         ACCEPTED = "accepted"
-        REFUSED = "refused"  # something in it was wrong
+        REFUSED = "refused"  # too many of it were wrong, or it was left with wrong ones in it
         ABANDONED = "abandoned"
         EXPIRED = "expired"  # labels, map or settings are no longer those it was drawn from
 
@@ -184,7 +184,9 @@ class StratumSample(models.Model):
     client_key = models.UUIDField(null=True)  # the same key twice is the same request, sent again
     embedding = models.PositiveIntegerField(null=True)  # number of the map at the time
     stratum = models.BinaryField()  # the unlabeled objects of the selection: pack_ordinals
-    drawn = ArrayField(models.PositiveIntegerField())  # ordinals in the order in which they are shown
+    drawn = ArrayField(
+        models.PositiveIntegerField()
+    )  # ordinals in the order in which they are shown; more come at the end
     wrong = ArrayField(models.PositiveIntegerField(), default=list)  # marked as wrong
     size = models.PositiveIntegerField()  # objects of the stratum
     max_error = models.FloatField()

@@ -58,10 +58,11 @@ class SampleClaim:
     """What a sampled acceptance says about the labels that it gave."""
 
     n: int
+    wrong: int
     size: int
-    """The sample had `n` of the `size` objects, none of them wrong."""
+    """The sample had `n` of the `size` objects, `wrong` of them wrong and labeled otherwise or not at all."""
     bound: float
-    """So the share of wrong labels among all of them is at most this, 0 to 1 ..."""
+    """So the share of wrong ones among all of them is at most this, 0 to 1 ..."""
     confidence: float
     """... with this confidence, 0 to 1."""
     inspected: NDArray[np.uint32]
@@ -78,6 +79,7 @@ def claim_of(sample: Mapping[str, Any]) -> SampleClaim:
     """The claim as its action's `selection` keeps it."""
     return SampleClaim(
         n=sample["n"],
+        wrong=sample.get("wrong", 0),  # actions are never rewritten: the first ones allowed none and did not say so
         size=sample["size"],
         bound=sample["bound"],
         confidence=sample["confidence"],

@@ -352,8 +352,26 @@ class SampleMarks(APIView):
         return Response(_judged(sample))
 
 
+class SampleMore(APIView):
+    """Look at more of a selection, as many in all as the wrong ones that were found ask for."""
+
+    class Input(serializers.Serializer[Any]):
+        n = serializers.IntegerField(min_value=1)
+
+    @extend_schema(request=Input, responses={200: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, sample_id: int) -> Response:
+        sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        with answering_sample_errors():
+            sample = acceptance.look_at_more(
+                sample=sample, n=serializer.validated_data["n"], embedding=newest_map(sample.project)
+            )
+        return Response(_judged(sample))
+
+
 class SampleAcceptance(APIView):
-    """Label the whole selection: the explicit gesture, with the numbers that the user was shown."""
+    """Label the selection but for what was found wrong: the explicit gesture, with the numbers that the user was shown."""
 
     class Input(serializers.Serializer[Any]):
         size = serializers.IntegerField(min_value=1)
@@ -376,9 +394,9 @@ class SampleAcceptance(APIView):
 
 
 def _why_not(n_wrong: int, n: int, stale: str) -> str:
-    if n_wrong:
-        return f"{n_wrong:,} of {n:,} are wrong: split the selection, or review it by exception"
-    return f"not accepted, because {stale}: draw a new sample"
+    if stale:
+        return f"not accepted, because {stale}: draw a new sample"
+    return f"{n_wrong:,} of {n:,} are wrong: split the selection, or review it by exception"
 
 
 class SampleEnd(APIView):

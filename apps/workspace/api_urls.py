@@ -16,6 +16,7 @@ urlpatterns = [
     path("label-sets/<int:label_set_id>/samples", api.Samples.as_view(), name="samples"),
     path("samples/<int:sample_id>", api.SampleDetail.as_view(), name="sample"),
     path("samples/<int:sample_id>/wrong", api.SampleMarks.as_view(), name="sample_wrong"),
+    path("samples/<int:sample_id>/more", api.SampleMore.as_view(), name="sample_more"),
     path("samples/<int:sample_id>/accept", api.SampleAcceptance.as_view(), name="sample_accept"),
     path("samples/<int:sample_id>/end", api.SampleEnd.as_view(), name="sample_end"),
     path("projects/<int:project_id>/exports", api.Exports.as_view(), name="api_exports"),

@@ -201,6 +201,7 @@ def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
                 class_value=label_class.value if label_class else None,
                 provenance=provenance_of(action, claim) if action else "",
                 sample_n=claim.n if claim else None,
+                sample_wrong=claim.wrong if claim else None,
                 sample_size=claim.size if claim else None,
                 error_bound=claim.bound if claim else None,
                 labeled_by=(action.actor.email if action.actor else "import") if action else "",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from apps.accounts.models import User
 from apps.engine.suggest import like_beside_like
-from apps.labels.acceptance import Verdict, stated
+from apps.labels.acceptance import Verdict, sizes_of, stated
 from apps.labels.models import Label, LabelAction, LabelSet, StratumSample
 from apps.labels.selectors import (
     claim_of,
@@ -92,6 +92,7 @@ def sample_state(sample: StratumSample, verdict: Verdict | None) -> dict[str, An
         "started_at": sample.started_at.isoformat(),
         "wrong": verdict.wrong.tolist() if verdict else [],
         "stale": verdict.stale if verdict else "",
+        "sizes": sizes_of(sample),
         **{key: claim[key] for key in ("n", "size", "max_error", "bound", "confidence", "attempt")},
     }
 
@@ -148,7 +149,7 @@ def _label_state(label: Label, source: LabelAction) -> dict[str, Any]:
         "by": str(source.actor) if source.actor else None,
         "at": source.at.isoformat(),
         "provenance": provenance_of(source, claim),
-        "sample": {"n": claim.n, "size": claim.size, "bound": claim.bound, "confidence": claim.confidence}
+        "sample": {key: getattr(claim, key) for key in ("n", "wrong", "size", "bound", "confidence")}
         if claim
         else None,
     }

@@ -170,7 +170,7 @@ def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:
     value, n, name = stratum.class_value, len(stratum.surest_first), known.name_of(stratum.class_value)
     if not stratum.n_doubtful:
         title = f"Accept {n:,} that look like {name} by a sample"
-        why = f"if none of {stratum.n_sample} random ones is wrong"
+        why = f"{stratum.n_sample} random ones to look at, more where some are wrong"
         return Proposal("sample", n, title, why, value, n_sample=stratum.n_sample)
     n_shown = len(stratum.doubtful)
     right = 1 - stratum.expected_error_of_doubtful

@@ -57,7 +57,7 @@ GOALS_SEEN = {"nuclei": 12.0, "tubules": 4.3, "glomeruli": 7.2}
 GOALS_SAMPLED = {"nuclei": 17.0, "tubules": 9.0, "glomeruli": 14.0}
 MOST_TRUE_ERROR = 0.02
 GOAL_HUMAN, GOAL_TOTAL = 1.6, 4.0
-# What the project's manager allows a clean sample to bound; 0.02 where nothing else was chosen.
+# What the project's manager wants a sample to bound; 0.02 where nothing else was chosen.
 MAX_SAMPLED_ERROR = 0.05
 
 # A GPU learns in these seconds what there is to learn.

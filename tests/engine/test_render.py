@@ -95,6 +95,7 @@ def test_objects_csv_is_written_and_read_again_as_classes_and_points(tmp_path: P
             1,
             "sampled",
             149,
+            0,
             12400,
             0.019877,
             "rater@x",
@@ -102,14 +103,15 @@ def test_objects_csv_is_written_and_read_again_as_classes_and_points(tmp_path: P
             "other",
             0.91234,
         ),
-        ObjectRow("a.png", 1, 4, 2, 3, "", None, "", None, None, None, "", "", "", None),
+        ObjectRow("a.png", 1, 4, 2, 3, "", None, "", None, None, None, None, "", "", "", None),
     ]
     assert write_objects_csv(path, iter(rows)) == 2
     with path.open(newline="") as file:
         read = list(csv.DictReader(file))
     assert list(read[0]) == [*ObjectRow._fields]
     assert read[0]["confidence"] == "0.9123"
-    assert (read[0]["sample_n"], read[0]["sample_size"], read[0]["error_bound"]) == ("149", "12400", "0.019877")
+    claim = [read[0][name] for name in ("sample_n", "sample_wrong", "sample_size", "error_bound")]
+    assert claim == ["149", "0", "12400", "0.019877"]
     assert read[1]["class_value"] == ""
     classes = read_classes(path)
     assert (classes.image, classes.class_name, classes.n_without_class) == (["a.png"], ["tumor"], 1)

@@ -108,9 +108,9 @@ def others_page(world: World, label_set: LabelSet, signed_in: Callable[..., Clie
 
 def test_a_clean_sample_labels_the_whole_selection_in_one_action(page, label_set):
     sample = page.started(selection={"source": "lasso"})
-    assert (sample["n"], sample["size"], sample["confidence"]) == (148, 12_400, 0.95)
+    assert (sample["n"], sample["size"], sample["confidence"]) == (168, 12_400, 0.95)
     assert sample["bound"] < 0.02
-    assert len(set(sample["ordinals"])) == 148 and set(sample["ordinals"]) < set(STRATUM)
+    assert len(set(sample["ordinals"])) == 168 and set(sample["ordinals"]) < set(STRATUM)
     assert sample["ordinals"] != sorted(sample["ordinals"]), "shown in random order"
     assert not page.values().any(), "nothing is labeled by looking"
 
@@ -135,7 +135,7 @@ def test_one_undo_takes_the_acceptance_back_and_one_redo_gives_it_again(page, la
     redone = page.client.post(f"/api/v1/label-sets/{label_set.pk}/redo").json()
     assert redone["undo"]["text"] == "12,400 objects → lymphocyte, accepted by sample"
     assert int((page.values() == 1).sum()) == 12_400
-    assert selectors.sampled_counts(label_set) == {"1": 12_400 - 148}
+    assert selectors.sampled_counts(label_set) == {"1": 12_400 - 168}
     assert list(verify_labels(label_set.project)) == []
 
 
@@ -147,7 +147,7 @@ def test_what_was_inspected_counts_as_seen_and_the_rest_says_how_it_came(page, l
     unseen = selectors.accepted_unseen(claims, np.arange(N_OBJECTS), sources)
     assert set(np.flatnonzero(unseen)) == set(STRATUM) - set(sample["ordinals"])
     (claim,) = claims.values()
-    assert (claim.n, claim.size, claim.bound) == (148, 12_400, sample["bound"])
+    assert (claim.n, claim.size, claim.bound) == (168, 12_400, sample["bound"])
     learned = selectors.labels_to_learn_from(world.project)
     assert set(np.flatnonzero(learned)) == set(sample["ordinals"]), "models learn from what somebody saw"
     assert rebuild_labels(label_set) == 12_400
@@ -217,16 +217,74 @@ def label_otherwise(page: Page, sample: dict[str, Any], ordinal: int) -> None:
 
 
 @pytest.mark.parametrize("find_wrong", [mark, label_otherwise])
-def test_a_selection_with_a_wrong_patch_in_its_sample_is_refused_and_what_was_labeled_stays(page, find_wrong):
+def test_a_wrong_patch_asks_for_more_and_then_the_others_are_labeled(page, label_set, find_wrong):
     sample = page.started()
-    find_wrong(page, sample, sample["ordinals"][7])
+    wrong = sample["ordinals"][7]
+    find_wrong(page, sample, wrong)
     labeled = page.values().copy()
+    n = sample["sizes"][1]
+    refused = page.accept(sample, size=12_399)
+    assert (refused.status_code, refused.json()["detail"]) == (400, f"1 of 168 are wrong: look at {n - 168} more")
+    assert page.look(sample)["state"] == "open" and (page.values() == labeled).all()
+
+    larger = page.post(sample, "more", {"n": n}).json()
+    assert larger["n"] == len(set(larger["ordinals"])) == n
+    assert larger["ordinals"][:168] == sample["ordinals"], "those that were seen stay where they are"
+    assert set(larger["ordinals"]) < set(STRATUM)
+    assert page.post(sample, "more", {"n": n}).json() == larger, "sent twice, it is done once"
+    assert page.accept(larger, size=12_399, seen=168).status_code == 400, "the new ones are to be looked at, too"
+
+    answer = page.accept(larger, size=12_399)
+    assert (answer.status_code, answer.json()["n"]) == (201, 12_399)
+    assert set(np.flatnonzero(page.values() == 1)) == set(STRATUM) - {wrong}
+    assert page.values()[wrong] == labeled[wrong], "what was found wrong is as it was left"
+    claim = label_set.actions.order_by("id").last().selection["sample"]
+    assert (claim["n"], claim["wrong"], claim["size"], claim["bound"] < 0.02) == (n, 1, 12_400, True)
+    assert selectors.sampled_counts(label_set) == {"1": 12_400 - n}
+    assert list(verify_labels(label_set.project)) == []
+    page.undo()
+    assert (page.values() == labeled).all()
+    assert selectors.denied_ordinals(label_set)[1].tolist() == [wrong]
+
+
+def test_a_selection_with_too_many_wrong_patches_is_refused_and_what_was_labeled_stays(page):
+    sample = page.started()
+    wrong = sample["ordinals"][: len(sample["sizes"])]
+    page.label(wrong[:3], 2)
+    assert page.post(sample, "wrong", {"wrong": wrong[3:]}).json()["wrong"] == sorted(wrong)
+    labeled = page.values().copy()
+    more = page.post(sample, "more", {"n": 5000})
+    assert more.status_code == 400 and "looking at more does not help" in more.content.decode()
     refused = page.accept(sample)
     assert refused.status_code == 409
-    assert refused.json()["detail"] == "1 of 148 are wrong: split the selection, or review it by exception"
+    assert refused.json()["detail"] == f"{len(wrong)} of 168 are wrong: split the selection, or review it by exception"
     assert refused.json()["sample"]["state"] == "refused"
     assert (page.values() == labeled).all()
     assert page.accept(sample).status_code == 409, "it has ended"
+
+
+def test_more_is_shown_only_as_the_wrong_ones_ask_for_it(page, world):
+    sample = page.started()
+    none_wrong = page.post(sample, "more", {"n": sample["sizes"][1]})
+    assert none_wrong.status_code == 400 and "with 0 wrong, 168 are to be looked at" in none_wrong.content.decode()
+    assert page.post(sample, "more", {"n": 100}).json()["n"] == 168, "never fewer"
+    mark(page, sample, sample["ordinals"][0])
+    other = page.post(sample, "more", {"n": sample["sizes"][2]})
+    assert other.status_code == 400 and f"1 wrong, {sample['sizes'][1]} are to be" in other.content.decode()
+    assert page.post(sample, "more", {"n": "many"}).status_code == 400
+    allow(world, False)
+    stale = page.post(sample, "more", {"n": sample["sizes"][1]})
+    assert stale.status_code == 400 and "not allowed in this project any more" in stale.content.decode()
+    page.post(sample, "end")
+    assert page.post(sample, "more", {"n": sample["sizes"][1]}).status_code == 409
+
+
+def test_who_takes_a_mark_back_after_looking_at_more_has_looked_at_enough(page):
+    sample = page.started()
+    mark(page, sample, sample["ordinals"][0])
+    larger = page.post(sample, "more", {"n": sample["sizes"][1]}).json()
+    page.post(sample, "wrong", {"not_wrong": [sample["ordinals"][0]]})
+    assert page.accept(larger).status_code == 201
 
 
 def test_a_mark_can_be_taken_back(page):
@@ -242,7 +300,7 @@ def test_what_is_marked_in_one_tab_stays_marked_whatever_another_one_says(page):
     mark(page, sample, first)
     assert page.post(sample, "wrong", {"wrong": [second, third]}).json()["marked"] == sorted([first, second, third])
     page.post(sample, "wrong", {"not_wrong": [second, third]})
-    assert page.accept(sample).json()["detail"].startswith("1 of 148 are wrong")
+    assert page.accept(sample).json()["detail"].startswith("1 of 168 are wrong: look at")
 
 
 def test_sampling_much_the_same_objects_again_takes_a_larger_sample(page, others_page):
@@ -251,7 +309,7 @@ def test_sampling_much_the_same_objects_again_takes_a_larger_sample(page, others
         sample = page.started(ordinals)
         sizes.append((sample["n"], sample["attempt"], sample["confidence"]))
         page.post(sample, "end")
-    assert sizes == [(148, 1, 0.95), (182, 2, 0.975), (216, 3, 0.9875)]
+    assert sizes == [(168, 1, 0.95), (201, 2, 0.975), (235, 3, 0.9875)]
     mine = page.started(STRATUM)
     assert mine["attempt"] == 4
     assert others_page.started(STRATUM)["attempt"] == 5, "whoever it is that tries, also while mine is open"
@@ -327,14 +385,14 @@ def test_another_class_is_another_question(page):
 
 def a_colleague_labels(world: World, sample: dict[str, Any], others_page: Page) -> str:
     others_page.label([next(ordinal for ordinal in STRATUM if ordinal not in sample["ordinals"])], 1)
-    return "1 object of the selection were labeled"
+    return "1 object of the selection was labeled"
 
 
 def a_colleague_finds_one_of_another_class(world: World, sample: dict[str, Any], others_page: Page) -> str:
     theirs = others_page.started()
     outside = next(ordinal for ordinal in theirs["ordinals"] if ordinal not in sample["ordinals"])
     mark(others_page, theirs, outside)
-    return "1 object of the selection were found not to be lymphocyte meanwhile"
+    return "1 object of the selection was found not to be lymphocyte meanwhile"
 
 
 def a_new_map_comes(world: World, sample: dict[str, Any], others_page: Page) -> str:
@@ -367,9 +425,10 @@ def test_a_sample_expires_when_what_it_was_drawn_from_changes(world, page, other
     sample = page.started()
     said = change(world, sample, others_page)
     assert said in page.look(sample)["stale"]
+    page.post(sample, "wrong", {"wrong": sample["ordinals"][:1]})
     refused = page.accept(sample)
     assert refused.status_code == 409 and said in refused.json()["detail"]
-    assert refused.json()["sample"]["state"] == "expired"
+    assert refused.json()["sample"]["state"] == "expired", "whatever was found in it"
     assert int((page.values() == 1).sum()) <= 1
 
 
@@ -412,8 +471,8 @@ def test_the_same_request_sent_twice_draws_one_sample_and_accepts_once(page, lab
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
-        ({"size": 12_399}, "12,400 objects, not 12,399"),
-        ({"seen": 147}, "only 147 of the 148"),
+        ({"size": 12_399}, "12,400 objects would be labeled, not 12,399"),
+        ({"seen": 167}, "only 167 of the 168"),
         ({"seen": None}, "seen"),
     ],
 )
@@ -541,6 +600,7 @@ def test_a_sample_is_its_rater_s_alone(world, page, signed_in, who, status):
     assert other.client.get(f"/api/v1/samples/{sample['id']}").status_code == status
     assert other.accept(sample).status_code == status
     assert other.post(sample, "wrong", {"wrong": []}).status_code == status
+    assert other.post(sample, "more", {"n": sample["sizes"][1]}).status_code == status
     assert other.post(sample, "end").status_code == status
 
 
@@ -577,10 +637,10 @@ def test_an_export_says_how_each_label_came_and_can_leave_out_what_nobody_saw(wo
     assert [row["provenance"] for row in rows].count("sampled") == n_unseen
     for row in rows[:70]:
         seen = int(row["ordinal"]) in sample.drawn or int(row["ordinal"]) >= 60
-        claim = (row["sample_n"], row["sample_size"], row["error_bound"])
+        claim = (row["sample_n"], row["sample_wrong"], row["sample_size"], row["error_bound"])
         bound = acceptance.stated(sample)["bound"]
         assert row["provenance"] == ("bulk" if seen else "sampled")
-        assert claim == (("", "", "") if seen else (str(sample.n), "60", f"{bound:.6f}"))
+        assert claim == (("", "", "", "") if seen else (str(sample.n), "0", "60", f"{bound:.6f}"))
 
     call_command("export_labels", str(world.project.pk), str(tmp_path / "seen"), "--without-sampled")
     seen_rows = list(csv.DictReader((tmp_path / "seen" / "objects.csv").open()))
@@ -599,6 +659,7 @@ def test_an_object_tells_what_its_label_rests_on(world, real_objects, signed_in)
     assert label(unseen)["provenance"] == "sampled"
     assert label(unseen)["sample"] == {
         "n": sample.n,
+        "wrong": 0,
         "size": 60,
         "bound": acceptance.stated(sample)["bound"],
         "confidence": 0.95,

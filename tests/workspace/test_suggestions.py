@@ -204,7 +204,7 @@ def test_after_a_sample_in_vain_the_next_one_is_larger_and_without_what_was_mark
     assert labeling.post(sample, "end").json()["state"] == "refused"
     second = next(p for p in proposals(rater, world) if p["kind"] == "sample")
     assert second["n"] == 99 and wrong not in page(rater, world, second)
-    sizes = [int(p["why"].split()[3]) for p in (first, second)]
+    sizes = [p["n_sample"] for p in (first, second)]
     assert sizes[1] > sizes[0] == sample["n"]
     again = labeling.started(range(100))
     assert again["size"] == 99 and again["n"] == sizes[1], "nor can it come back by a selection of one's own"

@@ -25,6 +25,10 @@ export const postMarks = (
   marks: { readonly wrong: readonly number[]; readonly not_wrong: readonly number[] },
 ): Promise<Sample> => postJson(`${api}/samples/${id}/wrong`, marks);
 
+/** Shows more of the selection. @param n how many there are then in all, as many as the wrong ones ask for */
+export const lookAtMore = (api: string, id: number, n: number): Promise<Sample> =>
+  postJson(`${api}/samples/${id}/more`, { n });
+
 /** @param size the objects that the user was told will be labeled; seen: sampled patches that were on their screen */
 export const acceptSample = (api: string, id: number, size: number, seen: number): Promise<ActionResult> =>
   postJson(`${api}/samples/${id}/accept`, { size, seen });

@@ -121,7 +121,7 @@ export interface UndoEntry {
 /** Labels by sample: whether this project allows them, and what is under way. */
 export interface SampledState {
   readonly allowed: boolean;
-  /** Share of wrong labels that a clean sample must exclude, 0..1. */
+  /** Share of wrong labels that a sample must exclude, 0..1. */
   readonly max_error: number;
   /** The user's open sample, if there is one. */
   readonly open_sample: number | null;
@@ -137,6 +137,8 @@ export interface Sample {
   /** Why it can not be accepted whatever is in it, or an empty string. */
   readonly stale: string;
   readonly n: number;
+  /** How many are to be looked at if none is wrong, if one is, ...; more wrong ones than it has places for are too many. */
+  readonly sizes: readonly number[];
   /** Objects of the whole selection. */
   readonly size: number;
   readonly max_error: number;
@@ -212,9 +214,11 @@ export interface ObjectDetail {
     readonly by: string;
     readonly at: string;
     readonly provenance: string;
-    /** Where nobody saw the patch: n of size objects were looked at, and the share of wrong labels is at most bound. */
+    /** Where nobody saw the patch: n of size objects were looked at, of which some were wrong, and the share of wrong ones in all
+     * is at most bound. */
     readonly sample: {
       readonly n: number;
+      readonly wrong: number;
       readonly size: number;
       readonly bound: number;
       readonly confidence: number;

@@ -12,7 +12,7 @@ from sklearn.cluster import MiniBatchKMeans
 
 from apps.engine import suggest
 from apps.engine.predict import Head, fit_kernel_head
-from apps.engine.sampling import draw
+from apps.engine.sampling import draw, much_the_same, risk_of_attempt, sample_sizes
 from apps.engine.strata import Attempt, Stratum, strata_to_sample
 from tests.benchmarks.simulation.session import ClassValues, Rows, Session
 
@@ -141,8 +141,8 @@ class OurLoop:
 
 
 class SampledLoop(OurLoop):
-    """What the model doubts is looked at; the rest of a class is accepted once a random sample of it is clean. Where no class
-    promises to spare enough, a page is confirmed as in a project without samples."""
+    """What the model doubts is looked at; the rest of a class is accepted once a random sample of it shows few enough wrong ones.
+    Where no class promises to spare enough, a page is confirmed as in a project without samples."""
 
     def __init__(self, session: Session, learner: Learner, *, page_size: int, max_error: float) -> None:
         super().__init__(session, learner, page_size=page_size)
@@ -158,17 +158,25 @@ class SampledLoop(OurLoop):
             super().take_best(predictions)
 
     def _look_at(self, stratum: Stratum) -> None:
-        """Its doubtful ones, or a random sample, after which the rest is accepted if that was clean."""
+        """Its doubtful ones, or a random sample, after which the rest is accepted. While wrong ones ask for that, it goes on."""
         session = self._session
         if stratum.n_doubtful:
             assert self._features is not None
             session.review_page(suggest.like_beside_like(self._features, stratum.doubtful))
             return
         rows = stratum.surest_first
-        session.press(keys=1)  # draws the sample
-        drawn = draw(len(rows), stratum.n_sample, seed=int(session.rng.integers(1 << 32)))
-        if session.review_page(rows[drawn]) == 0:
-            session.accept_unseen(np.delete(rows, drawn), stratum.class_value)
+        earlier = self._attempts.setdefault(stratum.class_value, [])
+        attempt = 1 + sum(much_the_same(rows, other.stratum) for other in earlier)
+        sizes = sample_sizes(len(rows), self._max_error, risk_of_attempt(attempt))
+        drawn = rows[draw(len(rows), sizes[-1], seed=int(session.rng.integers(1 << 32)))]
+        n_seen = n_wrong = 0
+        while n_wrong < len(sizes) and n_seen < sizes[n_wrong]:
+            session.press(keys=1)  # draws the sample, or more of it
+            page = drawn[n_seen : sizes[n_wrong]]
+            n_seen += len(page)
+            n_wrong += session.review_page(page)
+        if n_wrong < len(sizes):
+            session.accept_unseen(np.setdiff1d(rows, drawn[:n_seen]), stratum.class_value)
         else:
             session.reach_for(keys=0, places=1)  # ends the sample; what was looked at is labeled
-            self._attempts.setdefault(stratum.class_value, []).append(Attempt(rows, was_refused=True))
+            earlier.append(Attempt(rows, was_refused=True))

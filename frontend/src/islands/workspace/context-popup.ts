@@ -170,8 +170,10 @@ export class ContextPopup {
   }
 }
 
-function claimText({ n, size, bound, confidence }: NonNullable<NonNullable<ObjectDetail["label"]>["sample"]>): string {
-  return `one of ${count(size)}, accepted after ${count(n)} were seen; at most ${share(bound)} of them wrong (${share(confidence)} confidence)`;
+function claimText(sample: NonNullable<NonNullable<ObjectDetail["label"]>["sample"]>): string {
+  const { n, wrong, size, bound, confidence } = sample;
+  const found = wrong > 0 ? `, ${count(wrong)} of them wrong` : "";
+  return `one of ${count(size)}, accepted after ${count(n)} were seen${found}; at most ${share(bound)} of them wrong (${share(confidence)} confidence)`;
 }
 
 function fact(name: string, value: string, color?: string, rest = ""): HTMLElement[] {

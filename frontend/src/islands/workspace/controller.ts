@@ -128,6 +128,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   readonly sampling: Sampling;
   order: GridOrder = "similarity";
   tool: "lasso" | "pan" = "lasso";
+  /** The place in the region that the grid was last told to begin with. */
+  firstRank = 0;
   /** While a lasso is drawn, the points under it stay where they are. */
   isLassoing = false;
   /** Whether the predictions are newer than the order of the patches that have been on the screen. */
@@ -643,6 +645,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     void this.showRegion(ordinals, "sample", { isOrderGiven: true });
   }
 
+  /** The grid begins with the patch in this place. */
+  beginWith(rank: number): void {
+    this.firstRank = rank;
+    this.emit("onward");
+  }
+
   /** A lasso or a rectangle is being drawn: what it will select is not known yet. */
   get isSelecting(): boolean {
     return this.isLassoing || this.selection.isDrawing;
@@ -929,7 +937,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private bringUp(ordinal: number): void {
     this.selection.setCursor(this.selection.rankOf(ordinal), true);
     this.lookAnew();
-    this.emit("onward");
+    this.beginWith(this.selection.cursor);
   }
 
   sayWhyNotToLabel(): void {

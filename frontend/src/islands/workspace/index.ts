@@ -203,7 +203,7 @@ export class WorkspaceIsland implements Island {
         if (!controller.confirm()) document.dispatchEvent(new CustomEvent("choose-class"));
         return true;
       case "accept-sample":
-        controller.sampling.acceptByKey();
+        controller.sampling.goOn();
         return true;
       case "next-suggestion":
         void controller.takeSuggestion();

@@ -2,6 +2,7 @@ import type { Sample } from "../../api/types";
 import { el } from "../../lib/dom";
 import { count, share } from "../../lib/format";
 import type { WorkspaceController } from "./controller";
+import { areWrong, howMany } from "./sampling";
 
 /** The open sample above the patches: what is asked, how far one is, and the gesture that accepts or leaves it. */
 export class SamplePanel {
@@ -45,8 +46,8 @@ export class SamplePanel {
     return [
       row(
         el("p", { class: "sample-panel__text" }, "Your open sample: ", ...this.what(sample)),
-        button("sample-resume", "Go on", () => sampling.show(), sampling.busy),
-        button("sample-end", "End it", () => sampling.end(), sampling.busy),
+        button("sample-resume", "Go on", () => sampling.show(), sampling.isWaiting),
+        button("sample-end", "End it", () => sampling.end(), sampling.isWaiting),
       ),
     ];
   }
@@ -79,40 +80,48 @@ export class SamplePanel {
 
   private verdict(sample: Sample, nWrong: number, done: boolean): HTMLElement {
     const { sampling } = this.controller;
-    const name = this.nameOf(sample);
-    if (sample.stale !== "" || nWrong > 0) {
+    const { nMore } = sampling;
+    const right = sample.n - nWrong;
+    const keep =
+      right > 0 &&
+      done &&
+      button("sample-keep", `Label the ${count(right)} right ones, end`, () => sampling.end(true), sampling.isWaiting);
+    const end = button("sample-end", "End", () => sampling.end(), sampling.isWaiting);
+    if (sample.stale !== "" || nMore === null) {
       const why =
-        nWrong > 0
-          ? `Not as a whole: ${nWrong === 1 ? "one is" : `${count(nWrong)} are`} wrong. Split the selection with a smaller lasso, or review by exception.`
-          : `Not any more: ${sample.stale}. End this sample and draw a new one.`;
-      const right = sample.n - nWrong;
-      const seen = sampling.nSeen >= sample.n;
-      return row(
-        el("p", { class: "sample-panel__text sample-panel__text--refused" }, why),
-        right > 0 &&
-          seen &&
-          button("sample-keep", `Label the ${count(right)} right ones, end`, () => sampling.end(true), sampling.busy),
-        button("sample-end", "End", () => sampling.end(), sampling.busy),
-      );
+        sample.stale !== ""
+          ? `Not any more: ${sample.stale}. End this sample and draw a new one.`
+          : `${areWrong(nWrong)}: too many. Split the selection with a smaller lasso, or review by exception.`;
+      return row(el("p", { class: "sample-panel__text sample-panel__text--refused" }, why), keep, end);
     }
-    const accept = button(
-      "sample-accept",
-      `Accept all ${count(sample.size)} as ${name}`,
-      () => sampling.accept(),
-      sampling.busy || !done,
-      "button--primary",
-    );
-    accept.title = done ? "Shift Enter" : "Scroll until every patch of the sample was on the screen";
+    const bound = `error below ${share(sample.max_error)} with ${share(sample.confidence)} confidence`;
+    const [id, text, run, why] =
+      nMore > 0
+        ? ([
+            "sample-more",
+            `Look at ${count(nMore)} more`,
+            () => sampling.lookAtMore(),
+            this.whyMore(nWrong, nMore),
+          ] as const)
+        : ([
+            "sample-accept",
+            `Accept ${howMany(sample, nWrong)} as ${this.nameOf(sample)}`,
+            () => sampling.accept(),
+            sample.marked.length > 0 ? `${bound}; what is marked gets no label` : bound,
+          ] as const);
+    const next = button(id, text, run, sampling.isWaiting || !done, "button--primary");
+    next.title = done ? "Shift Enter" : "Scroll until every patch of the sample was on the screen";
     return row(
-      accept,
+      next,
       done && el("kbd", { class: "key" }, "Shift Enter"),
-      el(
-        "p",
-        { class: "sample-panel__text muted" },
-        `error below ${share(sample.max_error)} with ${share(sample.confidence)} confidence`,
-      ),
-      button("sample-end", "End", () => sampling.end(), sampling.busy),
+      el("p", { class: "sample-panel__text muted" }, why),
+      nMore > 0 && keep,
+      end,
     );
+  }
+
+  private whyMore(nWrong: number, nMore: number): string {
+    return `${areWrong(nWrong)}. If the next ${count(nMore)} are right, the others can be accepted.`;
   }
 
   private what(sample: Sample): (HTMLElement | string)[] {

@@ -1,4 +1,4 @@
-import { acceptSample, drawSample, endSample, fetchSample, postMarks } from "../../api/samples";
+import { acceptSample, drawSample, endSample, fetchSample, lookAtMore, postMarks } from "../../api/samples";
 import type { ActionResult, Sample } from "../../api/types";
 import { count } from "../../lib/format";
 import { Emitter } from "../../state/emitter";
@@ -19,6 +19,8 @@ export class Sampling extends Emitter<"sample"> {
   busy = false;
   /** Whether that is the one for a new sample. */
   isDrawing = false;
+  /** Whether more patches are on their way. Marks may be set meanwhile. */
+  private isAskingForMore = false;
   private marksQueued = false;
   /** Posts of marks, since the page was opened. */
   private nMarksQueued = 0;
@@ -29,8 +31,9 @@ export class Sampling extends Emitter<"sample"> {
   private savedMarks = new Set<number>();
   /** Of the open sample, what was on the screen: whoever looks elsewhere in between has seen it all the same. */
   private seen = new Set<number>();
-  /** When the open sample came on the screen. */
+  /** When those of the open sample that are to be looked at now came on the screen, and how many were looked at before. */
   private since = 0;
+  private nBefore = 0;
   private readonly subscriptions: (() => void)[];
 
   constructor(private readonly controller: WorkspaceController) {
@@ -48,6 +51,8 @@ export class Sampling extends Emitter<"sample"> {
       }),
       selection.on("region", () => this.emit("sample")),
       labels.on("labels", () => {
+        // What stood in the way may have been taken back by whoever did it.
+        if (this.sample !== null && this.sample.stale !== "") void this.takeUp(this.sample.id);
         if (this.isShown) this.emit("sample");
       }),
       controller.on("seen", () => {
@@ -106,6 +111,12 @@ export class Sampling extends Emitter<"sample"> {
     return this.sample?.ordinals.filter((ordinal) => this.isWrong(ordinal)) ?? [];
   }
 
+  /** How many more are to be looked at, as so many are wrong, before the others may be accepted; null where too many are. */
+  get nMore(): number | null {
+    const needed = this.sample?.sizes[this.wrong().length];
+    return needed === undefined ? null : Math.max(0, needed - this.sample!.n);
+  }
+
   async draw(ordinals: Uint32Array, classValue: number): Promise<void> {
     const { project, config } = this.controller;
     if (project.labelSet === null || this.busy) return;
@@ -130,11 +141,17 @@ export class Sampling extends Emitter<"sample"> {
     this.savedMarks = new Set(sample?.marked);
     this.seen = new Set();
     this.since = Number.POSITIVE_INFINITY;
+    this.nBefore = 0;
+  }
+
+  /** Whether a gesture has to wait for an answer. */
+  get isWaiting(): boolean {
+    return this.busy || this.isAskingForMore;
   }
 
   /** Whether nobody can have looked at so many patches in the time. */
   private get isTooSoon(): boolean {
-    return performance.now() - this.since < LOOK_AT_LEAST_MS * (this.sample?.n ?? 0);
+    return performance.now() - this.since < LOOK_AT_LEAST_MS * ((this.sample?.n ?? 0) - this.nBefore);
   }
 
   /** Puts the sample into the grid, its patches in the order in which they were drawn. */
@@ -153,25 +170,25 @@ export class Sampling extends Emitter<"sample"> {
     this.emit("sample");
   }
 
-  /** By key, which says what is missing where it can not be accepted yet. */
-  acceptByKey(): void {
-    const { sample } = this;
-    if (sample === null || !this.isShown || this.busy) return;
-    if (sample.stale === "" && this.wrong().length === 0 && this.nSeen >= sample.n)
-      this.accept(); // or says why not yet
-    else this.sayHowItStands();
+  /** By key: what comes next, or what is missing for it. */
+  goOn(): void {
+    const { sample, nMore } = this;
+    if (sample === null || !this.isShown || this.isWaiting) return;
+    if (sample.stale !== "" || nMore === null || this.nSeen < sample.n) this.sayHowItStands();
+    else if (nMore > 0) this.lookAtMore();
+    else this.accept(); // or says why not yet
   }
 
   /** What a key that does nothing here would have to wait for, or which one does it. */
   sayHowItStands(): void {
-    const { sample } = this;
-    if (sample === null || this.busy) return;
+    const { sample, nMore } = this;
+    if (sample === null || this.isWaiting) return;
     const nWrong = this.wrong().length;
     const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
-    let text = `All ${count(sample.n)} were looked at and none is wrong: Shift Enter accepts all ${count(sample.size)} as ${name}.`;
+    let text = `All ${count(sample.n)} were looked at: Shift Enter accepts ${howMany(sample, nWrong)} as ${name}.`;
     if (sample.stale !== "") text = "This sample can not be accepted any more.";
-    else if (nWrong > 0)
-      text = `${nWrong === 1 ? "One is" : `${count(nWrong)} are`} wrong: the selection can not be accepted as a whole.`;
+    else if (nMore === null) text = `${areWrong(nWrong)}: too many for the selection to be accepted.`;
+    else if (this.nSeen >= sample.n && nMore > 0) text = `${areWrong(nWrong)}: Shift Enter shows ${count(nMore)} more.`;
     else if (this.nSeen < sample.n)
       text = `${count(this.nSeen)} of the ${count(sample.n)} patches were on the screen. Look at all of them.`;
     else if (this.isTooSoon) text = "That was quick. Look at each patch, then accept.";
@@ -181,25 +198,49 @@ export class Sampling extends Emitter<"sample"> {
   /** The explicit gesture. It waits for labels and marks that are still on their way. */
   accept(): void {
     const { sample, nSeen } = this;
-    if (sample === null || this.busy) return;
+    if (sample === null || this.isWaiting) return;
     if (this.isTooSoon) {
       this.sayHowItStands();
       return;
     }
+    const nWrong = this.wrong().length;
     this.send<ActionResult>(
-      () => acceptSample(this.controller.config.api, sample.id, sample.size, nSeen),
+      () => acceptSample(this.controller.config.api, sample.id, sample.size - nWrong, nSeen),
       (result) => {
         const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
-        const how = `${count(sample.n)} seen, ${count(result.n - sample.n)} by sample`;
+        const nRight = sample.n - nWrong;
+        const how = `${count(nRight)} seen, ${count(result.n - nRight)} by sample`;
         return this.controller.takeResult(result, `${count(result.n)} labeled ${name}: ${how}`);
       },
     );
   }
 
+  /** Goes on with as many patches as the wrong ones ask for. It waits for labels and marks that are still on their way. */
+  lookAtMore(): void {
+    const { sample, nMore } = this;
+    if (sample === null || this.isWaiting || nMore === null || nMore === 0) return;
+    this.isAskingForMore = true;
+    this.emit("sample");
+    this.controller.queue.add<Sample>({
+      clientKey: newKey(),
+      send: () => lookAtMore(this.controller.config.api, sample.id, sample.n + nMore),
+      onSaved: (larger) => {
+        this.isAskingForMore = false;
+        this.mergeAfterRectangle(larger, this.savedMarks);
+      },
+      onRefused: (error) => {
+        this.isAskingForMore = false;
+        this.tell(messageOf(error));
+        void this.takeUp(sample.id);
+      },
+    });
+  }
+
   /** Leaves the sample; labels that were given stay. With `keepRight`, those in it that are right are labeled first. */
   end(keepRight = false): void {
     const { sample } = this;
-    if (sample === null || this.busy) return;
+    if (sample === null || this.isWaiting) return;
+    this.busy = true;
     if (keepRight) {
       const { labels } = this.controller;
       const right = sample.ordinals.filter((ordinal) => labels.shown[ordinal] === 0 && !this.isWrong(ordinal));
@@ -242,10 +283,11 @@ export class Sampling extends Emitter<"sample"> {
     }
     const { nMarksQueued } = this;
     const marksAreSaved = nMarksQueued === this.nMarksAnswered;
+    const isAnother = id !== this.sample?.id;
     try {
       const sample = await fetchSample(this.controller.config.api, id);
-      if (this.busy) return; // what is on its way says more
-      const isAnother = id !== this.sample?.id;
+      if (this.isWaiting) return; // what is on its way says more
+      if (!isAnother && id !== this.sample?.id) return; // it has ended meanwhile
       const { isShown } = this;
       if (sample.state !== "open") {
         if (!isAnother) this.close();
@@ -299,21 +341,28 @@ export class Sampling extends Emitter<"sample"> {
     this.controller.selection.afterRectangle(() => this.merge(sample, expected));
   }
 
-  /** The server's word on the sample that is shown. Marks in which it differs from what was `expected` were set or taken back
-   * in another tab; all others are as they are here, newer than the answer. */
+  /** The server's word on the sample that is known. Marks in which it differs from what was `expected` were set or taken back
+   * in another tab; all others are as they are here, newer than the answer. Where it has grown, here or there, one goes on
+   * with what is new. */
   private merge(sample: Sample, expected: ReadonlySet<number>): void {
-    if (sample.id !== this.sample?.id) return;
-    this.savedMarks = new Set(sample.marked);
-    const here = this.sample.marked;
+    if (sample.id !== this.sample?.id || sample.n < this.sample.n) return; // an answer from before it had grown
+    const { marked: here, n } = this.sample;
+    const saved = new Set(sample.marked);
     const marked = new Set(here);
     for (const ordinal of sample.ordinals) {
-      if (this.savedMarks.has(ordinal) === expected.has(ordinal)) continue;
-      if (this.savedMarks.has(ordinal)) marked.add(ordinal);
+      if (saved.has(ordinal) === expected.has(ordinal)) continue;
+      if (saved.has(ordinal)) marked.add(ordinal);
       else marked.delete(ordinal);
     }
+    this.savedMarks = saved;
     this.sample = { ...sample, marked: sample.ordinals.filter((ordinal) => marked.has(ordinal)) };
-    if (this.isShown && this.sample.marked.join() !== here.join())
+    if (sample.n > n) [this.nBefore, this.since] = [n, Number.POSITIVE_INFINITY];
+    if (this.isShown && sample.n > n) {
+      this.show();
+      this.controller.beginWith(n);
+    } else if (this.isShown && this.sample.marked.join() !== here.join())
       this.controller.selection.pickOrdinals(this.sample.marked);
+    this.emit("sample");
   }
 
   private tell(text: string): void {
@@ -329,3 +378,9 @@ export class Sampling extends Emitter<"sample"> {
     this.emit("sample");
   }
 }
+
+/** What an acceptance labels: everything, or all but what is wrong. */
+export const howMany = (sample: Sample, nWrong: number): string =>
+  nWrong === 0 ? `all ${count(sample.size)}` : `the other ${count(sample.size - nWrong)}`;
+
+export const areWrong = (nWrong: number): string => (nWrong === 1 ? "One is wrong" : `${count(nWrong)} are wrong`);

@@ -3,7 +3,7 @@ import { HttpError } from "../../api/http";
 import { startIteration } from "../../api/jobs";
 import { fetchChanges, postAction, postRedo, postUndo } from "../../api/labels";
 import { fetchSimilar } from "../../api/objects";
-import { acceptSample, fetchSample, postMarks } from "../../api/samples";
+import { acceptSample, endSample, fetchSample, lookAtMore, postMarks } from "../../api/samples";
 import { fetchSuggestedPage } from "../../api/suggestions";
 import type { Proposal, Sample } from "../../api/types";
 import { ActionQueue } from "../../state/action-queue";
@@ -86,6 +86,7 @@ const sampleOf = (id: number, ordinals: number[]) =>
   ({
     id,
     n: ordinals.length,
+    sizes: [50, 90, 130],
     size: N,
     ordinals,
     marked: [],
@@ -141,11 +142,11 @@ it("accepts no sample sooner than anybody can have looked at it", async () => {
   const { controller, sampling, told } = await lookingAt(sampleOf(1, range(0, 50)));
   controller.markSeen(range(0, 50), 50);
   vi.advanceTimersByTime(4_900);
-  sampling.acceptByKey();
+  sampling.goOn();
   expect(told).toEqual(["That was quick. Look at each patch, then accept."]);
   expect(acceptSample).not.toHaveBeenCalled();
   vi.advanceTimersByTime(200);
-  sampling.acceptByKey();
+  sampling.goOn();
   await settle();
   expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N, 50);
 });
@@ -260,6 +261,129 @@ it("takes in labels of objects that it has not heard of yet", async () => {
   expect(labels.revision).toBe(4);
 });
 
+it("shows more of a selection where some are wrong, and accepts the others once so few of so many are", async () => {
+  vi.useFakeTimers();
+  const sample = sampleOf(1, range(0, 50));
+  vi.mocked(fetchSample).mockResolvedValueOnce(sample);
+  const { controller, sampling, project, selection, told } = makeController();
+  project.sampled.open_sample = 1;
+  project.come();
+  await vi.advanceTimersByTimeAsync(1);
+  sampling.show();
+  controller.markSeen(range(0, 50), 50);
+  await vi.advanceTimersByTimeAsync(30_000);
+  vi.mocked(postMarks).mockResolvedValueOnce({ ...sample, marked: [7] });
+  selection.toggle(7);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(sampling.nMore).toBe(40);
+
+  const larger = { ...sampleOf(1, range(0, 90)), marked: [7] };
+  vi.mocked(lookAtMore).mockResolvedValueOnce(larger);
+  sampling.goOn();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(lookAtMore).toHaveBeenCalledExactlyOnceWith("", 1, 90);
+  expect([...selection.order]).toEqual(range(0, 90));
+  expect([...selection.picks()], "marks stay").toEqual([7]);
+  expect([controller.firstRank, selection.cursor], "the new ones begin there, and no key means the first").toEqual([
+    50, -1,
+  ]);
+  expect(sampling.nSeen, "who has seen the first ones has").toBe(50);
+  sampling.goOn();
+  expect(told).toEqual(["50 of the 90 patches were on the screen. Look at all of them."]);
+
+  controller.markSeen(range(50, 40), 90);
+  sampling.goOn();
+  expect(told.at(-1), "nobody has looked at the new ones yet").toBe("That was quick. Look at each patch, then accept.");
+  await vi.advanceTimersByTimeAsync(4_000);
+  vi.mocked(acceptSample).mockResolvedValue({} as never);
+  sampling.goOn();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N - 1, 90);
+});
+
+it("keeps what is marked while more patches are on their way, also where they are refused or one has left", async () => {
+  const sample = { ...sampleOf(1, range(0, 50)), marked: [7] };
+  const larger = { ...sampleOf(1, range(0, 90)), marked: [7] };
+  for (const [answer, leaves] of [
+    [() => Promise.resolve(larger), false],
+    [() => Promise.reject(new HttpError(400, "there is a new map")), false],
+    [() => Promise.resolve(larger), true],
+  ] as const) {
+    vi.resetAllMocks();
+    const { controller, sampling, selection } = await lookingAt(sample);
+    controller.markSeen(range(0, 50), 50);
+    vi.mocked(postMarks).mockResolvedValue({ ...larger, marked: [7, 8] });
+    vi.mocked(fetchSample).mockResolvedValue({ ...sample, marked: [7, 8] });
+    vi.mocked(lookAtMore).mockImplementationOnce(() => {
+      selection.toggle(8);
+      if (leaves) selection.setRegion(Uint32Array.from(range(0, N)), "all");
+      return answer();
+    });
+    sampling.goOn();
+    await settle();
+    expect(postMarks).toHaveBeenCalledExactlyOnceWith("", 1, { wrong: [8], not_wrong: [] });
+    sampling.show();
+    expect([...selection.picks()]).toEqual([7, 8]);
+  }
+});
+
+it("goes on where another tab has gone on, with what was marked there", async () => {
+  const sample = { ...sampleOf(1, range(0, 50)), marked: [7] };
+  const { controller, project, selection } = await lookingAt(sample);
+  vi.mocked(fetchSample).mockResolvedValueOnce({ ...sampleOf(1, range(0, 90)), marked: [7, 60] });
+  project.come();
+  await settle();
+  expect([...selection.order]).toEqual(range(0, 90));
+  expect([...selection.picks()]).toEqual([7, 60]);
+  expect(controller.firstRank).toBe(50);
+  expect(postMarks, "nothing is taken back").not.toHaveBeenCalled();
+});
+
+it("does not take what was labeled in a sample back into the picks when more comes", async () => {
+  const { controller, sampling, labels, selection } = await lookingAt(sampleOf(1, range(0, 50)));
+  controller.markSeen(range(0, 50), 50);
+  labels.apply({ ordinals: Uint32Array.of(7), classes: Uint8Array.of(2), unseen: Uint8Array.of(0) }, 1);
+  selection.toggle(7);
+  vi.mocked(lookAtMore).mockResolvedValueOnce(sampleOf(1, range(0, 90)));
+  sampling.goOn();
+  await settle();
+  expect(selection.size).toBe(90);
+  expect(selection.pickedCount, "a class key would mean it again").toBe(0);
+});
+
+it("believes no answer that is older than what is on the screen", async () => {
+  const sample = { ...sampleOf(1, range(0, 50)), marked: [7] };
+  const { controller, sampling, project, selection } = await lookingAt(sample);
+  controller.markSeen(range(0, 50), 50);
+  let answer: (sample: Sample) => void = () => undefined;
+  vi.mocked(fetchSample).mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
+  project.come();
+  vi.mocked(lookAtMore).mockResolvedValueOnce({ ...sampleOf(1, range(0, 90)), marked: [7] });
+  sampling.goOn();
+  await settle();
+  answer(sample);
+  await settle();
+  expect([sampling.sample?.n, selection.size]).toEqual([90, 90]);
+
+  vi.mocked(fetchSample).mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
+  project.come();
+  vi.mocked(endSample).mockResolvedValueOnce({ ...sample, state: "refused" });
+  sampling.end();
+  await settle();
+  answer({ ...sampleOf(1, range(0, 90)), marked: [7] });
+  await settle();
+  expect(sampling.sample, "it has ended").toBeNull();
+});
+
+it("looks at no more where too many are wrong", async () => {
+  const { controller, sampling, told } = await lookingAt({ ...sampleOf(1, range(0, 50)), marked: [1, 2, 3] });
+  controller.markSeen(range(0, 50), 50);
+  expect(sampling.nMore).toBeNull();
+  sampling.goOn();
+  expect(told).toEqual(["3 are wrong: too many for the selection to be accepted."]);
+  expect(lookAtMore).not.toHaveBeenCalled();
+});
+
 it("says so of an open sample where samples are not allowed any more", async () => {
   const { sampling, project } = makeController();
   vi.mocked(fetchSample).mockResolvedValueOnce(sampleOf(1, range(0, 5)));
@@ -271,6 +395,19 @@ it("says so of an open sample where samples are not allowed any more", async () 
   project.come();
   await settle();
   expect(sampling.sample?.stale).toBe("not allowed any more");
+});
+
+it("asks again whether a sample is still good once labels change that were in its way", async () => {
+  const sample = { ...sampleOf(1, range(0, 5)), stale: "1 object of the selection was labeled" };
+  const { sampling, labels } = await lookingAt(sample);
+  vi.mocked(fetchSample).mockResolvedValueOnce({ ...sample, stale: "" });
+  labels.apply({ ordinals: new Uint32Array(0), classes: new Uint8Array(0), unseen: new Uint8Array(0) }, 1);
+  await settle();
+  expect(sampling.sample?.stale).toBe("");
+  const nAsked = vi.mocked(fetchSample).mock.calls.length;
+  labels.apply({ ordinals: new Uint32Array(0), classes: new Uint8Array(0), unseen: new Uint8Array(0) }, 1);
+  await settle();
+  expect(vi.mocked(fetchSample).mock.calls.length, "nothing is in its way: the server has the last word").toBe(nAsked);
 });
 
 it("shows the open sample where one is proposed", async () => {

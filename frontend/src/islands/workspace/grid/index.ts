@@ -236,7 +236,7 @@ export class PatchGrid {
         this.redraw();
       }),
       this.controller.on("outline", () => this.redraw()),
-      this.controller.on("onward", () => this.scrollTo(offsetToBegin(this.layout, selection.cursor))),
+      this.controller.on("onward", () => this.scrollTo(offsetToBegin(this.layout, this.controller.firstRank))),
       project.on(["state", "embedding", "predictions"], () => {
         this.readClasses();
         this.redraw();
