@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 from collections import Counter
@@ -40,6 +41,8 @@ from apps.objects.selectors import stored_image
 from apps.projects.files import export_archive, folder, project_folder
 from apps.projects.jobs import Report
 from apps.projects.models import Job, LabelClass, Project
+
+README = Path(__file__).with_name("EXPORT_README.txt")  # a name that no folder of images has
 
 
 def export_job(job: Job, report: Report) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def export_labels(
     on_progress: Callable[[str, float, str], None],
     without_sampled: bool = False,
 ) -> dict[str, Any]:
-    """Write class_masks/, color_masks/, instance_masks/, legend.csv and objects.csv into the folder `target`.
+    """Write class_masks/, color_masks/, instance_masks/, legend.csv, objects.csv and EXPORT_README.txt into the folder `target`.
 
     `label_set` None: everything stated about the project's objects (see `stated_labels`). `without_sampled`: labels
     that were accepted by sample, their patches unseen, are left out. Files of these names in
@@ -139,6 +142,7 @@ def _write(project: Project, content: _Content, work: Path, on_progress: Callabl
     write_legend(
         work / "legend.csv", [LegendRow(item.value, item.name, item.color) for item in content.classes.values()]
     )
+    shutil.copyfile(README, work / README.name)
 
 
 def file_stems(names: dict[int, str]) -> dict[int, str]:

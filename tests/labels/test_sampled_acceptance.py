@@ -642,6 +642,9 @@ def test_an_export_says_how_each_label_came_and_can_leave_out_what_nobody_saw(wo
         assert row["provenance"] == ("bulk" if seen else "sampled")
         assert claim == (("", "", "", "") if seen else (str(sample.n), "0", "60", f"{bound:.6f}"))
 
+    explained = set((tmp_path / "all" / "EXPORT_README.txt").read_text().replace(",", " ").split())
+    assert explained >= {*rows[0], *(path.name for path in (tmp_path / "all").glob("*.csv"))}
+
     call_command("export_labels", str(world.project.pk), str(tmp_path / "seen"), "--without-sampled")
     seen_rows = list(csv.DictReader((tmp_path / "seen" / "objects.csv").open()))
     assert sum(row["class_name"] != "" for row in seen_rows) == 70 - n_unseen
