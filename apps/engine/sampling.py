@@ -28,11 +28,11 @@ RISK = Fraction(1, 20)
 """Chance that a stratum with too many wrong objects is accepted by a sample: confidence 95 %."""
 FIRST_LOOK = Fraction(2, 3)
 """The share of a sample's risk that its first look takes, at which nothing may be wrong: 3.4/p objects instead of 3/p. The rest
-is for going on."""
+is for going on. Where a stratum is too small to go on, the first look takes all of it."""
 MOST_WRONG = 8
-"""Wrong ones in a sample after which no more is looked at: it would be more than six times as large as the first look."""
+"""The most wrong ones that a sample may have: it is then more than six times as large as its first look."""
 MOST_ATTEMPTS = 20
-"""At much the same objects: more than five times the first sample is then to be looked at, and pages serve better."""
+"""At much the same objects: some five times the first sample is then to be looked at, and pages serve better."""
 
 
 def risk_of_attempt(attempt: int) -> Fraction:
@@ -66,21 +66,16 @@ def sample_size(size: int, max_error: float, risk: Fraction = RISK) -> int:
     return low
 
 
-def first_look(size: int, max_error: float, risk: Fraction = RISK) -> int:
-    """How many objects of a stratum of `size` a sample shows first."""
-    return sample_size(size, max_error, FIRST_LOOK * risk)
-
-
 @lru_cache(maxsize=4096)
 def sample_sizes(size: int, max_error: float, risk: Fraction = RISK) -> tuple[int, ...]:
     """How many objects of a stratum of `size` to look at if none of them is wrong, if one is, if two are, ...: as many wrong
     ones among so many still bound the share in the stratum below `max_error` with confidence 1 - risk, whichever of the looks
     it is that one stops at.
 
-    (k,), ascending by equal steps from `first_look`. It ends where more than half of the stratum or `MOST_WRONG` wrong ones
-    would be seen.
+    (k,), ascending by equal steps. It ends where more than half of the stratum or more than `MOST_WRONG` wrong ones would be
+    seen.
     """
-    first = first_look(size, max_error, risk)
+    first = sample_size(size, max_error, FIRST_LOOK * risk)
     too_many = _fewest_at_least(size, max_error)
     low, high = 1, size  # one step of `size` leaves the first look alone
     while low < high:
@@ -89,7 +84,13 @@ def sample_sizes(size: int, max_error: float, risk: Fraction = RISK) -> tuple[in
             low = step + 1
         else:
             high = step
-    return _looks(first, low, size)
+    looks = _looks(first, low, size)
+    return looks if len(looks) > 1 else (sample_size(size, max_error, risk),)
+
+
+def first_look(size: int, max_error: float, risk: Fraction = RISK) -> int:
+    """How many objects of a stratum of `size` a sample shows first."""
+    return sample_sizes(size, max_error, risk)[0]
 
 
 def _looks(first: int, step: int, size: int) -> tuple[int, ...]:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from apps.engine.sampling import MOST_ATTEMPTS, first_look, much_the_same, risk_of_attempt
+from apps.engine.sampling import MOST_ATTEMPTS, much_the_same, risk_of_attempt, sample_sizes
 from apps.engine.suggest import Bytes, Flags, Ordinals, Predicted
 
-# A stratum is sampled when it is expected to hold two fifths as many wrong ones as are allowed: a quarter of the samples are then
-# clean at the first look, and seven of ten pass sooner or later, after three times as many on average. Each sample of much the
-# same objects that was refused asks for a purer one.
+# A stratum is sampled when it is expected to hold two fifths as many wrong ones as are allowed: of large ones a quarter of the
+# samples are then clean at the first look, and seven of ten pass sooner or later. One that is too small for its sample to go on
+# is sampled when it is expected to hold a quarter as many: one in two samples is then clean. Each sample of much the same
+# objects that was refused asks for a purer one.
 EXPECTED_SHARE = 0.4
+EXPECTED_SHARE_OF_ONE_LOOK = 0.25
 AFTER_REFUSAL = 0.75
 # Of a smaller stratum a sample spares less than half.
 LEAST_SAMPLES = 2
@@ -87,12 +89,14 @@ def _stratum(
     if len(again) >= MOST_ATTEMPTS:
         return None
     risk = risk_of_attempt(1 + len(again))
-    if LEAST_SAMPLES * first_look(len(surest_first), max_error, risk) >= len(surest_first):
+    sizes = sample_sizes(len(surest_first), max_error, risk)
+    if LEAST_SAMPLES * sizes[0] >= len(surest_first):
         return None
-    believed = EXPECTED_SHARE * max_error * AFTER_REFUSAL ** sum(attempt.was_refused for attempt in again)
+    share = EXPECTED_SHARE if len(sizes) > 1 else EXPECTED_SHARE_OF_ONE_LOOK
+    believed = share * max_error * AFTER_REFUSAL ** sum(attempt.was_refused for attempt in again)
     # The mean doubt of the surest k grows with k.
     n_sure = int((np.cumsum(doubt) <= believed * np.arange(1, len(doubt) + 1)).sum())
-    n_sample = first_look(n_sure, max_error, risk) if n_sure else 0
+    n_sample = sample_sizes(n_sure, max_error, risk)[0] if n_sure else 0
     n_doubtful = len(surest_first) - n_sure
     looked_at = doubt[::-1][: min(DOUBTFUL_PAGE, n_doubtful)]
     return Stratum(

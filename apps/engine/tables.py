@@ -24,7 +24,7 @@ class ObjectRow(NamedTuple):
     state.
 
     Where the provenance is "sampled", nobody saw the patch: sample_n of sample_size objects were looked at and sample_wrong of
-    them were wrong, so that at most the share error_bound of these sample_size objects is, at 95 % confidence.
+    them were wrong, so that at most the share error_bound of these sample_size objects is, at 95 % confidence or more.
     """
 
     image: str

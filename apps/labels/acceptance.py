@@ -155,11 +155,11 @@ def look_at_more(*, sample: StratumSample, n: int, embedding: int | None) -> Str
         raise LabelError(f"{len(verdict.wrong):,} of {sample.n:,} are wrong: looking at more does not help")
     if n != sample.n + verdict.n_more:
         raise LabelError(
-            f"with {len(verdict.wrong):,} wrong, {sample.n + verdict.n_more:,} are to be looked at, not {n:,}"
+            f"{len(verdict.wrong):,} are wrong by now: look at {sample.n + verdict.n_more:,} in all, not {n:,}"
         )
     stratum = unpack_ordinals(sample.stratum)
     at_random = stratum[draw(len(stratum), len(stratum), seed=sample.seed)]
-    others = at_random[~np.isin(at_random, sample.drawn)]
+    others = at_random[~np.isin(at_random, sample.drawn)]  # whatever another version's generator would draw first
     sample.drawn = [*sample.drawn, *others[: verdict.n_more].tolist()]
     sample.save(update_fields=["drawn"])
     return sample
@@ -243,8 +243,9 @@ def judge(sample: StratumSample, embedding: int | None) -> Verdict:
         stale = f"{n_denied:,} {objects} found not to be {sample.label_class.name} meanwhile"
     else:
         stale = ""
-    needed = sizes_of(sample)[int(wrong.sum()) :][:1]
-    return Verdict(wrong=stratum[wrong], stale=stale, n_more=max(0, needed[0] - sample.n) if needed else None)
+    sizes, n_wrong = sizes_of(sample), int(wrong.sum())
+    n_more = max(0, sizes[n_wrong] - sample.n) if n_wrong < len(sizes) else None
+    return Verdict(wrong=stratum[wrong], stale=stale, n_more=n_more)
 
 
 def sizes_of(sample: StratumSample) -> tuple[int, ...]:

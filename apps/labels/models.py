@@ -165,7 +165,7 @@ class Label(models.Model):
 class StratumSample(models.Model):
     """A random sample of a selection, drawn by the server, that somebody looks through to accept all of it for one class.
 
-    What an accepted sample says about its labels (n, size, bound, which were seen) stands in its action's `selection`,
+    What an accepted sample says about its labels (n, size, how many were wrong, bound, which were seen) stands in its action's `selection`,
     under the hash chain; this row is the way there, and what remains of those that were not accepted.
     """
 
@@ -187,7 +187,7 @@ class StratumSample(models.Model):
     drawn = ArrayField(
         models.PositiveIntegerField()
     )  # ordinals in the order in which they are shown; more come at the end
-    wrong = ArrayField(models.PositiveIntegerField(), default=list)  # marked as wrong
+    wrong = ArrayField(models.PositiveIntegerField(), default=list)  # marked as wrong; at the end also labeled so
     size = models.PositiveIntegerField()  # objects of the stratum
     max_error = models.FloatField()
     attempt = models.PositiveSmallIntegerField()  # 2: much the same objects were sampled before

@@ -90,8 +90,8 @@ class SampledAcceptanceForm(forms.Form):
         label="Largest error, %",
         min_value=100 * MIN_SAMPLED_ERROR,
         max_value=100 * MAX_SAMPLED_ERROR,
-        help_text="Fewer of the labels are wrong than this, with 95% confidence. 1% takes a look at 340 patches if none of them is "
-        "wrong, 2% at 170, 5% at 67, 10% at 33; each wrong one asks for 70% as many again.",
+        help_text="Fewer of the labels are wrong than this, with 95% confidence. 1% takes a look at up to 339 patches if none of "
+        "them is wrong, 2% at 169, 5% at 67, 10% at 33; each wrong one asks for up to 70% as many again.",
         widget=forms.NumberInput(attrs={"step": "0.1"}),
     )
 

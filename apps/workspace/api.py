@@ -395,8 +395,10 @@ class SampleAcceptance(APIView):
 
 def _why_not(n_wrong: int, n: int, stale: str) -> str:
     if stale:
-        return f"not accepted, because {stale}: draw a new sample"
-    return f"{n_wrong:,} of {n:,} are wrong: split the selection, or review it by exception"
+        return f"not accepted, because {stale}"
+    return (
+        f"{n_wrong:,} of {n:,} are wrong, too many: review the selection by exception, or sample a purer or larger one"
+    )
 
 
 class SampleEnd(APIView):

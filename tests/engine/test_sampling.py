@@ -88,6 +88,10 @@ def test_each_wrong_one_asks_for_more_and_the_bound_holds_at_every_look(size, ma
     assert len(sizes) == 1 or sizes[-1] <= size / 2, "never more than half of it"
 
 
+def test_a_sample_that_can_not_go_on_takes_no_more_than_the_rule_of_three():
+    assert sample_sizes(300, 0.02) == (sample_size(300, 0.02),)
+
+
 @pytest.mark.parametrize(("max_error", "sizes"), [(0.02, (169, 287, 405)), (0.05, (67, 114, 161))])
 def test_of_a_large_stratum_a_wrong_one_takes_seven_tenths_of_the_first_look(max_error, sizes):
     assert sample_sizes(50_000, max_error)[:3] == sizes

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from apps.engine.sampling import MOST_ATTEMPTS, first_look, risk_of_attempt
+from apps.engine.sampling import MOST_ATTEMPTS, first_look, risk_of_attempt, sample_sizes
 from apps.engine.strata import DOUBTFUL_PAGE, Attempt, Stratum, strata_to_sample
 
 
@@ -84,6 +84,13 @@ def test_a_class_that_was_sampled_in_vain_has_to_be_surer_and_takes_a_larger_sam
     (sure,) = strata(predicted((1, 800, 252)), earlier={1: [left, left]})
     assert sure.n_doubtful == 0, "who only left a sample has found nothing"
     assert sure.n_sample == first_look(800, 0.05, risk_of_attempt(3))
+
+
+def test_a_class_that_is_too_small_for_its_sample_to_go_on_has_to_be_surer() -> None:
+    (small,) = strata(predicted((1, 300, 253)), max_error=0.02)
+    (large,) = strata(predicted((1, 3000, 253)), max_error=0.02)
+    assert len(sample_sizes(300, 0.02)) == 1 < len(sample_sizes(3000, 0.02))
+    assert (small.n_doubtful, large.n_doubtful) == (300, 0)
 
 
 def test_a_sample_of_other_objects_is_no_attempt_at_these() -> None:

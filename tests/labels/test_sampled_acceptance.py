@@ -257,7 +257,10 @@ def test_a_selection_with_too_many_wrong_patches_is_refused_and_what_was_labeled
     assert more.status_code == 400 and "looking at more does not help" in more.content.decode()
     refused = page.accept(sample)
     assert refused.status_code == 409
-    assert refused.json()["detail"] == f"{len(wrong)} of 168 are wrong: split the selection, or review it by exception"
+    assert (
+        refused.json()["detail"]
+        == f"{len(wrong)} of 168 are wrong, too many: review the selection by exception, or sample a purer or larger one"
+    )
     assert refused.json()["sample"]["state"] == "refused"
     assert (page.values() == labeled).all()
     assert page.accept(sample).status_code == 409, "it has ended"
@@ -266,11 +269,14 @@ def test_a_selection_with_too_many_wrong_patches_is_refused_and_what_was_labeled
 def test_more_is_shown_only_as_the_wrong_ones_ask_for_it(page, world):
     sample = page.started()
     none_wrong = page.post(sample, "more", {"n": sample["sizes"][1]})
-    assert none_wrong.status_code == 400 and "with 0 wrong, 168 are to be looked at" in none_wrong.content.decode()
+    assert none_wrong.status_code == 400 and "0 are wrong by now: look at 168 in all" in none_wrong.content.decode()
     assert page.post(sample, "more", {"n": 100}).json()["n"] == 168, "never fewer"
     mark(page, sample, sample["ordinals"][0])
     other = page.post(sample, "more", {"n": sample["sizes"][2]})
-    assert other.status_code == 400 and f"1 wrong, {sample['sizes'][1]} are to be" in other.content.decode()
+    assert (
+        other.status_code == 400
+        and f"1 are wrong by now: look at {sample['sizes'][1]} in all" in other.content.decode()
+    )
     assert page.post(sample, "more", {"n": "many"}).status_code == 400
     allow(world, False)
     stale = page.post(sample, "more", {"n": sample["sizes"][1]})

@@ -136,7 +136,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
       ["G", "Go to what is suggested next"],
       ["Shift 1 … 9", "Review: what the model calls that class, surest first"],
       ["Enter", "Confirm what stays selected of a page or a review, then show its next patches"],
-      ["Shift Enter", "Accept all that a sample stands for, once it was looked at and nothing in it is wrong"],
+      ["Shift Enter", "In a sample that was looked at: see more where some are wrong, else accept the rest"],
       ["Z", "Undo"],
       ["Shift Z", "Redo"],
     ],

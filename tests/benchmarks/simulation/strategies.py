@@ -171,7 +171,7 @@ class SampledLoop(OurLoop):
         drawn = rows[draw(len(rows), sizes[-1], seed=int(session.rng.integers(1 << 32)))]
         n_seen = n_wrong = 0
         while n_wrong < len(sizes) and n_seen < sizes[n_wrong]:
-            session.press(keys=1)  # draws the sample, or more of it
+            session.press(keys=2)  # G and Enter draw the sample, Shift Enter more of it
             page = drawn[n_seen : sizes[n_wrong]]
             n_seen += len(page)
             n_wrong += session.review_page(page)

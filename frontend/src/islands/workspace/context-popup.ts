@@ -172,7 +172,7 @@ export class ContextPopup {
 
 function claimText(sample: NonNullable<NonNullable<ObjectDetail["label"]>["sample"]>): string {
   const { n, wrong, size, bound, confidence } = sample;
-  const found = wrong > 0 ? `, ${count(wrong)} of them wrong` : "";
+  const found = wrong > 0 ? ` and ${count(wrong)} found wrong` : "";
   return `one of ${count(size)}, accepted after ${count(n)} were seen${found}; at most ${share(bound)} of them wrong (${share(confidence)} confidence)`;
 }
 

@@ -6,8 +6,8 @@ import type { WorkspaceController } from "./controller";
 /** What the dialog is closed with when the sample is wanted. */
 const DRAWN = "drawn";
 
-/** A first look shows this divided by the largest error, ln 30, or fewer: see apps/engine/sampling.py. */
-const FIRST_LOOK = 3.402;
+/** The chance that a first look is clean where too many are wrong: see apps/engine/sampling.py. */
+const FIRST_LOOK_RISK = 1 / 30;
 
 /** Asks for which class a selection is to be accepted, and says what that will take and mean. */
 export class SampleDialog {
@@ -108,7 +108,7 @@ export class SampleDialog {
         "p",
         {},
         `If none of them is wrong, you may label ${all} ${name ?? "with the class"}: then, with 95% confidence, fewer than ${share(error)} of the labels are wrong. `,
-        "For each wrong one you look at some more, as long as that spares half of them; if those are right, you may label the others.",
+        "Each wrong one asks for more patches, of up to half of the selection; if those are right, you may label the others.",
       ),
       el(
         "p",
@@ -123,7 +123,7 @@ export class SampleDialog {
     const { proposal } = this.controller.selection;
     const isAsProposed = proposal?.n_sample != null && proposal.class_value === Number(this.classes.value);
     if (isAsProposed && n === proposal.n) return plural(proposal.n_sample!, "patch", "patches");
-    const most = Math.ceil(FIRST_LOOK / error);
+    const most = Math.ceil(Math.log(FIRST_LOOK_RISK) / Math.log(1 - error));
     if (most >= n) return "more than half of them, as a sample of so few bounds little";
     return `${plural(most, "patch", "patches")} at most, or more where much the same objects were tried before`;
   }

@@ -4,7 +4,7 @@ import { count, share } from "../../lib/format";
 import type { WorkspaceController } from "./controller";
 import { areWrong, howMany } from "./sampling";
 
-/** The open sample above the patches: what is asked, how far one is, and the gesture that accepts or leaves it. */
+/** The open sample above the patches: what is asked, how far one is, and the gestures that go on, accept or leave it. */
 export class SamplePanel {
   readonly element: HTMLElement = el("section", {
     class: "sample-panel",
@@ -90,8 +90,8 @@ export class SamplePanel {
     if (sample.stale !== "" || nMore === null) {
       const why =
         sample.stale !== ""
-          ? `Not any more: ${sample.stale}. End this sample and draw a new one.`
-          : `${areWrong(nWrong)}: too many. Split the selection with a smaller lasso, or review by exception.`;
+          ? `Can not be accepted: ${sample.stale}.`
+          : `${areWrong(nWrong)}, too many for this selection. Review it by exception, or sample a purer or larger one.`;
       return row(el("p", { class: "sample-panel__text sample-panel__text--refused" }, why), keep, end);
     }
     const bound = `error below ${share(sample.max_error)} with ${share(sample.confidence)} confidence`;
@@ -101,7 +101,7 @@ export class SamplePanel {
             "sample-more",
             `Look at ${count(nMore)} more`,
             () => sampling.lookAtMore(),
-            this.whyMore(nWrong, nMore),
+            this.whyMore(sample, nWrong, nMore),
           ] as const)
         : ([
             "sample-accept",
@@ -120,8 +120,8 @@ export class SamplePanel {
     );
   }
 
-  private whyMore(nWrong: number, nMore: number): string {
-    return `${areWrong(nWrong)}. If the next ${count(nMore)} are right, the others can be accepted.`;
+  private whyMore(sample: Sample, nWrong: number, nMore: number): string {
+    return `${areWrong(nWrong)}. If the next ${count(nMore)} are right, ${howMany(sample, nWrong)} can be accepted.`;
   }
 
   private what(sample: Sample): (HTMLElement | string)[] {

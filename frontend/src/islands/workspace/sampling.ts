@@ -25,6 +25,8 @@ export class Sampling extends Emitter<"sample"> {
   /** Posts of marks, since the page was opened. */
   private nMarksQueued = 0;
   private nMarksAnswered = 0;
+  /** Questions for the open sample: an answer to an older one than the last says nothing. */
+  private nAsked = 0;
   /** Whether the picks are being set to the marks: what comes in between is nobody's gesture. */
   private restoring = false;
   /** The marks that the server is known to have: what differs from them is sent. */
@@ -188,10 +190,10 @@ export class Sampling extends Emitter<"sample"> {
     let text = `All ${count(sample.n)} were looked at: Shift Enter accepts ${howMany(sample, nWrong)} as ${name}.`;
     if (sample.stale !== "") text = "This sample can not be accepted any more.";
     else if (nMore === null) text = `${areWrong(nWrong)}: too many for the selection to be accepted.`;
-    else if (this.nSeen >= sample.n && nMore > 0) text = `${areWrong(nWrong)}: Shift Enter shows ${count(nMore)} more.`;
     else if (this.nSeen < sample.n)
       text = `${count(this.nSeen)} of the ${count(sample.n)} patches were on the screen. Look at all of them.`;
-    else if (this.isTooSoon) text = "That was quick. Look at each patch, then accept.";
+    else if (this.isTooSoon) text = "That was quick. Look at each patch, then go on.";
+    else if (nMore > 0) text = `${areWrong(nWrong)}: Shift Enter shows ${count(nMore)} more.`;
     this.controller.notices.show({ text, tone: "plain", topic: "hint" });
   }
 
@@ -219,6 +221,10 @@ export class Sampling extends Emitter<"sample"> {
   lookAtMore(): void {
     const { sample, nMore } = this;
     if (sample === null || this.isWaiting || nMore === null || nMore === 0) return;
+    if (this.isTooSoon) {
+      this.sayHowItStands();
+      return;
+    }
     this.isAskingForMore = true;
     this.emit("sample");
     this.controller.queue.add<Sample>({
@@ -284,9 +290,10 @@ export class Sampling extends Emitter<"sample"> {
     const { nMarksQueued } = this;
     const marksAreSaved = nMarksQueued === this.nMarksAnswered;
     const isAnother = id !== this.sample?.id;
+    const asked = ++this.nAsked;
     try {
       const sample = await fetchSample(this.controller.config.api, id);
-      if (this.isWaiting) return; // what is on its way says more
+      if (this.isWaiting || asked !== this.nAsked) return; // what is on its way says more
       if (!isAnother && id !== this.sample?.id) return; // it has ended meanwhile
       const { isShown } = this;
       if (sample.state !== "open") {
@@ -356,10 +363,10 @@ export class Sampling extends Emitter<"sample"> {
     }
     this.savedMarks = saved;
     this.sample = { ...sample, marked: sample.ordinals.filter((ordinal) => marked.has(ordinal)) };
-    if (sample.n > n) [this.nBefore, this.since] = [n, Number.POSITIVE_INFINITY];
+    if (sample.n > n) [this.nBefore, this.since] = [this.nSeen, Number.POSITIVE_INFINITY];
     if (this.isShown && sample.n > n) {
       this.show();
-      this.controller.beginWith(n);
+      this.controller.beginWith(sample.ordinals.findIndex((ordinal) => !this.seen.has(ordinal)));
     } else if (this.isShown && this.sample.marked.join() !== here.join())
       this.controller.selection.pickOrdinals(this.sample.marked);
     this.emit("sample");
@@ -383,4 +390,5 @@ export class Sampling extends Emitter<"sample"> {
 export const howMany = (sample: Sample, nWrong: number): string =>
   nWrong === 0 ? `all ${count(sample.size)}` : `the other ${count(sample.size - nWrong)}`;
 
-export const areWrong = (nWrong: number): string => (nWrong === 1 ? "One is wrong" : `${count(nWrong)} are wrong`);
+export const areWrong = (nWrong: number): string =>
+  nWrong === 0 ? "None is wrong" : nWrong === 1 ? "One is wrong" : `${count(nWrong)} are wrong`;

@@ -102,6 +102,12 @@ beforeEach(() => {
   vi.mocked(fetchChanges).mockResolvedValue(nothing);
 });
 
+/** So long that anybody can have looked at what is on the screen. */
+const aMinuteLater = () => {
+  const later = performance.now() + 60_000;
+  vi.spyOn(performance, "now").mockImplementation(() => later);
+};
+
 /** The same with an open sample on the screen. */
 async function lookingAt(sample: Sample) {
   const made = makeController();
@@ -143,7 +149,7 @@ it("accepts no sample sooner than anybody can have looked at it", async () => {
   controller.markSeen(range(0, 50), 50);
   vi.advanceTimersByTime(4_900);
   sampling.goOn();
-  expect(told).toEqual(["That was quick. Look at each patch, then accept."]);
+  expect(told).toEqual(["That was quick. Look at each patch, then go on."]);
   expect(acceptSample).not.toHaveBeenCalled();
   vi.advanceTimersByTime(200);
   sampling.goOn();
@@ -293,7 +299,7 @@ it("shows more of a selection where some are wrong, and accepts the others once 
 
   controller.markSeen(range(50, 40), 90);
   sampling.goOn();
-  expect(told.at(-1), "nobody has looked at the new ones yet").toBe("That was quick. Look at each patch, then accept.");
+  expect(told.at(-1), "nobody has looked at the new ones yet").toBe("That was quick. Look at each patch, then go on.");
   await vi.advanceTimersByTimeAsync(4_000);
   vi.mocked(acceptSample).mockResolvedValue({} as never);
   sampling.goOn();
@@ -319,6 +325,7 @@ it("keeps what is marked while more patches are on their way, also where they ar
       if (leaves) selection.setRegion(Uint32Array.from(range(0, N)), "all");
       return answer();
     });
+    aMinuteLater();
     sampling.goOn();
     await settle();
     expect(postMarks).toHaveBeenCalledExactlyOnceWith("", 1, { wrong: [8], not_wrong: [] });
@@ -330,12 +337,13 @@ it("keeps what is marked while more patches are on their way, also where they ar
 it("goes on where another tab has gone on, with what was marked there", async () => {
   const sample = { ...sampleOf(1, range(0, 50)), marked: [7] };
   const { controller, project, selection } = await lookingAt(sample);
+  controller.markSeen(range(0, 30), 30);
   vi.mocked(fetchSample).mockResolvedValueOnce({ ...sampleOf(1, range(0, 90)), marked: [7, 60] });
   project.come();
   await settle();
   expect([...selection.order]).toEqual(range(0, 90));
   expect([...selection.picks()]).toEqual([7, 60]);
-  expect(controller.firstRank).toBe(50);
+  expect(controller.firstRank, "with what was not seen here").toBe(30);
   expect(postMarks, "nothing is taken back").not.toHaveBeenCalled();
 });
 
@@ -345,6 +353,7 @@ it("does not take what was labeled in a sample back into the picks when more com
   labels.apply({ ordinals: Uint32Array.of(7), classes: Uint8Array.of(2), unseen: Uint8Array.of(0) }, 1);
   selection.toggle(7);
   vi.mocked(lookAtMore).mockResolvedValueOnce(sampleOf(1, range(0, 90)));
+  aMinuteLater();
   sampling.goOn();
   await settle();
   expect(selection.size).toBe(90);
@@ -359,6 +368,7 @@ it("believes no answer that is older than what is on the screen", async () => {
   vi.mocked(fetchSample).mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
   project.come();
   vi.mocked(lookAtMore).mockResolvedValueOnce({ ...sampleOf(1, range(0, 90)), marked: [7] });
+  aMinuteLater();
   sampling.goOn();
   await settle();
   answer(sample);
