@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from apps.engine.sampling import MOST_ATTEMPTS, much_the_same, risk_of_attempt, sample_sizes
+from apps.engine.sampling import MOST_ATTEMPTS, first_look, much_the_same, risk_of_attempt, sample_sizes
 from apps.engine.suggest import Bytes, Flags, Ordinals, Predicted
 
 # A stratum is sampled when it is expected to hold two fifths as many wrong ones as are allowed: of large ones a quarter of the
@@ -96,7 +96,7 @@ def _stratum(
     believed = share * max_error * AFTER_REFUSAL ** sum(attempt.was_refused for attempt in again)
     # The mean doubt of the surest k grows with k.
     n_sure = int((np.cumsum(doubt) <= believed * np.arange(1, len(doubt) + 1)).sum())
-    n_sample = sample_sizes(n_sure, max_error, risk)[0] if n_sure else 0
+    n_sample = first_look(n_sure, max_error, risk) if n_sure else 0
     n_doubtful = len(surest_first) - n_sure
     looked_at = doubt[::-1][: min(DOUBTFUL_PAGE, n_doubtful)]
     return Stratum(

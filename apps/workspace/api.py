@@ -321,6 +321,16 @@ def get_sample_for_user(user: User, sample_id: int, *, needs: Permission) -> Str
     return sample
 
 
+def _asked_of_sample(
+    request: ApiRequest, sample_id: int, form: type[serializers.Serializer[Any]]
+) -> tuple[StratumSample, dict[str, Any]]:
+    """The user's own sample that they may label by, and what is asked of it."""
+    sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)
+    serializer = form(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return sample, serializer.validated_data
+
+
 def _judged(sample: StratumSample) -> dict[str, Any]:
     is_open = sample.state == StratumSample.State.OPEN
     verdict = acceptance.judge(sample, newest_map(sample.project)) if is_open else None
@@ -344,11 +354,9 @@ class SampleMarks(APIView):
 
     @extend_schema(request=Input, responses={200: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, sample_id: int) -> Response:
-        sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)
-        serializer = self.Input(data=request.data)
-        serializer.is_valid(raise_exception=True)
+        sample, asked = _asked_of_sample(request, sample_id, self.Input)
         with answering_sample_errors():
-            sample = acceptance.mark_sampled(sample=sample, **serializer.validated_data)
+            sample = acceptance.mark_sampled(sample=sample, **asked)
         return Response(_judged(sample))
 
 
@@ -360,13 +368,9 @@ class SampleMore(APIView):
 
     @extend_schema(request=Input, responses={200: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, sample_id: int) -> Response:
-        sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)
-        serializer = self.Input(data=request.data)
-        serializer.is_valid(raise_exception=True)
+        sample, asked = _asked_of_sample(request, sample_id, self.Input)
         with answering_sample_errors():
-            sample = acceptance.look_at_more(
-                sample=sample, n=serializer.validated_data["n"], embedding=newest_map(sample.project)
-            )
+            sample = acceptance.look_at_more(sample=sample, n=asked["n"], embedding=newest_map(sample.project))
         return Response(_judged(sample))
 
 
@@ -379,10 +383,8 @@ class SampleAcceptance(APIView):
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, sample_id: int) -> Response:
-        sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)
-        serializer = self.Input(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        asked, newest = serializer.validated_data, newest_map(sample.project)
+        sample, asked = _asked_of_sample(request, sample_id, self.Input)
+        newest = newest_map(sample.project)
         with answering_sample_errors():
             sample = acceptance.accept_sample(sample=sample, size=asked["size"], seen=asked["seen"], embedding=newest)
         if sample.action is None:
