@@ -29,6 +29,7 @@ uniform vec2 uPreviousShift;
 uniform float uMoved;
 uniform float uSize;
 uniform float uAlpha;
+uniform float uLeastAlpha;
 uniform float uFade;
 uniform mediump float uHairlineAbove;
 uniform mediump float uPixel;
@@ -59,7 +60,7 @@ void main() {
   color.rgb = mix(color.rgb, uBackground, uFade);
   vOutline = uSolid.a > 0.0 ? vec4(0.0) : vec4(mix(outline.rgb, uBackground, uFade), outline.a);
   vMark = texelFetch(uPalette, ivec2(int(aColor), 2), 0).rgb;
-  vColor = uSolid.a > 0.0 ? uSolid : vec4(color.rgb, color.a * uAlpha);
+  vColor = uSolid.a > 0.0 ? uSolid : vec4(color.rgb, max(color.a, uLeastAlpha) * uAlpha);
   vSize = size;
   vMarked = marked ? 1.0 : 0.0;
 }`;
@@ -140,6 +141,7 @@ const UNIFORMS = [
   "uMoved",
   "uSize",
   "uAlpha",
+  "uLeastAlpha",
   "uFade",
   "uSolid",
   "uBackground",
@@ -283,9 +285,16 @@ export class PointLayer {
     gl.uniform1f(u["uPixel"]!, ratio);
     gl.uniform1f(u["uHairlineAbove"]!, HAIRLINE_ABOVE_PX * ratio);
     const size = Math.max(1, look.pointSize * ratio);
-    const base = (solid: readonly [number, number, number] | null, alpha: number, fade: number, markAlpha: number) => {
+    const base = (
+      solid: readonly [number, number, number] | null,
+      alpha: number,
+      fade: number,
+      markAlpha: number,
+      leastAlpha = 0,
+    ) => {
       gl.uniform4f(u["uSolid"]!, solid?.[0] ?? 0, solid?.[1] ?? 0, solid?.[2] ?? 0, solid === null ? 0 : alpha);
       gl.uniform1f(u["uAlpha"]!, alpha);
+      gl.uniform1f(u["uLeastAlpha"]!, leastAlpha);
       gl.uniform1f(u["uFade"]!, fade);
       gl.uniform1f(u["uMarkAlpha"]!, markAlpha);
     };
@@ -297,7 +306,8 @@ export class PointLayer {
 
     if (stride > 1) this.bindAttributes(resources, 1);
     if (look.dimOthers && this.selection.length > 0) {
-      base(null, Math.max(look.alpha, 0.85), 0, 1);
+      // Nor does what is selected stand back for having no label, as it does among all.
+      base(null, Math.max(look.alpha, 0.85), 0, 1, 1);
       gl.uniform1f(u["uSize"]!, size * 1.15);
       this.drawIndexed(resources.selection, this.selection.length, stride);
     }

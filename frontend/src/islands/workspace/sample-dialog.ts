@@ -108,7 +108,7 @@ export class SampleDialog {
         "p",
         {},
         `If none of them is wrong, you may label ${all} ${name ?? "with the class"}: then, with 95% confidence, fewer than ${share(error)} of the labels are wrong. `,
-        "Each wrong one asks for more patches, of up to half of the selection; if those are right, you may label the others.",
+        "Each wrong one asks for more patches, up to half of the selection in all; if those are right, you may label the others.",
       ),
       el(
         "p",
