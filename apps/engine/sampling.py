@@ -93,6 +93,13 @@ def first_look(size: int, max_error: float, risk: Fraction = RISK) -> int:
     return sample_sizes(size, max_error, risk)[0]
 
 
+def longest_first_look(max_error: float) -> int:
+    """The most objects that the first sample of any stratum shows first: ceil(ln(risk) / ln(1 - max_error)) with the first
+    look's share of the risk, as where what was inspected could be drawn again."""
+    _check(1, max_error, RISK)
+    return math.ceil(math.log(FIRST_LOOK * RISK) / math.log1p(-max_error))
+
+
 def _looks(first: int, step: int, size: int) -> tuple[int, ...]:
     further = range(first + step, min(first + MOST_WRONG * step, size // 2) + 1, step)
     return (first, *further)

@@ -12,6 +12,7 @@ from apps.engine.approaches.base import Approach
 from apps.engine.backbone_names import backbone_names
 from apps.engine.plugins import Registry
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
+from apps.engine.sampling import longest_first_look
 from apps.engine.settings import Setting, Settings, list_settings
 from apps.projects.models import MAX_SAMPLED_ERROR, MIN_SAMPLED_ERROR, Project
 from apps.projects.permissions import Permission, ProjectRole
@@ -90,8 +91,9 @@ class SampledAcceptanceForm(forms.Form):
         label="Largest error, %",
         min_value=100 * MIN_SAMPLED_ERROR,
         max_value=100 * MAX_SAMPLED_ERROR,
-        help_text="Fewer of the labels are wrong than this, with 95% confidence. 1% takes a look at up to 339 patches if none of "
-        "them is wrong, 2% at 169, 5% at 67, 10% at 33; each wrong one asks for up to 70% as many again.",
+        help_text="Fewer of the labels are wrong than this, with 95% confidence. 1% takes a look at up to "
+        f"{longest_first_look(0.01)} patches if none of them is wrong, 2% at {longest_first_look(0.02)}, 5% at "
+        f"{longest_first_look(0.05)}, 10% at {longest_first_look(0.1)}; each wrong one asks for up to 70% as many again.",
         widget=forms.NumberInput(attrs={"step": "0.1"}),
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
+from apps.engine.sampling import longest_first_look
 from apps.engine.suggest import like_beside_like
 from apps.labels.acceptance import Verdict, sizes_of, stated
 from apps.labels.models import Label, LabelAction, LabelSet, StratumSample
@@ -71,6 +72,7 @@ def workspace_state(project: Project, user: User) -> dict[str, Any]:
         "sampled": {
             "allowed": project.allows_sampled,
             "max_error": project.max_sampled_error,
+            "longest_first_look": longest_first_look(project.max_sampled_error),
             "open_sample": sample.pk if sample else None,
         },
         "session": session_state(current_session(label_set, user)),

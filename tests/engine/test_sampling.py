@@ -16,6 +16,7 @@ from apps.engine.sampling import (
     draw,
     error_bound,
     first_look,
+    longest_first_look,
     risk_of_attempt,
     sample_size,
     sample_sizes,
@@ -82,6 +83,7 @@ def test_each_wrong_one_asks_for_more_and_the_bound_holds_at_every_look(size, ma
     risk = risk_of_attempt(attempt)
     sizes = sample_sizes(size, max_error, risk)
     assert sizes[0] == first_look(size, max_error, risk) >= sample_size(size, max_error, risk)
+    assert attempt > 1 or sizes[0] <= longest_first_look(max_error)
     assert 1 <= len(sizes) <= MOST_WRONG + 1
     assert len(set(np.diff(sizes))) <= 1, "by equal steps"
     assert error_bound(size, sizes, risk) < max_error
@@ -95,6 +97,7 @@ def test_a_sample_that_can_not_go_on_takes_no_more_than_the_rule_of_three():
 @pytest.mark.parametrize(("max_error", "sizes"), [(0.02, (169, 287, 405)), (0.05, (67, 114, 161))])
 def test_of_a_large_stratum_a_wrong_one_takes_seven_tenths_of_the_first_look(max_error, sizes):
     assert sample_sizes(50_000, max_error)[:3] == sizes
+    assert sizes[0] <= sample_sizes(1_000_000_000, max_error)[0] == longest_first_look(max_error)
 
 
 @pytest.mark.parametrize(("size", "max_error"), [(300, 0.05), (2000, 0.02), (20_000, 0.05)])

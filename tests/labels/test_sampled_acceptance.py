@@ -451,7 +451,12 @@ def test_one_comes_back_to_ones_open_sample_and_has_one_at_a_time(page, others_p
     sample = page.started()
     mark(page, sample, sample["ordinals"][0])
     state = page.client.get(f"/api/v1/projects/{page.label_set.project_id}/state").json()
-    assert state["sampled"] == {"allowed": True, "max_error": 0.02, "open_sample": sample["id"]}
+    assert state["sampled"] == {
+        "allowed": True,
+        "max_error": 0.02,
+        "longest_first_look": 169,
+        "open_sample": sample["id"],
+    }
     back = page.look(sample)
     assert (back["ordinals"], back["marked"]) == (sample["ordinals"], [sample["ordinals"][0]])
     assert page.start(range(50)).status_code == 409

@@ -123,6 +123,8 @@ export interface SampledState {
   readonly allowed: boolean;
   /** Share of wrong labels that a sample must exclude, 0..1. */
   readonly max_error: number;
+  /** Patches that a sample shows first, however large the selection, where much the same was not sampled before. */
+  readonly longest_first_look: number;
   /** The user's open sample, if there is one. */
   readonly open_sample: number | null;
 }

@@ -39,7 +39,7 @@ export class ProjectStore extends Emitter<
   labelSet: LabelSet | null = null;
   jobs: readonly Job[] = [];
   session: SessionRate | null = null;
-  sampled: SampledState = { allowed: false, max_error: 0.02, open_sample: null };
+  sampled: SampledState = { allowed: false, max_error: 0, longest_first_look: 0, open_sample: null };
   undo: UndoEntry | null = null;
   redo: UndoEntry | null = null;
   connection: SocketStatus = "connecting";

@@ -6,9 +6,6 @@ import type { WorkspaceController } from "./controller";
 /** What the dialog is closed with when the sample is wanted. */
 const DRAWN = "drawn";
 
-/** The chance that a first look is clean where too many are wrong: see apps/engine/sampling.py. */
-const FIRST_LOOK_RISK = 1 / 30;
-
 /** Asks for which class a selection is to be accepted, and says what that will take and mean. */
 export class SampleDialog {
   readonly element: HTMLDialogElement;
@@ -102,7 +99,7 @@ export class SampleDialog {
         {},
         "You look at a random sample of these ",
         el("strong", { class: "num" }, plural(n, "unlabeled object")),
-        `: ${this.size(n, error)}.`,
+        `: ${this.size(n)}.`,
       ),
       el(
         "p",
@@ -119,11 +116,11 @@ export class SampleDialog {
   }
 
   /** The server knows what was tried before. */
-  private size(n: number, error: number): string {
+  private size(n: number): string {
     const { proposal } = this.controller.selection;
+    const most = this.controller.project.sampled.longest_first_look;
     const isAsProposed = proposal?.n_sample != null && proposal.class_value === Number(this.classes.value);
     if (isAsProposed && n === proposal.n) return plural(proposal.n_sample!, "patch", "patches");
-    const most = Math.ceil(Math.log(FIRST_LOOK_RISK) / Math.log(1 - error));
     if (most >= n) return "more than half of them, as a sample of so few bounds little";
     return `${plural(most, "patch", "patches")} at most, or more where much the same objects were tried before`;
   }
