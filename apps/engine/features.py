@@ -23,6 +23,8 @@ FITTED_ROWS = 50_000
 BLOCK_ROWS = 8192
 # In standard deviations: one object with a torn outline must not be the measure of all distances.
 FARTHEST = 4.0
+# Of a number; sums of squares of larger ones leave float32.
+LARGEST = np.float32(1e15)
 # Principal components that are kept. On CoNSeP's 15,555 nuclei, of 870 numbers, a linear probe is at 0.865 balanced accuracy
 # with 128 of them, at 0.858 with all and at 0.856 with 64; neighbors and maps are the same, in a seventh of the space.
 N_COMPONENTS = 128
@@ -65,7 +67,8 @@ class FeatureSpace:
         sample = [replace(part, rows=part.rows[::step]) for part in parts]
         centers, scales, limits = [], [], []
         for part in sample:
-            rows = np.nan_to_num(part.rows.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+            rows = part.rows.astype(np.float32)
+            rows = np.clip(np.where(np.isfinite(rows), rows, 0), -LARGEST, LARGEST)
             center = rows.mean(axis=0)
             rows -= center
             scale = np.ones(rows.shape[1], np.float32)
@@ -121,7 +124,7 @@ class FeatureSpace:
         """Rows (block, w) of length 1, before they are turned."""
         for first in range(0, len(parts[0].rows), BLOCK_ROWS):
             rows = np.concatenate([part.rows[first : first + BLOCK_ROWS].astype(np.float32) for part in parts], axis=1)
-            rows = np.where(np.isfinite(rows), rows, self.center)
+            rows = np.where(np.isfinite(rows), np.clip(rows, -LARGEST, LARGEST), self.center)
             yield _unit(np.clip((rows - self.center) * self.scale, -self.limit, self.limit))
 
     def save(self, folder: Path) -> None:

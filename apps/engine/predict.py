@@ -1,4 +1,4 @@
-"""Predictions from cached features: a head that is fitted in under a second and knows how sure it is.
+"""Predictions from cached features: a head that is fitted in tenths of a second and knows how sure it is.
 
 This is the fast loop's half of learning: it needs no network, no GPU and no torch, so that predictions follow the
 labels while the network still trains.
@@ -179,7 +179,8 @@ def fit_head(
 ) -> Head | None:
     """A head fitted to the labeled rows of `features` (n, d); None when fewer than two classes have labels.
 
-    `class_values` (n,) uint8 are the labels, 0 for none. Classes count alike whatever their number of labels.
+    `class_values` (n,) uint8 are the labels, 0 for none. Classes count alike whatever their number of labels. Of a few classes
+    a fit takes tenths of a second; of 254 with 10,000 labels 8 s of a core.
     Quality is measured on `held_out` (see `draw_held_out`, which is the default) by a head fitted without it; the head
     returned is fitted to all labels.
     `start_from` is a head fitted earlier to features of the same kind: the fit then takes a few steps instead of many.
@@ -203,6 +204,8 @@ def fit_head(
 
     if held_out is None:
         held_out = draw_held_out(class_values, seed=seed)
+    elif held_out[rows].all():
+        raise EngineError("All labels are held out: none is left to learn from")
     n_folds = N_FOLDS if len(targets) < MANY_LABELS else N_FOLDS_OF_MANY
     folds = _folds(rows, targets, seed=seed, n_folds=n_folds, first=held_out[rows])
     earlier = {

@@ -142,7 +142,7 @@ def error_bound(size: int, looks: tuple[int, ...], risk: Fraction = RISK) -> flo
     Mehta, Biometrics 40:797, 1984). What was found wrong is among the share: of the others, it may be smaller.
     """
     _check(size, 0.5, risk)
-    if not 1 <= looks[0] <= looks[-1] <= size or sorted(looks) != list(looks):
+    if not looks or not 1 <= looks[0] <= looks[-1] <= size or sorted(looks) != list(looks):
         raise ValueError(f"looks at {looks} of {size} objects")
     low, high = 0, size
     while low < high:

@@ -93,7 +93,7 @@ class SampledAcceptanceForm(forms.Form):
         max_value=100 * MAX_SAMPLED_ERROR,
         help_text="Fewer of the labels are wrong than this, with 95% confidence. 1% takes a look at up to "
         f"{longest_first_look(0.01)} patches if none of them is wrong, 2% at {longest_first_look(0.02)}, 5% at "
-        f"{longest_first_look(0.05)}, 10% at {longest_first_look(0.1)}; each wrong one asks for up to 70% as many again.",
+        f"{longest_first_look(0.05)}, 10% at {longest_first_look(0.1)}; each wrong one asks for about 70% as many again, of a small selection for fewer.",
         widget=forms.NumberInput(attrs={"step": "0.1"}),
     )
 

@@ -134,14 +134,15 @@ def test_the_worlds_of_the_design_are_labeled_as_fast_as_it_wants(world: Synthet
     assert 1 - sampled["concordance"] <= labeling.MOST_TRUE_ERROR
 
 
-def test_a_head_from_one_label_a_group_is_there_after_two_minutes() -> None:
-    features, truth = make_objects(2.33, 3000, 0)
+def test_a_head_from_one_label_a_group_is_there_after_two_minutes_and_knows_more_than_one_from_any_labels() -> None:
+    features, truth = make_objects(2.33, 20_000, 0)
     known = labeling.cold_start(features, lambda _: features, truth)
     assert known["labels"] == 60 and known["minutes"] == pytest.approx(2.3)
     assert known["labels_in_two_minutes"] == 51
-    measured = ("balanced_accuracy_in_two_minutes", "balanced_accuracy", "balanced_accuracy_by_chance")
-    assert min(known[name] for name in measured) > 1.5 / len(np.unique(truth)), (
-        "a guess is right once in as many as there are classes"
+    assert known["balanced_accuracy_in_two_minutes"] > 0.7
+    assert (
+        known["accuracy"] > known["accuracy_by_chance"]
+        and known["balanced_accuracy"] > known["balanced_accuracy_by_chance"]
     )
 
 

@@ -202,6 +202,14 @@ def test_one_odd_object_does_not_set_the_scale_and_no_number_is_nan() -> None:
     assert (features[:, 3] == 0).all()
 
 
+def test_numbers_whose_squares_no_float_holds_make_no_feature_nan() -> None:
+    rows = np.random.default_rng(0).normal(size=(1200, 200)).astype(np.float32)
+    rows[::3] *= np.float32(3e37)
+    for by_column in (False, True):
+        features = FeatureSpace.fit([Part(rows, by_column=by_column)]).join([Part(rows)])
+        assert np.isfinite(features).all() and features.any()
+
+
 def test_a_space_that_belongs_to_other_features_is_refused(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(1200, 200))
     space = FeatureSpace.fit([Part(rows)])

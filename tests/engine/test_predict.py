@@ -276,6 +276,12 @@ def test_no_objects_to_predict_and_a_wrong_length() -> None:
         fit_head(features, values[:-1], seed=0)
 
 
+def test_a_head_needs_labels_that_are_not_held_out() -> None:
+    features, values = make_labeled({1: 5, 2: 5}, distance=2)
+    with pytest.raises(EngineError, match="none is left to learn from"):
+        fit_head(features, values, seed=0, held_out=np.ones(len(values), np.bool_))
+
+
 def make_rings(n: int, *, seed: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Objects of class 1 inside of a sphere and of class 2 around it: no plane tells them apart."""
     rng = np.random.default_rng(seed)

@@ -77,6 +77,12 @@ def test_all_attempts_together_risk_less_than_twice_the_first():
     assert sum((risk_of_attempt(k) for k in range(1, 60)), Fraction()) < 2 * RISK
 
 
+@pytest.mark.parametrize("looks", [(), (0,), (5, 3), (11,)])
+def test_looks_that_no_sample_has_are_refused(looks):
+    with pytest.raises(ValueError, match="of 10 objects"):
+        error_bound(10, looks)
+
+
 @given(SIZES, ERRORS, st.integers(1, 3))
 @settings(deadline=None, max_examples=100)
 def test_each_wrong_one_asks_for_more_and_the_bound_holds_at_every_look(size, max_error, attempt):
