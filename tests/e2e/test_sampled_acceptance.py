@@ -76,6 +76,13 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     expect(page.get_by_test_id("sample-more")).to_be_visible()  # the colleague's label is not in the way any more
     pictures.take(page, "sample")
     wait_until(page, "page.unsaved() === 0")
+    # a mark stays for whoever leaves, and no key undoes what was labeled before the sample
+    page.keyboard.press("z")
+    expect(page.get_by_text("Nothing was labeled in this sample yet")).to_be_visible()
+    page.keyboard.press("Escape")
+    wait_until(page, "page.selection().source !== 'sample'")
+    page.get_by_test_id("sample-resume").click()
+    expect(page.get_by_test_id("sample-state")).to_contain_text("1 wrong")
     page.reload()
     wait_for_map(page, 2)
     page.get_by_test_id("sample-resume").click()

@@ -1043,6 +1043,12 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private step(direction: "undo" | "redo"): void {
     const labelSet = this.project.labelSet;
     if (labelSet === null || !this.project.canLabel) return;
+    if (direction === "undo" && this.sampling.isShown && !this.sampling.hasLabels) {
+      // What was labeled before lies behind the sample: who has just marked a patch means the mark.
+      const text = "Nothing was labeled in this sample yet. Click a mark to take it back.";
+      this.notify({ text, tone: "plain", topic: "hint" });
+      return;
+    }
     const entry = this.project[direction];
     if (entry === null && this.queue.length === 0) {
       this.notify({ text: `There is nothing to ${direction}.`, tone: "plain", topic: "hint" });

@@ -246,11 +246,13 @@ export class WorkspaceIsland implements Island {
     this.context.open(ordinal, at?.x ?? window.innerWidth / 2, at?.y ?? window.innerHeight / 2);
   }
 
-  /** One step back at a time: what is open, what is being drawn, the picks, the region. */
+  /** One step back at a time: what is open, what is being drawn, the picks, the region. In a sample, what is picked is marked
+   * as wrong, and stays so for whoever comes back. */
   private escape(): void {
     if (this.context.isOpen) this.context.close();
     else if (this.plot.cancelGesture() || this.grid.cancelBand() || this.controller.stopAsking()) return;
-    else if (this.controller.selection.pickedCount > 0) this.controller.selection.clearPicks();
+    else if (this.controller.selection.pickedCount > 0 && !this.controller.sampling.isShown)
+      this.controller.selection.clearPicks();
     else if (this.controller.selection.isRegion) this.controller.showAll();
   }
 }

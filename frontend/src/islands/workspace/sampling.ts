@@ -109,6 +109,11 @@ export class Sampling extends Emitter<"sample"> {
     return label === 0 ? selection.isPicked(ordinal) : label !== this.sample?.class_value;
   }
 
+  /** Whether any of the sample has a label by now. */
+  get hasLabels(): boolean {
+    return this.sample?.ordinals.some((ordinal) => this.controller.labels.shown[ordinal] !== 0) ?? false;
+  }
+
   wrong(): number[] {
     return this.sample?.ordinals.filter((ordinal) => this.isWrong(ordinal)) ?? [];
   }
@@ -151,9 +156,10 @@ export class Sampling extends Emitter<"sample"> {
     return this.busy || this.isAskingForMore;
   }
 
-  /** Whether nobody can have looked at so many patches in the time. */
-  private get isTooSoon(): boolean {
-    return performance.now() - this.since < LOOK_AT_LEAST_MS * ((this.sample?.n ?? 0) - this.nBefore);
+  /** How much longer it takes to look at so many patches; 0 where they may have been looked at. */
+  private get tooSoonByMs(): number {
+    const sooner = LOOK_AT_LEAST_MS * ((this.sample?.n ?? 0) - this.nBefore) - (performance.now() - this.since);
+    return Math.max(0, sooner);
   }
 
   /** Puts the sample into the grid, its patches in the order in which they were drawn. */
@@ -192,7 +198,8 @@ export class Sampling extends Emitter<"sample"> {
     else if (nMore === null) text = `${areWrong(nWrong)}: too many for the selection to be accepted.`;
     else if (this.nSeen < sample.n)
       text = `${count(this.nSeen)} of the ${count(sample.n)} patches were on the screen. Look at all of them.`;
-    else if (this.isTooSoon) text = "That was quick. Look at each patch, then go on.";
+    else if (this.tooSoonByMs > 0)
+      text = `That was quick. Look at each patch: you can go on in ${Math.ceil(this.tooSoonByMs / 1000)} s.`;
     else if (nMore > 0) text = `${areWrong(nWrong)}: Shift Enter shows ${count(nMore)} more.`;
     this.controller.notices.show({ text, tone: "plain", topic: "hint" });
   }
@@ -201,7 +208,7 @@ export class Sampling extends Emitter<"sample"> {
   accept(): void {
     const { sample, nSeen } = this;
     if (sample === null || this.isWaiting) return;
-    if (this.isTooSoon) {
+    if (this.tooSoonByMs > 0) {
       this.sayHowItStands();
       return;
     }
@@ -221,7 +228,7 @@ export class Sampling extends Emitter<"sample"> {
   lookAtMore(): void {
     const { sample, nMore } = this;
     if (sample === null || this.isWaiting || nMore === null || nMore === 0) return;
-    if (this.isTooSoon) {
+    if (this.tooSoonByMs > 0) {
       this.sayHowItStands();
       return;
     }

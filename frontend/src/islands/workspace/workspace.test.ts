@@ -149,7 +149,7 @@ it("accepts no sample sooner than anybody can have looked at it", async () => {
   controller.markSeen(range(0, 50), 50);
   vi.advanceTimersByTime(4_900);
   sampling.goOn();
-  expect(told).toEqual(["That was quick. Look at each patch, then go on."]);
+  expect(told).toEqual([expect.stringMatching(/^That was quick\. Look at each patch: you can go on in \d+ s\.$/)]);
   expect(acceptSample).not.toHaveBeenCalled();
   vi.advanceTimersByTime(200);
   sampling.goOn();
@@ -299,7 +299,7 @@ it("shows more of a selection where some are wrong, and accepts the others once 
 
   controller.markSeen(range(50, 40), 90);
   sampling.goOn();
-  expect(told.at(-1), "nobody has looked at the new ones yet").toBe("That was quick. Look at each patch, then go on.");
+  expect(told.at(-1), "nobody has looked at the new ones yet").toMatch(/^That was quick\. .* in 4 s\.$/);
   await vi.advanceTimersByTimeAsync(4_000);
   vi.mocked(acceptSample).mockResolvedValue({} as never);
   sampling.goOn();
@@ -499,6 +499,27 @@ it("goes back to the patch whose label was taken back, where each gets a key of 
   controller.undo();
   await settle();
   expect(selection.cursor).toBe(1);
+});
+
+it("undoes nothing that lies behind a sample in which only marks were set", async () => {
+  const { controller, sampling, project, selection, labels, told } = makeController();
+  Object.assign(project, { undo: { action_id: 3, text: "219 objects → lymphocyte" }, redo: null });
+  vi.mocked(fetchSample).mockResolvedValue(sampleOf(1, range(0, 50)));
+  vi.mocked(postMarks).mockResolvedValue({ ...sampleOf(1, range(0, 50)), marked: [7] });
+  vi.mocked(postUndo).mockResolvedValue({ action_id: 4, n_changed: 1, revision: 2, undo: null, redo: null } as never);
+  project.sampled.open_sample = 1;
+  project.come();
+  await settle();
+  sampling.show();
+  selection.toggle(7);
+  controller.undo();
+  await settle();
+  expect(postUndo).not.toHaveBeenCalled();
+  expect(told.at(-1)).toBe("Nothing was labeled in this sample yet. Click a mark to take it back.");
+  labels.shown[9] = 2;
+  controller.undo();
+  await settle();
+  expect(postUndo).toHaveBeenCalledOnce();
 });
 
 it("says which gesture was undone and how old it is, and shows its objects where the grid has none of them", async () => {
