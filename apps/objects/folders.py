@@ -50,7 +50,9 @@ def read_folder(folder: Path, *, roots: Sequence[Path] | None = None) -> FolderC
     images, masks, points, others = sort_files(paths)
     pairing = pair(images, masks, [name for name in points if Path(name).name not in NOT_POINTS])
     if not images:
-        raise BadInput(str(folder), "there is no image (PNG, JPEG, BMP or TIFF), nor a folder images/ with some")
+        kinds = "PNG, JPEG, BMP or TIFF"
+        reason = f"there is no image ({kinds}), nor a folder images/ with some"
+        raise BadInput(str(folder), f"its folder images/ holds no image ({kinds})" if nested else reason)
 
     def source(name: str | None) -> SourceFile | None:
         return SourceFile(paths[name], paths[name].name) if name else None
