@@ -112,8 +112,8 @@ def _enqueue(job: Job) -> None:
     async_task(job.task, job.pk, q_options={"cluster": job.queue, "task_name": f"job-{job.pk}"})
 
 
-def cancel_job(*, job: Job, cancelled_by: User) -> bool:
-    """Ask a job to stop. One that no worker has taken yet ends here; a running one ends within a batch. False where it is
+def cancel_job(*, job: Job, cancelled_by: User | None) -> bool:
+    """Ask a job to stop, as a user or, None, at the server's command line. One that no worker has taken yet ends here; a running one ends within a batch. False where it is
     too late: it has ended, or all of it is published."""
     with transaction.atomic():
         job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ from skimage.measure import label as components
 from apps.engine.demonstration import NAME, demonstration_image, segment_nuclei
 from apps.models.models import ModelVersion
 from apps.models.selectors import coordinates, current_predictions, latest_embedding
-from apps.projects.models import Project
+from apps.projects.jobs import Report
+from apps.projects.models import Job, Project
 from apps.projects.services import Learning, update_project_learning
 from tests.factories import make_user, png
 from tests.shared_data import EXAMPLES, needs_examples
@@ -117,6 +121,26 @@ def nuclei_folder(tmp_path: Path) -> Path:
     (folder / NAME).write_bytes(png(image))
     (folder / NAME.replace(".png", "_mask.png")).write_bytes(png(segment_nuclei(image)))
     return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_interrupts_an_iteration_has_cancelled_it(nuclei_folder, monkeypatch, number):
+    make("colon", classes="epithelial,stromal", patch_size=32)
+    run("import_images", "Lab/colon", nuclei_folder)
+    was_sent, progress, before = threading.Event(), Report.progress, signal.getsignal(number)
+
+    def interrupt_the_training(report: Report, stage: str, *arguments: Any, **others: Any) -> None:
+        if stage == "training" and not was_sent.is_set():
+            was_sent.set()
+            os.kill(os.getpid(), number)
+        progress(report, stage, *arguments, **others)
+
+    monkeypatch.setattr(Report, "progress", interrupt_the_training)
+    with pytest.raises(CommandError, match="the iteration was cancelled"):
+        run("run_iteration", "colon", epochs=200)
+    job = Job.objects.get(kind="iteration")
+    assert job.state == Job.State.CANCELLED and job.finished_at is not None
+    assert signal.getsignal(number) == before
 
 
 def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):
@@ -295,6 +319,14 @@ def test_what_can_not_be_done_is_said_in_one_line(arguments, said):
         call_command(*arguments)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_empty_folder_of_images_is_named(tmp_path):
+    make()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "beside.png").write_bytes(png(np.zeros((8, 8), np.uint8)))
+    with pytest.raises(CommandError, match="its folder images/ holds no image"):
+        call_command("import_images", "nuclei", tmp_path)
 
 
 def test_a_name_that_two_projects_have_has_to_be_said_with_its_organization():

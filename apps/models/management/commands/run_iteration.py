@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 
 from apps.common.commands import JsonCommand
 from apps.engine.settings import read_assignments
 from apps.models.services import IterationRefused, check_can_iterate
 from apps.models.tasks import run_iteration
-from apps.projects.jobs import create_job
+from apps.projects.jobs import cancel_job, create_job
 from apps.projects.lookup import find_project
 from apps.projects.models import Job
 from apps.projects.selectors import chosen_approach
@@ -54,8 +58,37 @@ class Command(JsonCommand):
             )
         except IntegrityError as error:
             raise IterationRefused("an iteration of this project is already under way") from error
-        run_iteration(job.pk)
+        with _cancelled_by_signals(job):
+            run_iteration(job.pk)
         job.refresh_from_db()
         if job.state != Job.State.FINISHED:
             raise CommandError(job.error or f"the iteration was {job.state}")
         return {"project": project.pk, "job": job.pk, **job.result}
+
+
+@contextmanager
+def _cancelled_by_signals(job: Job) -> Iterator[None]:
+    """Ctrl-C or SIGTERM cancels the job, which ends within a batch; the next one ends this process, and a worker takes the job up.
+
+    What a shell tells a command to ignore, as it does in the background, stays ignored.
+    """
+
+    def cancel() -> None:
+        try:
+            cancel_job(job=job, cancelled_by=None)
+        finally:
+            connection.close()
+
+    def on_signal(number: int, _frame: object) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        threading.Thread(target=cancel).start()  # the connection of this thread may be in the middle of something
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
