@@ -239,7 +239,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       projectId: this.config.projectId,
       onEvent: (event) => this.handle(event),
       onStatus: (status) => this.project.setConnection(status),
-      onConnected: () => void this.catchUp(),
+      onConnected: () => {
+        // The server is there again: what waits to be saved need not wait its turn.
+        this.queue.retryNow();
+        void this.catchUp();
+      },
     });
   }
 

@@ -1,11 +1,12 @@
 import { beforeEach, expect, it, vi } from "vitest";
-import { HttpError } from "../../api/http";
+import { HttpError, NetworkError } from "../../api/http";
 import { startIteration } from "../../api/jobs";
 import { fetchChanges, postAction, postRedo, postUndo } from "../../api/labels";
 import { fetchSimilar } from "../../api/objects";
 import { acceptSample, endSample, fetchSample, lookAtMore, postMarks } from "../../api/samples";
 import { fetchSuggestedPage } from "../../api/suggestions";
 import type { Proposal, Sample } from "../../api/types";
+import { ProjectSocket } from "../../live/socket";
 import { ActionQueue } from "../../state/action-queue";
 import { Emitter } from "../../state/emitter";
 import { LabelsStore } from "../../state/labels";
@@ -20,6 +21,7 @@ vi.mock("../../api/jobs");
 vi.mock("../../api/labels");
 vi.mock("../../api/objects");
 vi.mock("../../api/suggestions");
+vi.mock("../../live/socket");
 
 const N = 500;
 const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
@@ -499,6 +501,19 @@ it("goes back to the patch whose label was taken back, where each gets a key of 
   controller.undo();
   await settle();
   expect(selection.cursor).toBe(1);
+});
+
+it("saves what could not be saved as soon as the server is there again", async () => {
+  const { controller } = makeController();
+  const send = vi.fn().mockRejectedValueOnce(new NetworkError("no answer")).mockResolvedValue(undefined);
+  controller.queue.add({ clientKey: "1", send, onSaved: () => undefined, onRefused: () => undefined });
+  await settle();
+  expect(controller.queue.failing).toBe(true);
+  controller["listen"]();
+  vi.mocked(ProjectSocket).mock.calls[0]![0].onConnected();
+  await settle();
+  expect(send).toHaveBeenCalledTimes(2);
+  expect(controller.queue.failing).toBe(false);
 });
 
 it("undoes nothing that lies behind a sample in which only marks were set", async () => {
