@@ -37,6 +37,8 @@ from apps.projects.services import class_name_fault
 
 CACHE_SECONDS = 6 * 60 * 60
 DECODE_AT_ONCE_PX = 25_000_000  # a tenth of a second or two
+# To tell their kind: the first ones may hold no object.
+MASKS_LOOKED_INTO = 5
 MASK_KIND_TEXT = {
     MaskKind.INDEXED: "Indexed: every object has its own number",
     MaskKind.BINARY: "Binary: object or background",
@@ -239,29 +241,35 @@ def _uploaded_table(upload: Upload, review: Review) -> LabelValues:
 
 
 def _suggest_kind(review: Review, table: LabelValues) -> tuple[MaskKind | None, str]:
-    """The kind that the first mask can only be, and why; None where it could be more than one."""
+    """The kind that the first mask with an object can only be, and why; None where it could be more than one."""
     if not review.has_masks:
         return MaskKind.NONE, "No masks were uploaded."
     if table.by_value or table.by_color:
         return MaskKind.LABELED, "Because a table of values was uploaded."
-    first = next((row.mask for row in review.rows if row.mask), None)
-    if first is None:
-        return None, ""
-    try:
-        if _is_large(first):
-            return None, f"{first.name} is too large to look into here."
-        content = _content_of(first, colors=False)
-    except BadInput:
-        return None, ""
+    said = ""
+    for mask in [row.mask for row in review.rows if row.mask][:MASKS_LOOKED_INTO]:
+        try:
+            if _is_large(mask):
+                said = said or f"{mask.name} is too large to look into here."
+                continue
+            content = _content_of(mask, colors=False)
+        except BadInput:
+            continue
+        if content.values:
+            return _kind_of(mask.name, content)
+    return None, said
+
+
+def _kind_of(name: str, content: Content) -> tuple[MaskKind | None, str]:
     if content.is_color and set(content.values) <= QUICK_ANNOTATOR_COLORS:
-        return MaskKind.QUICK_ANNOTATOR, f"Because {first.name} has QuickAnnotator's colors only."
+        return MaskKind.QUICK_ANNOTATOR, f"Because {name} has QuickAnnotator's colors only."
     if content.is_color:
-        return MaskKind.LABELED, f"Because {first.name} has {len(content.values)} colors."
+        return MaskKind.LABELED, f"Because {name} has {len(content.values)} colors."
     if len(content.values) == 1:
-        return MaskKind.BINARY, f"Because {first.name} holds one value besides 0."
+        return MaskKind.BINARY, f"Because {name} holds one value besides 0."
     if len(content.values) > MAX_LABEL_CLASSES or content.bits > 16:
-        return MaskKind.INDEXED, f"Because {first.name} holds {len(content.values):,} different values."
-    return None, f"In {first.name} there are {len(content.values):,} different values: object numbers, or classes?"
+        return MaskKind.INDEXED, f"Because {name} holds {len(content.values):,} different values."
+    return None, f"In {name} there are {len(content.values):,} different values: object numbers, or classes?"
 
 
 def _check_rows(project: Project, review: Review) -> None:

@@ -123,6 +123,13 @@ def test_the_kind_is_taken_from_the_mask_only_where_it_can_be_no_other(
     assert review_upload(upload).mask_kind == kind
 
 
+def test_a_mask_without_an_object_says_nothing_of_the_kind(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, a_mask__png=png(np.zeros_like(blobs(), np.uint8)))
+    assert (review_upload(upload).mask_kind, review_upload(upload).reason) == (None, "")
+    give(b__png=png(picture(seed=1)), b_mask__png=png(blobs(20, 20)))
+    assert review_upload(upload).mask_kind == "indexed"
+
+
 def test_no_masks_at_all_is_a_kind_too(upload: Upload, give: Give) -> None:
     give(a__png=IMAGE)
     review = review_upload(upload)
