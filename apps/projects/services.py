@@ -28,7 +28,7 @@ from apps.projects.selectors import highest_class_value
 from apps.projects.signals import project_created
 
 # Okabe and Ito's colors, told apart by people with any kind of color vision; black is taken by "no label". After the
-# eighth the hues of a second ring, which differ in lightness too.
+# eighth the hues of a second ring, which differ in lightness too, and then whatever differs most from all before it.
 PALETTE = (
     "#e69f00",
     "#56b4e9",
@@ -42,6 +42,17 @@ PALETTE = (
     "#17becf",
     "#bcbd22",
     "#9467bd",
+    "#445500",
+    "#33ee66",
+    "#ffaa99",
+    "#990066",
+    "#006666",
+    "#ff2244",
+    "#ddccff",
+    "#888855",
+    "#885500",
+    "#00eecc",
+    "#554477",
 )
 MIN_SIZE_PX, MAX_SIZE_PX = 16, 512
 MAX_CLASS_NAME = 80

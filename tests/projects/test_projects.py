@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
@@ -140,6 +142,16 @@ def test_a_class_gets_the_next_value_and_a_color_and_values_are_never_reused(wor
     assert len(set(colors)) == 3
     with pytest.raises(ValidationError, match="already"):
         add_label_class(project=world.project, name="Plasma Cell", added_by=world.manager)
+
+
+def test_the_first_two_dozen_classes_have_colors_that_can_be_told_apart(world: World) -> None:
+    names = [f"class {number}" for number in range(3, 24)]
+    for name in names:
+        add_label_class(project=world.project, name=name, added_by=world.manager)
+    colors = LabelClass.objects.filter(project=world.project).values_list("color", flat=True)
+    lab = rgb2lab([[[int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)] for color in colors]])[0]
+    differences = deltaE_ciede2000(lab[:, None], lab[None])
+    assert differences[~np.eye(23, dtype=bool)].min() > 10
 
 
 def test_the_255th_class_is_refused(world: World) -> None:
