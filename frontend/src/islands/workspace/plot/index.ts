@@ -649,12 +649,14 @@ export class EmbeddingPlot {
     return project.activeJob === null
       ? {
           title: "No map yet",
-          text: `The model has not seen these ${plural(project.nObjects, "object")} yet. You can label in the grid already.`,
+          text: `The model has not seen these ${plural(project.nObjects, "object")} yet.${project.canLabel ? " You can label in the grid already." : ""}`,
           action: "train",
         }
       : {
           title: "The first map is being made",
-          text: "You can label in the grid already; the map appears here by itself.",
+          text: project.canLabel
+            ? "You can label in the grid already; the map appears here by itself."
+            : "It appears here by itself.",
           action: null,
         };
   }
