@@ -78,7 +78,7 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     wait_until(page, "page.unsaved() === 0")
     # a mark stays for whoever leaves, and no key undoes what was labeled before the sample
     page.keyboard.press("z")
-    expect(page.get_by_text("Nothing was labeled in this sample yet")).to_be_visible()
+    expect(page.get_by_text("To take a mark back, click the patch again.")).to_be_visible()
     page.keyboard.press("Escape")
     wait_until(page, "page.selection().source !== 'sample'")
     page.get_by_test_id("sample-resume").click()

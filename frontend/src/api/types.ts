@@ -136,6 +136,8 @@ export interface Sample {
   /** In the order in which they are to be shown. */
   readonly ordinals: readonly number[];
   readonly marked: readonly number[];
+  /** ISO 8601: when it was drawn. */
+  readonly started_at: string;
   /** Why it can not be accepted whatever is in it, or an empty string. */
   readonly stale: string;
   readonly n: number;

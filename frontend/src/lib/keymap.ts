@@ -177,7 +177,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
     title: "Other",
     rows: [
       ["T", "Train and redraw the map"],
-      ["Esc", "Close, then clear the selection, then the region"],
+      ["Esc", "Close, then clear the selection, then the region; leave a sample, its marks stay"],
       ["?", "This help"],
     ],
   },

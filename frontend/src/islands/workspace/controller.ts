@@ -1047,12 +1047,6 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   private step(direction: "undo" | "redo"): void {
     const labelSet = this.project.labelSet;
     if (labelSet === null || !this.project.canLabel) return;
-    if (direction === "undo" && this.sampling.isShown && !this.sampling.hasLabels) {
-      // What was labeled before lies behind the sample: who has just marked a patch means the mark.
-      const text = "Nothing was labeled in this sample yet. Click a mark to take it back.";
-      this.notify({ text, tone: "plain", topic: "hint" });
-      return;
-    }
     const entry = this.project[direction];
     if (entry === null && this.queue.length === 0) {
       this.notify({ text: `There is nothing to ${direction}.`, tone: "plain", topic: "hint" });
@@ -1061,7 +1055,14 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     const clientKey = newKey();
     this.queue.add<ActionResult>({
       clientKey,
-      send: () => (direction === "undo" ? postUndo : postRedo)(this.config.api, labelSet.id, clientKey),
+      send: () => {
+        // Not sooner: the gestures before this one have been answered only now.
+        if (this.sampling.isShown && this.sampling.isOlder(this.project[direction])) {
+          const text = `What was labeled before this sample can not be ${direction === "undo" ? "undone" : "redone"} from within it. To take a mark back, click the patch again.`;
+          return Promise.reject(new HttpError(409, text));
+        }
+        return (direction === "undo" ? postUndo : postRedo)(this.config.api, labelSet.id, clientKey);
+      },
       onSaved: (result) => {
         this.project.setSession(result.session, result.undo, result.redo);
         const before = this.labels.shown.slice();

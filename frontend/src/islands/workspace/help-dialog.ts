@@ -64,7 +64,7 @@ export class HelpDialog {
             "ones at random; look at every one, and click what is wrong or label it otherwise. If nothing is wrong, all may be ",
             "accepted at once, and one undo takes that back. Wrong ones ask for more patches; if those are right, the ",
             "others may be accepted. Where too many are wrong, split the selection or review by exception. Who tries the same ",
-            "objects again gets more patches to look at. You can leave a sample and come back.",
+            "objects again gets more patches to look at. You can leave a sample by Esc and come back: its marks stay.",
           ),
         ),
       ),

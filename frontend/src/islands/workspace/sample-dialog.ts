@@ -104,8 +104,9 @@ export class SampleDialog {
       el(
         "p",
         {},
-        `If none of them is wrong, you may label ${all} ${name ?? "with the class"}, but for what was found not to be of it: then, with 95% confidence, fewer than ${share(error)} of the labels are wrong. `,
-        "Each wrong one asks for more patches, up to half of the selection in all; if those are right, you may label the others.",
+        `If none of them is wrong, you may label ${all} ${name ?? "with the class"}: then, with 95% confidence, fewer than ${share(error)} of the labels are wrong. `,
+        "Each wrong one asks for more patches, up to half of the selection in all; if those are right, you may label the others. ",
+        `What was found not to be ${name ?? "of the class"} before is left out.`,
       ),
       el(
         "p",

@@ -1,5 +1,5 @@
 import { acceptSample, drawSample, endSample, fetchSample, lookAtMore, postMarks } from "../../api/samples";
-import type { ActionResult, Sample } from "../../api/types";
+import type { ActionResult, Sample, UndoEntry } from "../../api/types";
 import { count } from "../../lib/format";
 import { Emitter } from "../../state/emitter";
 import { messageOf, newKey, type WorkspaceController } from "./controller";
@@ -109,9 +109,9 @@ export class Sampling extends Emitter<"sample"> {
     return label === 0 ? selection.isPicked(ordinal) : label !== this.sample?.class_value;
   }
 
-  /** Whether any of the sample has a label by now. */
-  get hasLabels(): boolean {
-    return this.sample?.ordinals.some((ordinal) => this.controller.labels.shown[ordinal] !== 0) ?? false;
+  /** Whether a gesture was made before the open sample was drawn: who has just marked a patch does not mean that one. */
+  isOlder(gesture: UndoEntry | null): boolean {
+    return this.sample !== null && gesture !== null && Date.parse(gesture.at) < Date.parse(this.sample.started_at);
   }
 
   wrong(): number[] {
@@ -193,13 +193,14 @@ export class Sampling extends Emitter<"sample"> {
     if (sample === null || this.isWaiting) return;
     const nWrong = this.wrong().length;
     const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
+    const tooSoonByMs = this.tooSoonByMs;
     let text = `All ${count(sample.n)} were looked at: Shift Enter accepts ${howMany(sample, nWrong)} as ${name}.`;
     if (sample.stale !== "") text = "This sample can not be accepted any more.";
     else if (nMore === null) text = `${areWrong(nWrong)}: too many for the selection to be accepted.`;
     else if (this.nSeen < sample.n)
       text = `${count(this.nSeen)} of the ${count(sample.n)} patches were on the screen. Look at all of them.`;
-    else if (this.tooSoonByMs > 0)
-      text = `That was quick. Look at each patch: you can go on in ${Math.ceil(this.tooSoonByMs / 1000)} s.`;
+    else if (tooSoonByMs > 0)
+      text = `That was quick. Look at each patch: you can go on in ${Math.ceil(tooSoonByMs / 1000)} s.`;
     else if (nMore > 0) text = `${areWrong(nWrong)}: Shift Enter shows ${count(nMore)} more.`;
     this.controller.notices.show({ text, tone: "plain", topic: "hint" });
   }
