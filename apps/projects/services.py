@@ -27,8 +27,8 @@ from apps.projects.permissions import Permission, ProjectRole, project_permissio
 from apps.projects.selectors import highest_class_value
 from apps.projects.signals import project_created
 
-# Okabe and Ito's colors, told apart by people with any kind of color vision; black is taken by "no label". After the
-# eighth the hues of a second ring, which differ in lightness too, and then whatever differs most from all before it.
+# Okabe and Ito's colors, told apart by people with any kind of color vision; black and gray are taken by "no label". After the
+# seventh, whatever differs most from all before it and from that gray, to people who see red and green and to those who do not.
 PALETTE = (
     "#e69f00",
     "#56b4e9",
@@ -37,22 +37,19 @@ PALETTE = (
     "#0072b2",
     "#d55e00",
     "#cc79a7",
-    "#9aa0a6",
-    "#8c564b",
-    "#17becf",
-    "#bcbd22",
-    "#9467bd",
-    "#445500",
-    "#33ee66",
-    "#ffaa99",
-    "#990066",
+    "#771133",
+    "#ffccbb",
+    "#1100cc",
+    "#33eeee",
     "#006666",
-    "#ff2244",
-    "#ddccff",
-    "#888855",
-    "#885500",
-    "#00eecc",
-    "#554477",
+    "#774400",
+    "#bb4444",
+    "#99bb77",
+    "#443366",
+    "#aa66ff",
+    "#bb3377",
+    "#cc9999",
+    "#88ee88",
 )
 MIN_SIZE_PX, MAX_SIZE_PX = 16, 512
 MAX_CLASS_NAME = 80

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
@@ -144,14 +146,28 @@ def test_a_class_gets_the_next_value_and_a_color_and_values_are_never_reused(wor
         add_label_class(project=world.project, name="Plasma Cell", added_by=world.manager)
 
 
-def test_the_first_two_dozen_classes_have_colors_that_can_be_told_apart(world: World) -> None:
-    names = [f"class {number}" for number in range(3, 24)]
-    for name in names:
-        add_label_class(project=world.project, name=name, added_by=world.manager)
-    colors = LabelClass.objects.filter(project=world.project).values_list("color", flat=True)
-    lab = rgb2lab([[[int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)] for color in colors]])[0]
-    differences = deltaE_ciede2000(lab[:, None], lab[None])
-    assert differences[~np.eye(23, dtype=bool)].min() > 10
+# What is left of linear red, green and blue without one kind of cones (Machado, Oliveira and Fernandes 2009, table 1).
+WITHOUT_GREEN = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+WITHOUT_RED = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+
+
+@pytest.mark.parametrize(("seen_by", "apart"), [(np.eye(3), 12), (WITHOUT_GREEN, 8), (WITHOUT_RED, 8)])
+def test_the_colors_of_the_first_twenty_classes_can_be_told_apart(world: World, seen_by: Any, apart: float) -> None:
+    for number in range(3, 21):
+        add_label_class(project=world.project, name=f"class {number}", added_by=world.manager)
+    colors = list(LabelClass.objects.filter(project=world.project).values_list("color", flat=True))
+    of_no_label = re.findall(
+        r"--plot-unknown: (#\w+);", (settings.BASE_DIR / "frontend/src/styles/tokens.css").read_text()
+    )
+    assert (len(colors), len(of_no_label)) == (20, 2)
+    rgb = np.array([[int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)] for color in [*colors, *of_no_label]])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.array(seen_by).T
+    seen = 1.055 * np.clip(linear, 0, 1) ** (1 / 2.4) - 0.055
+    lab = rgb2lab(np.clip(seen, 0, 1)[None])[0]
+    differences = deltaE_ciede2000(lab[:20, None], lab[None])
+    assert differences[:, :20][~np.eye(20, dtype=bool)].min() > apart
+    # To those without one kind of cones the seventh is near gray, as its makers know.
+    assert np.delete(differences[:, 20:], 6, axis=0).min() > apart
 
 
 def test_the_255th_class_is_refused(world: World) -> None:

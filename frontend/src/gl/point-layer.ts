@@ -306,7 +306,7 @@ export class PointLayer {
 
     if (stride > 1) this.bindAttributes(resources, 1);
     if (look.dimOthers && this.selection.length > 0) {
-      // Nor does what is selected stand back for having no label, as it does among all.
+      // What is selected does not stand back for having no label, as it does among all.
       base(null, Math.max(look.alpha, 0.85), 0, 1, 1);
       gl.uniform1f(u["uSize"]!, size * 1.15);
       this.drawIndexed(resources.selection, this.selection.length, stride);
@@ -315,7 +315,7 @@ export class PointLayer {
       base(look.highlight, 1, 0, 0);
       gl.uniform1f(u["uSize"]!, size * 1.15 + 4 * ratio);
       this.drawIndexed(resources.picks, this.picks.length, stride);
-      base(null, 1, 0, 1);
+      base(null, 1, 0, 1, 1);
       gl.uniform1f(u["uSize"]!, size * 1.15);
       this.drawIndexed(resources.picks, this.picks.length, stride);
     }
