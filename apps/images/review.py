@@ -246,18 +246,16 @@ def _suggest_kind(review: Review, table: LabelValues) -> tuple[MaskKind | None, 
         return MaskKind.NONE, "No masks were uploaded."
     if table.by_value or table.by_color:
         return MaskKind.LABELED, "Because a table of values was uploaded."
-    said = ""
     for mask in [row.mask for row in review.rows if row.mask][:MASKS_LOOKED_INTO]:
         try:
             if _is_large(mask):
-                said = said or f"{mask.name} is too large to look into here."
-                continue
+                return None, f"{mask.name} is too large to look into here."
             content = _content_of(mask, colors=False)
         except BadInput:
-            continue
+            return None, ""
         if content.values:
             return _kind_of(mask.name, content)
-    return None, said
+    return None, ""
 
 
 def _kind_of(name: str, content: Content) -> tuple[MaskKind | None, str]:

@@ -113,8 +113,8 @@ def _enqueue(job: Job) -> None:
 
 
 def cancel_job(*, job: Job, cancelled_by: User | None) -> bool:
-    """Ask a job to stop, as a user or, None, at the server's command line. One that no worker has taken yet ends here; a running one ends within a batch. False where it is
-    too late: it has ended, or all of it is published."""
+    """Ask a job to stop, as a user or, None, at the server's command line. One that no worker has taken yet ends here; a running
+    one ends within a batch. False where it is too late: it has ended, or all of it is published."""
     with transaction.atomic():
         job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if not job.is_active or job.result:
@@ -296,7 +296,8 @@ def requeue_lost_jobs() -> int:
             if job.state == Job.State.RUNNING and has_to_end:
                 died = f"its worker died {job.attempt} times, the last was {job.worker} (out of memory?)"
                 job.state = Job.State.CANCELLED if job.cancel_requested else Job.State.FAILED
-                job.error, job.finished_at, job.lease_expires_at = died, now, None
+                job.error = "" if job.cancel_requested else died
+                job.finished_at, job.lease_expires_at = now, None
                 send_event_on_commit(job.project_id, JobEvent(type="job.finished", job=job_state(job)))
                 transaction.on_commit(partial(_say_ended, job))
             else:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.db import IntegrityError, connection
+from django.db import DatabaseError, IntegrityError, connection
 
 from apps.common.commands import JsonCommand
 from apps.engine.settings import read_assignments
@@ -58,7 +59,7 @@ class Command(JsonCommand):
             )
         except IntegrityError as error:
             raise IterationRefused("an iteration of this project is already under way") from error
-        with _cancelled_by_signals(job):
+        with _cancelled_by_interrupt(job):
             run_iteration(job.pk)
         job.refresh_from_db()
         if job.state != Job.State.FINISHED:
@@ -67,28 +68,30 @@ class Command(JsonCommand):
 
 
 @contextmanager
-def _cancelled_by_signals(job: Job) -> Iterator[None]:
-    """Ctrl-C or SIGTERM cancels the job, which ends within a batch; the next one ends this process, and a worker takes the job up.
-
-    What a shell tells a command to ignore, as it does in the background, stays ignored.
-    """
+def _cancelled_by_interrupt(job: Job) -> Iterator[None]:
+    """Ctrl-C cancels the job, which ends within a batch; the next one ends this process at once, and `watch_jobs` enters the job
+    as cancelled. Where a shell had Ctrl-C ignored, as it does in the background, it stays ignored."""
 
     def cancel() -> None:
         try:
             cancel_job(job=job, cancelled_by=None)
+        except DatabaseError as error:
+            sys.stderr.write(f"the iteration could not be cancelled: {' '.join(str(error).split())}\n")
         finally:
             connection.close()
 
-    def on_signal(number: int, _frame: object) -> None:
-        signal.signal(number, before[signal.Signals(number)])
+    def on_interrupt(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        if sys.stderr.isatty():
+            sys.stderr.write("cancelling; Ctrl-C again ends this at once\n")
         threading.Thread(target=cancel).start()  # the connection of this thread may be in the middle of something
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, on_signal)
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)
