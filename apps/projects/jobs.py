@@ -28,6 +28,7 @@ from django_q.tasks import async_task
 from apps.accounts.models import User
 from apps.audit.services import record
 from apps.engine.errors import EngineError, Stopped
+from apps.engine.progress import ProgressCallback, ignore_progress
 from apps.projects.events import JobEvent, send_event, send_event_on_commit
 from apps.projects.files import folder, has_space
 from apps.projects.models import Job, Project
@@ -139,8 +140,9 @@ def cancel_job(*, job: Job, cancelled_by: User | None) -> bool:
 class Report:
     """How a pipeline tells what it is doing and learns that it should stop. Stages carry their share of the bar."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, on_progress: ProgressCallback = ignore_progress) -> None:
         self.job = job
+        self._on_progress = on_progress
         self._stop = threading.Event()
         self._span = (0.0, 1.0)
         self._last_write = 0.0
@@ -170,6 +172,7 @@ class Report:
         self.job.progress = start + (end - start) * min(max(fraction, 0.0), 1.0)
         self._own_row().update(stage=self.job.stage, message=self.job.message, progress=self.job.progress)
         send_event(self.job.project_id, JobEvent(type="job.progress", job=job_state(self.job)))
+        self._on_progress(stage, self.job.progress, message)
 
     def log(self, line: str) -> None:
         self._log.append(f"{timezone.now():%H:%M:%S} {line}")
@@ -216,10 +219,13 @@ def _lease_end() -> Any:
     return timezone.now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)
 
 
-def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
+def run_job(
+    job_id: int, work: Callable[[Job, Report], dict[str, Any]], *, on_progress: ProgressCallback = ignore_progress
+) -> None:
     """Claim the job and do it; a job that is finished, cancelled or in another worker's hands is left alone.
 
-    `work` returns the job's result. Whatever it raises ends the job as failed with a message for the user.
+    `work` returns the job's result. Whatever it raises ends the job as failed with a message for the user. `on_progress` hears,
+    beside the pages, how much of the whole job is done.
     """
     claimed = Job.objects.filter(pk=job_id, state=Job.State.QUEUED).update(
         state=Job.State.RUNNING,
@@ -231,9 +237,9 @@ def run_job(job_id: int, work: Callable[[Job, Report], dict[str, Any]]) -> None:
     if not claimed:
         return
     job = Job.objects.select_related("project", "requested_by").get(pk=job_id)
-    report = Report(job)
+    report = Report(job, on_progress)
     if job.attempt > 1:
-        report.log(f"attempt {job.attempt}: the worker before this one stopped answering")
+        report.log(f"attempt {job.attempt}: the worker before this one stopped")
     finished = threading.Event()
     heartbeat = threading.Thread(target=report.keep_alive, args=[finished], daemon=True)
     heartbeat.start()
@@ -302,7 +308,7 @@ def requeue_lost_jobs() -> int:
                 transaction.on_commit(partial(_say_ended, job))
             else:
                 if job.state == Job.State.RUNNING:
-                    job.message = f"taken up again: {job.worker} stopped answering"
+                    job.message = f"taken up again: {job.worker} stopped"
                 job.state = Job.State.QUEUED
                 job.lease_expires_at = now + max(QUEUED_GRACE, now - job.created_at)
                 transaction.on_commit(partial(_enqueue, job))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -140,6 +141,21 @@ def test_ctrl_c_cancels_an_iteration(nuclei_folder, monkeypatch):
     job = Job.objects.get(kind="iteration")
     assert job.state == Job.State.CANCELLED and job.finished_at is not None
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_an_iteration_shows_on_a_terminal_how_far_it_is(few_nuclei_folder, monkeypatch):
+    make("few", patch_size=32)
+    run("import_images", "few", few_nuclei_folder)
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stderr", terminal)
+    out = io.StringIO()
+    call_command("run_iteration", "few", epochs=1, stdout=out, stderr=terminal)
+    lines = terminal.getvalue().splitlines()
+    shares = [int(share) for share in re.findall(r"(\d+)%", terminal.getvalue())]
+    assert len(shares) == len(lines) > 5 and shares == sorted(shares)
+    assert any(line.startswith("training") for line in lines)
+    assert json.loads(out.getvalue())["epochs"] == 1
 
 
 def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):

@@ -12,9 +12,9 @@ from django.db import DatabaseError, IntegrityError, connection
 
 from apps.common.commands import JsonCommand
 from apps.engine.settings import read_assignments
+from apps.models.pipelines import run_iteration
 from apps.models.services import IterationRefused, check_can_iterate
-from apps.models.tasks import run_iteration
-from apps.projects.jobs import cancel_job, create_job
+from apps.projects.jobs import cancel_job, create_job, run_job
 from apps.projects.lookup import find_project
 from apps.projects.models import Job
 from apps.projects.selectors import chosen_approach
@@ -60,7 +60,7 @@ class Command(JsonCommand):
         except IntegrityError as error:
             raise IterationRefused("an iteration of this project is already under way") from error
         with _cancelled_by_interrupt(job):
-            run_iteration(job.pk)
+            run_job(job.pk, run_iteration, on_progress=self.show_progress)
         job.refresh_from_db()
         if job.state != Job.State.FINISHED:
             raise CommandError(job.error or f"the iteration was {job.state}")
