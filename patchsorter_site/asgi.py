@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from typing import cast
 
 from asgiref.typing import ASGI3Application
@@ -18,6 +19,9 @@ http_application = get_asgi_application()
 
 from apps.projects.files import has_space  # noqa: E402 - needs the app registry
 from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
+
+# WhiteNoise hands over whole files, which are small; Django warns of that under ASGI (WhiteNoise's issue 531).
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 AROUND_A_FILE = 1024 * 1024  # what a form says besides its file
 

@@ -48,6 +48,13 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     free = [ordinal for ordinal, value in enumerate(before) if value == 0]
     page.get_by_test_id("by-sample").click()
     page.get_by_test_id("sample-class").select_option(label="stromal")
+    predicted: list[int] = handle(page, "predictions()")
+    others = sum(predicted[ordinal] not in (0, 2) for ordinal in free)
+    warning = page.get_by_test_id("sample-others")
+    if others:
+        expect(warning).to_contain_text(f"{others} of them are predicted as another class")
+    else:
+        expect(warning).to_have_count(0)
     page.get_by_test_id("sample-draw").click()
     wait_until(page, "page.selection().source === 'sample'")
     drawn: list[int] = handle(page, "selection().ordinals")
@@ -79,6 +86,7 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     # a mark stays for whoever leaves, and no key undoes what was labeled before the sample
     page.keyboard.press("z")
     expect(page.get_by_text("To take a mark back, click the patch again.")).to_be_visible()
+    expect(page.get_by_test_id("undo")).to_be_disabled()
     page.keyboard.press("Escape")
     wait_until(page, "page.selection().source !== 'sample'")
     page.get_by_test_id("sample-resume").click()

@@ -84,6 +84,8 @@ export class SampleDialog {
       return;
     }
     const all = n === 1 ? "it" : `all ${count(n)}`;
+    const value = Number(this.classes.value);
+    const others = this.ordinals.filter((ordinal) => ![0, value].includes(project.predictions[ordinal] ?? 0)).length;
     this.text.replaceChildren(
       ...(project.isTraining
         ? [
@@ -91,6 +93,15 @@ export class SampleDialog {
               "p",
               { class: "alert alert--warning", "data-testid": "sample-training" },
               "A training is under way. Its map brings other predictions, and a sample drawn before it is then no longer good: wait for it, or cancel it.",
+            ),
+          ]
+        : []),
+      ...(name !== undefined && others > 0
+        ? [
+            el(
+              "p",
+              { class: "alert alert--warning", "data-testid": "sample-others" },
+              `${count(others)} of them are predicted as another class: as many wrong ones are to be expected, in the sample and among the rest.`,
             ),
           ]
         : []),

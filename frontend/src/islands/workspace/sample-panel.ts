@@ -107,7 +107,7 @@ export class SamplePanel {
             "sample-accept",
             `Accept ${howMany(sample, nWrong)} as ${this.nameOf(sample)}`,
             () => sampling.accept(),
-            sample.marked.length > 0 ? `${bound}; what is marked gets no label` : bound,
+            sampling.hasMarks ? `${bound}; what is marked gets no label` : bound,
           ] as const);
     const next = button(id, text, run, sampling.isWaiting || !done, "button--primary");
     next.title = done ? "Shift Enter" : "Scroll until every patch of the sample was on the screen";

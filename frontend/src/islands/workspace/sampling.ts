@@ -118,6 +118,12 @@ export class Sampling extends Emitter<"sample"> {
     return this.sample?.ordinals.filter((ordinal) => this.isWrong(ordinal)) ?? [];
   }
 
+  /** Whether some are wrong of which nobody has said what they are. */
+  get hasMarks(): boolean {
+    const { labels } = this.controller;
+    return this.wrong().some((ordinal) => labels.shown[ordinal] === 0);
+  }
+
   /** How many more are to be looked at, as so many are wrong, before the others may be accepted; null where too many are. */
   get nMore(): number | null {
     const needed = this.sample?.sizes[this.wrong().length];

@@ -176,6 +176,19 @@ it("keeps and shows what is marked in another tab, and sends only what was marke
   expect(postMarks).toHaveBeenCalledTimes(2);
 });
 
+it("tells a mark, which leaves an object without a label, from a label of another class", async () => {
+  const sample = sampleOf(1, range(0, 50));
+  const { sampling, selection, labels } = await lookingAt(sample);
+  expect(sampling.hasMarks).toBe(false);
+  vi.mocked(postMarks).mockResolvedValue({ ...sample, marked: [7] });
+  selection.toggle(7);
+  expect(sampling.hasMarks).toBe(true);
+  await settle();
+  labels.apply({ ordinals: Uint32Array.of(7), classes: Uint8Array.of(2), unseen: Uint8Array.of(0) }, 1);
+  expect(sampling.wrong()).toEqual([7]);
+  expect(sampling.hasMarks).toBe(false);
+});
+
 it("shows what was marked in another tab to whoever comes back to this one", async () => {
   const sample = sampleOf(1, range(0, 50));
   const { project, selection } = await lookingAt(sample);

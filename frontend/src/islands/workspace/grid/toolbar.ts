@@ -228,7 +228,11 @@ export class GridToolbar {
       remove.toggleAttribute("disabled", !project.canLabel || (pickedCount === 0 && !selection.cursorByKeyboard));
     };
     const showSteps = () => {
-      undo.toggleAttribute("disabled", !project.canLabel || (project.undo === null && queue.length === 0));
+      const declines = sampling.isShown && sampling.isOlder(project.undo);
+      undo.toggleAttribute(
+        "disabled",
+        !project.canLabel || ((project.undo === null || declines) && queue.length === 0),
+      );
       redo.toggleAttribute("disabled", !project.canLabel || project.redo === null);
       undo.title = project.undo === null ? "Undo (Z)" : `Undo (Z): ${project.undo.text}`;
       redo.title = project.redo === null ? "Redo (Shift Z)" : `Redo (Shift Z): ${project.redo.text}`;
@@ -264,7 +268,10 @@ export class GridToolbar {
         showCounts();
       }),
       queue.on("status", showSteps),
-      sampling.on("sample", showCounts),
+      sampling.on("sample", () => {
+        showSteps();
+        showCounts();
+      }),
       controller.on("order", showOrder),
       controller.on("outline", showOutline),
       () => picker.destroy(),
