@@ -44,6 +44,10 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     page.get_by_role("link", name="Colon nuclei").first.click()
     page.get_by_role("link", name="Open workspace").first.click()
     wait_for_map(page, 2)
+    handle(page, "pick([argument])", handle(page, "labels()").index(0))
+    page.keyboard.press("1")
+    wait_until(page, "page.unsaved() === 0")
+    handle(page, "showAll()")
     before: list[int] = handle(page, "labels()")
     free = [ordinal for ordinal, value in enumerate(before) if value == 0]
     page.get_by_test_id("by-sample").click()
