@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import timm
@@ -43,6 +45,22 @@ def test_a_convolution_over_a_small_map_is_the_same_forward_and_back(
         results.append([out, asked.grad, *(p.grad for p in convolution.parameters())])
     for expected, got in zip(*results, strict=True):
         torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm:resnet10t"])
+def test_nothing_is_downloaded(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[object] = []
+
+    def refuse(*arguments: object, **_: object) -> None:
+        asked.append(arguments)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # where earlier downloads would lie
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    create_backbone(name, encoder_size_px=32)
+    assert not asked and not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("encoder_size_px", [16, 32, 64, 96])

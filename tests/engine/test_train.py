@@ -19,6 +19,7 @@ from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device, choose_precision
 from apps.engine.nn.patches import PatchCache, read_ahead
 from apps.engine.nn.train import batch_size_for, learning_rate_at, plan_epoch, train_model
+from apps.engine.registry import APPROACHES
 from tests.engine.fake_patches import FakePatches, make_patches
 
 SETTINGS = SimCLRSettings(projection_dim=8)
@@ -58,6 +59,29 @@ def test_the_time_that_is_spent_waiting_for_patches_is_measured(tmp_path: Path) 
     }
     quick, slow = share.values()
     assert quick < slow and slow > 0.5
+
+
+@pytest.mark.parametrize(
+    ("approach", "setting", "value"),
+    [
+        ("simclr", "temperature", 0.5),
+        ("simclr", "projection_dim", 4),
+        ("simclr", "cross_entropy_weight", 5.0),
+        ("simclr", "augment.stain", 0.9),
+        ("barlow_twins", "redundancy_weight", 0.5),
+        ("autoencoder", "reconstruction_weight", 3.0),
+    ],
+)
+def test_what_is_set_is_what_is_trained_with(approach: str, setting: str, value: float, tmp_path: Path) -> None:
+    patches, kinds = make_patches(16)
+    given = APPROACHES.get(approach).settings()
+    losses = [
+        train_model(
+            replace(TINY, approach=approach, settings=settings), patches, class_values=kinds, checkpoint=tmp_path / name
+        ).losses
+        for name, settings in (("given", given), ("again", given), ("changed", given.changed({setting: value})))
+    ]
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:

@@ -99,6 +99,34 @@ def test_a_supervised_map_is_marked_once_labels_shaped_it(world, project, signed
     assert signed_in(world.rater).get(f"/api/v1/projects/{project.pk}/state").json()["embedding"]["shows_labels"]
 
 
+def test_a_supervised_map_draws_apart_what_is_labeled_differently_and_no_other_does(world, project):
+    is_first = np.random.default_rng(0).permutation(40) < 20  # a truth that no feature knows
+    world.label(1, np.flatnonzero(is_first))
+    world.label(2, np.flatnonzero(~is_first))
+
+    def share_of_nearest_with_the_same_label() -> float:
+        points = coordinates(iterate(project))
+        distances = np.linalg.norm(points[:, None] - points, axis=2)
+        nearest = np.argsort(distances, axis=1)[:, 1:6]
+        return float((is_first[nearest] == is_first[:, None]).mean())
+
+    assert share_of_nearest_with_the_same_label() < 0.65
+    project.map_shows_labels = True
+    project.save(update_fields=["map_shows_labels"])
+    assert share_of_nearest_with_the_same_label() > 0.85
+
+
+def test_maps_without_a_training_do_not_make_the_first_training_a_later_one(world, project, monkeypatch):
+    monkeypatch.setattr(pipelines, "epochs_for", lambda n_objects, device_type, *, first: 2 if first else 1)
+    epochs = []
+    for approach in ("instant", "simclr", "simclr"):
+        project.approach = approach
+        project.save(update_fields=["approach"])
+        iterate(project)
+        epochs.append(Job.objects.filter(kind="iteration").latest("pk").result["epochs"])
+    assert epochs == [0, 2, 1]
+
+
 def test_objects_imported_after_the_map_are_placed_on_it_and_no_other_moves(world, project, tmp_path):
     world.label(1, range(0, 10))
     world.label(2, range(10, 20))
