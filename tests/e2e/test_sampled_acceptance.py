@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.conftest import Faults, Pictures, Site, new_window, sign_in
 from tests.e2e.test_main_job import ADMIN, handle, held_back, wait_for_map, wait_until
@@ -212,3 +212,24 @@ def label_what_is_picked(page: Page) -> None:
             wait_until(page, "page.isSettled()")
             return
     raise AssertionError("a page was not labeled by Enter")
+
+
+def test_a_map_that_labels_have_shaped_says_so(site: Site, browser: Browser, faults: Faults) -> None:
+    page = new_window(browser).new_page()
+    faults.watch(page)
+    sign_in(page, site, RATER)
+    page.get_by_role("link", name="Colon nuclei").first.click()
+    page.get_by_role("link", name="Open workspace").first.click()
+    wait_for_map(page, 2)
+    expect(page.get_by_test_id("shows-labels")).to_have_count(0)
+
+    def supervised(route: Route) -> None:
+        response = route.fetch()
+        state = response.json()
+        state["embedding"]["shows_labels"] = True
+        route.fulfill(response=response, json=state)
+
+    page.route("**/state", supervised)  # what the server says after such an iteration: tests/models/test_maps.py
+    page.reload()
+    wait_for_map(page, 2)
+    expect(page.get_by_test_id("shows-labels")).to_have_text("Supervised map: it shows the labels themselves")
