@@ -28,7 +28,7 @@ chromium:
 run: setup  ## run everything on this machine; Ctrl-C stops it
 	@exec $(IN)/python manage.py run
 
-test: setup-dev chromium lint types frontend unit e2e  ## every check: formatting, types, import rules, all tests
+test: setup-dev chromium lint types frontend unit e2e  ## every check: formatting, types, import rules, all tests but the slow ones
 
 lint: setup-dev  ## formatting, ruff, import rules, templates
 	$(IN)/ruff format --check .
