@@ -9,6 +9,7 @@ import type { WorkspaceController } from "../controller";
 import { NextBar } from "../next-bar";
 import { AtlasCache } from "./atlas-cache";
 import { drawTile, type GridTheme } from "./draw";
+import { GLANCE_MS, Glances } from "./glances";
 import {
   cellAt,
   type GridLayout,
@@ -65,6 +66,8 @@ export class PatchGrid {
   private frame = 0;
   private band: Band | null = null;
   private scrollTimer: number | undefined;
+  private readonly glances = new Glances();
+  private glanceTimer: number | undefined;
   private theme!: GridTheme;
   private classes = new Map<number, { color: Rgb; letter: string }>();
 
@@ -120,6 +123,7 @@ export class PatchGrid {
   destroy(): void {
     cancelAnimationFrame(this.frame);
     window.clearTimeout(this.scrollTimer);
+    window.clearTimeout(this.glanceTimer);
     for (const end of this.subscriptions) end();
     this.resizer.disconnect();
     this.cache.destroy();
@@ -219,6 +223,7 @@ export class PatchGrid {
     this.subscriptions.push(
       selection.on("region", () => {
         this.band = null;
+        this.glances.beginAnew();
         this.relayout();
         if (selection.cursor < 0) this.scrollTo(0);
         this.showEmpty();
@@ -384,12 +389,12 @@ export class PatchGrid {
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     context.imageSmoothingQuality = "high";
     const [first, last] = visibleRange(layout, this.offset);
-    const seen: number[] = [];
+    const inView: number[] = [];
     for (let index = first; index < last; index++) {
       const ordinal = selection.order[index]!;
       const cell = cellAt(layout, index);
       const tile = this.cache.get(ordinal);
-      if (tile !== null && isInView(layout, index, this.offset)) seen.push(ordinal);
+      if (tile !== null && isInView(layout, index, this.offset)) inView.push(ordinal);
       drawTile(
         context,
         {
@@ -408,7 +413,10 @@ export class PatchGrid {
         theme,
       );
     }
+    const seen = this.glances.seenAmong(inView, performance.now());
     this.controller.markSeen(seen, last);
+    window.clearTimeout(this.glanceTimer);
+    if (seen.length < inView.length) this.glanceTimer = window.setTimeout(() => this.redraw(), GLANCE_MS);
     if (this.band !== null && selection.isDrawing) this.drawBand(context, this.band);
     this.request(first, last);
   }
