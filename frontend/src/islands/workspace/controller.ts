@@ -944,6 +944,16 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     this.beginWith(this.selection.cursor);
   }
 
+  /** Whoever labels a selection by a key should know what it took the place of, and what lay beyond the edge of the grid. */
+  private whatToKnow(ordinals: Uint32Array, nOtherwise: number): string {
+    if (ordinals.length < 2) return "";
+    const nUnseen = ordinals.reduce((sum, ordinal) => sum + Number(this.seen[ordinal] === 0), 0);
+    return (
+      (nOtherwise > 0 ? `; ${count(nOtherwise)} had another class` : "") +
+      (nUnseen > 0 ? `. ${count(nUnseen)} of them ${nUnseen === 1 ? "was" : "were"} not on the screen` : "")
+    );
+  }
+
   sayWhyNotToLabel(): void {
     if (!this.project.canLabel) {
       this.notify({
@@ -989,6 +999,7 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       client_key: newKey(),
     };
     const nToChange = ordinals.reduce((n, ordinal) => n + Number(this.labels.shown[ordinal] !== (classValue ?? 0)), 0);
+    const nOtherwise = nToChange - this.withoutLabel(ordinals).length;
     const change = this.labels.propose(ordinals, classValue ?? 0);
     const revisionBefore = this.labels.revision;
     const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
@@ -996,7 +1007,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       classValue === null
         ? `Label removed from ${plural(nToChange, "object")}`
         : `${plural(nToChange, "object")} labeled ${name}` +
-          (nToChange < ordinals.length ? `; ${count(ordinals.length - nToChange)} were so before` : "");
+          (nToChange < ordinals.length ? `; ${count(ordinals.length - nToChange)} were so before` : "") +
+          this.whatToKnow(ordinals, nOtherwise);
     this.notices.dismissTopic("hint");
     this.notify({
       text: done + more,

@@ -816,6 +816,24 @@ it("labels what was clicked out of a page by another class's key, before the pag
   expect([labels.shown[23], labels.shown[22]]).toEqual([3, 1]);
 });
 
+it("says what a label took the place of, and how many of the labeled nobody can have seen", async () => {
+  const { controller, selection, labels, told } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 195, revision: 1 } as never);
+  for (const ordinal of range(0, 5)) labels.shown[ordinal] = 1;
+  for (const ordinal of range(5, 20)) labels.shown[ordinal] = 2;
+  selection.setRegion(Uint32Array.from(range(0, 200)), "lasso");
+  controller.markSeen(range(0, 50), 50);
+  selection.pickAll();
+  controller.label(1);
+  expect(told.at(-1)).toBe(
+    "195 objects labeled lymphocyte; 5 were so before; 20 had another class. 150 of them were not on the screen",
+  );
+  selection.pickOnly(199);
+  controller.label(2);
+  expect(told.at(-1)).toBe("1 object labeled lymphocyte");
+  await settle();
+});
+
 it("labels a page that nothing was clicked out of otherwise only where all of it was selected by hand", async () => {
   const { controller, selection, labels, told } = makeController();
   vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
