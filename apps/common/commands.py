@@ -48,7 +48,7 @@ class JsonCommand(BaseCommand):
     def show_progress(self, stage: str, fraction: float, message: str) -> None:
         """Where a person looks on, say how far it is; a script's stderr stays free for what went wrong."""
         if sys.stderr.isatty():
-            self.stderr.write(f"{stage} {fraction:4.0%} {message}")
+            sys.stderr.write(f"{stage} {fraction:4.0%} {message}\n")  # self.stderr is red, for errors
 
 
 def _bring_up_to_date() -> None:

@@ -127,7 +127,9 @@ def nuclei_folder(tmp_path: Path) -> Path:
 def test_ctrl_c_cancels_an_iteration(nuclei_folder, monkeypatch):
     make("colon", classes="epithelial,stromal", patch_size=32)
     run("import_images", "Lab/colon", nuclei_folder)
-    was_sent, progress, before = threading.Event(), Report.progress, signal.getsignal(signal.SIGINT)
+    was_sent, progress = threading.Event(), Report.progress
+    # As in a terminal; what runs in the background begins with Ctrl-C ignored, and it stays so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt_the_training(report: Report, stage: str, *arguments: Any, **others: Any) -> None:
         if stage == "training" and not was_sent.is_set():
@@ -136,11 +138,14 @@ def test_ctrl_c_cancels_an_iteration(nuclei_folder, monkeypatch):
         progress(report, stage, *arguments, **others)
 
     monkeypatch.setattr(Report, "progress", interrupt_the_training)
-    with pytest.raises(CommandError, match="the iteration was cancelled"):
-        run("run_iteration", "colon", epochs=200)
+    try:
+        with pytest.raises(CommandError, match="the iteration was cancelled"):
+            run("run_iteration", "colon", epochs=200)
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     job = Job.objects.get(kind="iteration")
     assert job.state == Job.State.CANCELLED and job.finished_at is not None
-    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_an_iteration_shows_on_a_terminal_how_far_it_is(few_nuclei_folder, monkeypatch):
