@@ -148,11 +148,17 @@ def test_ctrl_c_cancels_an_iteration(nuclei_folder, monkeypatch):
     assert job.state == Job.State.CANCELLED and job.finished_at is not None
 
 
+class Terminal(io.StringIO):
+    """Where a person looks on."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_an_iteration_shows_on_a_terminal_how_far_it_is(few_nuclei_folder, monkeypatch):
     make("few", patch_size=32)
     run("import_images", "few", few_nuclei_folder)
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     out = io.StringIO()
     call_command("run_iteration", "few", epochs=1, stdout=out, stderr=terminal)
