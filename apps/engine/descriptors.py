@@ -485,37 +485,52 @@ def _texture(gray: Any, mask: Any, rim: Any, row: Any, at: Any) -> Any:
     return at
 
 
+def _pattern_of_each_code() -> Patches:
+    """(256,): of eight neighbors around a pixel, one bit each where it is brighter, the rotation-invariant uniform pattern."""
+    bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
+    changes = (bits != np.roll(bits, 1, axis=1)).sum(axis=1)
+    return np.where(changes <= 2, bits.sum(axis=1), 9).astype(np.uint8)
+
+
+PATTERN_OF_CODE = _pattern_of_each_code()
+DOWN, RIGHT = (0, 1, 1, 1, 0, -1, -1, -1), (1, 1, 0, -1, -1, -1, 0, 1)
+
+
 @kernel
 def _patterns(gray: Any, where: Any, n_distances: Any, row: Any, at: Any) -> Any:
     """Root of the share of each rotation-invariant uniform local binary pattern (Ojala et al. 2002) over `where`, at the
     distances 1, 2, 4 ..."""
     size = gray.shape[0]
-    down = np.array([0, 1, 1, 1, 0, -1, -1, -1])
-    right = np.array([1, 1, 0, -1, -1, -1, 0, 1])
+    reach = 1 << (n_distances - 1)
+    # With the edge's pixels repeated beyond it: the innermost loop has no conditions, and runs in vector registers.
+    wide = np.empty((size + 2 * reach, size + 2 * reach), np.float32)
+    for i in range(size + 2 * reach):
+        for j in range(size + 2 * reach):
+            wide[i, j] = gray[min(max(i - reach, 0), size - 1), min(max(j - reach, 0), size - 1)]
+    limits = np.empty(size, np.float32)
+    codes = np.empty(size, np.uint8)
     for doubled in range(n_distances):
         distance = 1 << doubled
-        count = 0
+        counts = np.zeros(256, np.int64)
         for i in range(size):
+            if not where[i].any():
+                continue
             for j in range(size):
-                if not where[i, j]:
-                    continue
-                count += 1
-                brighter, changes = 0, 0
-                before = False
-                start = False
-                for k in range(8):
-                    y = min(max(i + distance * down[k], 0), size - 1)
-                    x = min(max(j + distance * right[k], 0), size - 1)
-                    # A margin keeps noise in flat regions from making patterns.
-                    now = gray[y, x] > gray[i, j] + np.float32(0.01)
-                    brighter += now
-                    if k == 0:
-                        start = now
-                    elif now != before:
-                        changes += 1
-                    before = now
-                changes += before != start
-                row[at + (brighter if changes <= 2 else 9)] += 1
+                # A margin keeps noise in flat regions from making patterns.
+                limits[j] = gray[i, j] + np.float32(0.01)
+                codes[j] = 0
+            for k in range(8):
+                left = reach + distance * RIGHT[k]
+                neighbors = wide[reach + i + distance * DOWN[k], left : left + size]
+                bit = np.uint8(1 << k)
+                for j in range(size):
+                    codes[j] |= bit if neighbors[j] > limits[j] else np.uint8(0)
+            for j in range(size):
+                counts[codes[j]] += where[i, j]
+        count = 0
+        for code in range(256):
+            count += counts[code]
+            row[at + PATTERN_OF_CODE[code]] += counts[code]
         for k in range(N_PATTERNS):
             row[at + k] = np.sqrt(row[at + k] / max(1, count))
         at += N_PATTERNS
