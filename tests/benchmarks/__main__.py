@@ -42,6 +42,7 @@ BENCHMARKS = {
         Benchmark("train", "patches through training with augmentation", needs_site=False),
         Benchmark("embed", "patches to features", needs_site=False),
         Benchmark("reduce", "a map of features that drifted, started from the map before", needs_site=False),
+        Benchmark("first_map", "from uploading images to a map that one can label on", needs_site=True),
         Benchmark("label", "10,000 of 1,000,000 objects labeled by one request", needs_site=True),
         Benchmark("refit", "from a label to the renewed predictions of 100,000 objects", needs_site=True),
         Benchmark("predict", "what predictions are worth after so many labels", needs_site=False),

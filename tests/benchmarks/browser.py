@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from http.client import HTTPMessage
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +35,11 @@ class Browser:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, HTTPMessage, bytes]:
-        """(status, headers, body as sent: not decompressed). Raises RuntimeError for what is neither 2xx nor 304."""
+        """(status, headers, body as sent: not decompressed). Raises RuntimeError for what is none of 2xx, 302, 304."""
         self._connection.request(method, path, body, {**self._headers, **(headers or {})})
         response = self._connection.getresponse()
         content = response.read()
-        if not 200 <= response.status < 300 and response.status != 304:
+        if not 200 <= response.status < 300 and response.status not in (302, 304):
             raise RuntimeError(f"{method} {path}: {response.status} {content[:300]!r}")
         return response.status, response.headers, content
 
@@ -47,6 +48,14 @@ class Browser:
 
     def post(self, path: str, body: bytes, content_type: str) -> bytes:
         return self.request("POST", path, body, {"Content-Type": content_type})[2]
+
+    def submit(self, path: str, form: Mapping[str, str]) -> str:
+        """Send a page's form; the path that the answer leads to. Raises RuntimeError for one that does not lead on."""
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        status, headers, content = self.request("POST", path, urlencode(form).encode(), kind)
+        if status != 302:
+            raise RuntimeError(f"{path}: {status} {content[:300]!r}")
+        return headers["Location"]
 
     def close(self) -> None:
         self._connection.close()

@@ -62,7 +62,7 @@ def run(options: Options) -> Result:
 
         def originals(n: int) -> Vectors:
             network.fc = head
-            return _original(network.to(device).eval(), work / "patches.h5", n, device)
+            return embed_originally(network.to(device).eval(), work / "patches.h5", n, device)
 
         def plain(n: int) -> Vectors:
             network.fc = nn.Identity()
@@ -122,7 +122,8 @@ class _Rows(Dataset[torch.Tensor]):
         return torch.from_numpy(self._read(row).transpose(2, 0, 1).copy()).float() / 255
 
 
-def _original(network: nn.Module, file: Path, n: int, device: torch.device) -> Vectors:
+def embed_originally(network: nn.Module, file: Path, n: int, device: torch.device) -> Vectors:
+    """The first n patches of the original's file as vectors (n, c) of length 1, its way."""
     loader = DataLoader(_Rows(lambda row: original.read_patch(file, row), n), batch_size=ORIGINAL_BATCH)
     features = [functional.normalize(network(images.to(device)), dim=1).detach().cpu().numpy() for images in loader]
     return np.concatenate(features)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import statistics
 import time
 from dataclasses import dataclass
@@ -11,13 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from apps.common.channel_layer import NOTIFICATION
-from apps.common.notifications import listening_parameters
 from apps.engine.correction import n_landmarks
 from apps.engine.features import N_COMPONENTS
 from apps.engine.surroundings import N_AROUND, Surroundings
@@ -27,7 +23,7 @@ from apps.models.selectors import current_prediction_set, predictors
 from tests.benchmarks.browser import Browser, multipart
 from tests.benchmarks.objects import add_objects
 from tests.benchmarks.report import Options, Result, significant, spread
-from tests.benchmarks.server import running, web_server
+from tests.benchmarks.server import Events, running, web_server
 from tests.factories import make_embedding, make_member, make_organization, make_project
 
 N_OBJECTS, MORE_COLUMNS = 100_000, 512
@@ -187,8 +183,7 @@ class Page:
     def __init__(self, browser: Browser, label_set: LabelSet) -> None:
         self._browser = browser
         self._label_set = label_set
-        self._events = psycopg.connect(**listening_parameters(), autocommit=True)
-        self._events.execute(f"LISTEN {NOTIFICATION}")
+        self._events = Events()
         self.classes: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
         self.revision = 0
 
@@ -199,13 +194,11 @@ class Page:
 
     def wait_for(self, n_labels: int) -> None:
         """Until predictions that know of so many labels are here."""
-        for notification in self._events.notifies(timeout=PATIENCE_S):
-            event = json.loads(notification.payload)["message"]["event"]
-            if event["type"] == "predictions.ready":
-                self._fetch()
-                if event["n_labels"] >= n_labels:
-                    return
-        raise RuntimeError(f"predictions that know of {n_labels} labels did not come")
+        while True:
+            event = self._events.wait_for("predictions.ready", PATIENCE_S)
+            self._fetch()
+            if event["n_labels"] >= n_labels:
+                return
 
     def _fetch(self) -> None:
         path = f"/api/v1/projects/{self._label_set.project_id}/predictions"

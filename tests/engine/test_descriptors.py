@@ -120,6 +120,25 @@ def test_texture_tells_flat_from_rough() -> None:
     ).all()
 
 
+@pytest.mark.parametrize(("name", "of_object", "n_distances"), [("patterns", True, 2), ("patch patterns", False, 3)])
+def test_patterns_are_counted_as_by_hand(name: str, of_object: bool, n_distances: int) -> None:
+    """Ojala et al. 2002, eq. 10, on the grid: how many of eight neighbors are brighter, where that changes at most twice
+    around the pixel; beyond the edge, the edge's pixels stand."""
+    drawn = noisy_objects(2, size=16)
+    described = group(describe_objects(drawn), name)
+    around = [(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)]
+    for context, mask, row in zip(drawn.contexts, drawn.masks, described, strict=True):
+        gray = -np.log((context[8:24, 8:24].astype(np.float32) + 1) / 256).mean(axis=2)
+        for doubled in range(n_distances):
+            counts = np.zeros(10)
+            for y, x in zip(*np.nonzero(mask | (not of_object)), strict=True):
+                places = [np.clip((y + (dy << doubled), x + (dx << doubled)), 0, 15) for dy, dx in around]
+                brighter = [gray[at[0], at[1]] > gray[y, x] + 0.01 for at in places]
+                changes = sum(one != other for one, other in zip(brighter, np.roll(brighter, 1), strict=True))
+                counts[sum(brighter) if changes <= 2 else 9] += 1
+            assert row[10 * doubled :][:10] == pytest.approx(np.sqrt(counts / counts.sum()), abs=1e-6)
+
+
 @pytest.mark.parametrize("size", [16, 32, 64, 128, 256])
 def test_every_number_is_finite_at_every_size_and_without_a_mask(size: int) -> None:
     drawn = noisy_objects(3, size=size)

@@ -291,6 +291,15 @@ def test_a_key_that_was_used_for_another_gesture_is_refused(world, label_set):
         )
 
 
+@pytest.mark.parametrize(("value", "ordinals"), [(2, [1]), (1, [1, 2])])
+def test_a_key_does_not_stand_for_another_class_or_more_objects(world, label_set, value, ordinals):
+    gesture = Gesture(provenance="bulk", selection={}, client_key=uuid.uuid4())
+    label(world, label_set, 1, [1], gesture=gesture)
+    with pytest.raises(LabelError, match="another class or for other objects"):
+        label(world, label_set, value, ordinals, gesture=gesture)
+    assert values(label_set)[:3].tolist() == [0, 1, 0]
+
+
 def test_labeling_while_the_history_is_checked_is_no_fault(world, label_set, monkeypatch):
     label(world, label_set, 1, [1])
     label(world, label_set, 2, [2])

@@ -19,13 +19,14 @@ from django.core.management import CommandError, call_command
 from skimage.io import imread
 from skimage.measure import label as components
 
+from apps.audit.models import AuditEvent
 from apps.engine.demonstration import NAME, demonstration_image, segment_nuclei
 from apps.models.models import ModelVersion
 from apps.models.selectors import coordinates, current_predictions, latest_embedding
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.projects.services import Learning, update_project_learning
-from tests.factories import make_user, png
+from tests.factories import make_image, make_organization, make_project, make_user, png
 from tests.shared_data import EXAMPLES, needs_examples
 
 # A job's lease is kept by a thread with its own connection, which sees only what is committed.
@@ -102,6 +103,17 @@ def test_every_mask_kind_of_the_example_gives_510_objects_and_a_right_export(tmp
     own = [(value, ordinal) for value, id_, ordinal in at_centroids if id_ == source_ids[ordinal]]
     assert len(own) >= 495, "a centroid lies outside of few, sickle-shaped nuclei"
     assert all(value == classes[ordinal] for value, ordinal in own)
+
+
+def test_a_table_of_which_most_rows_match_nothing_is_summed_up(tmp_path):
+    project = make_project(make_organization())
+    make_image(project, "a.png")
+    table = tmp_path / "classes.csv"
+    table.write_text("image,label_id,class_name\na.png,1,epithelial\n" + "".join(f"b.png,{n},x\n" for n in range(500)))
+    labeled = run("import_labels", project.pk, table)
+    assert (labeled["labeled"], labeled["unmatched_rows"]) == (1, 500)
+    assert labeled["unmatched_by_cause"] == {"the project has no such image": 500}
+    assert len(labeled["first_unmatched"]) == 20, "the rest says nothing more"
 
 
 @needs_examples
@@ -192,9 +204,12 @@ def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):
     table.write_text("\n".join(lines) + "\n")
     labeled = run("import_labels", project_id, table)
     assert labeled["label_set"] == "imported"
-    refused = {row["why"] for row in labeled["unmatched"]}
+    refused = {row["why"] for row in labeled["first_unmatched"]}
     assert "the project has no such image" in refused and "there is no object" in refused
     assert labeled["labeled"] + labeled["unmatched_rows"] == labeled["rows"]
+    event = AuditEvent.objects.get(action="labels.import")
+    assert (event.project_id, event.detail["file"]) == (project_id, "classes.csv")
+    assert event.detail["labeled"] == labeled["labeled"]
 
     trained = run("run_iteration", project_id, approach="simclr", epochs=2)
     assert trained["model_version"] == 3
