@@ -95,7 +95,7 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
     user = user_by_email(email)
     one_time_password = None
     if user is None:
-        one_time_password = _one_time_password()
+        one_time_password = make_one_time_password()
         user = create_user(
             email=email,
             name=name,
@@ -183,7 +183,7 @@ def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
     member = _locked(member)
     _check_may_change(reset_by, member)
     _check_account_is_ours(member)
-    password = _one_time_password()
+    password = make_one_time_password()
     member.user.set_password(password)
     member.user.must_change_password = True
     member.user.save(update_fields=["password", "must_change_password"])
@@ -212,7 +212,7 @@ def record_for_account(
         record(actor=actor or user, action=action, subject=subject, organization_id=organization_id, detail=detail)
 
 
-def _one_time_password() -> str:
+def make_one_time_password() -> str:
     """Four groups of four: 79 bits."""
     password = "-".join("".join(secrets.choice(ONE_TIME_ALPHABET) for _ in range(4)) for _ in range(4))
     validate_password(password)

@@ -7,8 +7,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+from django.db import transaction
 
 from apps.accounts.models import User
+from apps.audit.services import record
 from apps.engine.errors import BadInput
 from apps.engine.pixels import read_raster
 from apps.engine.tables import ClassTable, read_classes
@@ -22,6 +24,8 @@ from apps.projects.models import Project
 from apps.projects.services import get_or_create_label_classes
 
 DEFAULT_LABEL_SET = "imported"
+# Of the rows that match no object: enough to see what is wrong with the file. A million of them fill the screen and say no more.
+MOST_LISTED = 20
 
 
 @dataclass
@@ -31,13 +35,17 @@ class LabelImportResult:
     labeled: int = 0
     without_class: int = 0
     classes_added: list[str] = field(default_factory=list)
-    unmatched: list[dict[str, Any]] = field(default_factory=list)
+    unmatched_rows: int = 0
+    unmatched_by_cause: dict[str, int] = field(default_factory=dict)
+    first_unmatched: list[dict[str, Any]] = field(default_factory=list)
 
 
+@transaction.atomic
 def import_labels_csv(
     *, project: Project, path: Path, label_set_name: str | None, imported_by: User | None
 ) -> LabelImportResult:
-    """Read a classes.csv into a label set, as one action. Rows that match no object are listed in the result.
+    """Read a classes.csv into a label set, as one action. Rows that match no object are counted in the result, the first of
+    them listed.
 
     Raises BadInput for a file that can not be read, or of which no row matches.
     """
@@ -61,11 +69,25 @@ def import_labels_csv(
         reason=f"imported from {table.name}"[:400],
     )
     result.labeled = action.n_asked
+    record(
+        actor=imported_by,
+        action="labels.import",
+        subject=f"label set {result.label_set}",
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        detail={
+            "file": table.name,
+            "rows": result.rows,
+            "labeled": result.labeled,
+            "unmatched_rows": result.unmatched_rows,
+            "classes_added": result.classes_added,
+        },
+    )
     return result
 
 
 def _match(project: Project, table: ClassTable, result: LabelImportResult) -> dict[int, str]:
-    """Class name by ordinal; what fits no object, or states a second class for one, goes to result.unmatched."""
+    """Class name by ordinal; what fits no object, or states a second class for one, is entered in `result` as unmatched."""
     images = list(project.images.all())
     by_name = {image.name: image for image in images}
     by_stem: dict[str, list[Image]] = {}
@@ -77,7 +99,10 @@ def _match(project: Project, table: ClassTable, result: LabelImportResult) -> di
     class_by_ordinal: dict[int, str] = {}
 
     def refuse(row: int, why: str) -> None:
-        result.unmatched.append({"line": table.line[row], "image": table.image[row], "why": why})
+        result.unmatched_rows += 1
+        result.unmatched_by_cause[why] = result.unmatched_by_cause.get(why, 0) + 1
+        if len(result.first_unmatched) < MOST_LISTED:
+            result.first_unmatched.append({"line": table.line[row], "image": table.image[row], "why": why})
 
     for name, rows in rows_by_image.items():
         same_stem = by_stem.get(PurePath(name).stem, [])

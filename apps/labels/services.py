@@ -189,6 +189,8 @@ def _act(
     """Lock the chain, change the labels, write the action and move the chain's head."""
     sequence, previous_hash, action_id = lock_chain(label_set.project_id)
     if sent_before := _sent_before(label_set, actor, kind, gesture.client_key):
+        if (sent_before.label_class, sent_before.n_asked) != (label_class, n_asked):
+            raise LabelError("this client_key was used for another class or for other objects")
         return sent_before
     changed = change(action_id)
     now = timezone.now()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from django.db import transaction
 from PIL import Image as PillowImage
 
 from apps.accounts.models import OrganizationMember, User
-from apps.accounts.services import add_organization_member, create_organization, create_user
+from apps.accounts.services import add_organization_member, create_organization, create_user, make_one_time_password
 from apps.engine.demonstration import NAME, demonstration_image, segment_nuclei
 from apps.engine.masks import LabelValues, MaskKind
 from apps.models.services import start_iteration
@@ -49,8 +48,8 @@ def create_demonstration() -> Demonstration:
     """
     organization = create_organization(name=ORGANIZATION)
     accounts = [
-        Account("admin@demo.example", secrets.token_urlsafe(9), "administrator"),
-        Account("rater@demo.example", secrets.token_urlsafe(9), "rater"),
+        Account("admin@demo.example", make_one_time_password(), "administrator"),
+        Account("rater@demo.example", make_one_time_password(), "rater"),
     ]
     admin, rater = (
         create_user(

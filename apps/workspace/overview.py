@@ -186,7 +186,7 @@ def _steps(
             f"The model learns what the objects look like and lays them out by likeness.{first_busy}",
         ),
         "label": (
-            "Label a few of each class",
+            "Label a few of at least two classes",
             "In the workspace, G brings up what tells the model most, typical objects first: a class's key labels one and goes on. "
             f"Or lasso a region of the map and label its patches together.{so_far}",
         ),

@@ -57,6 +57,18 @@ it("recommends the first", () => {
   expect(store.isOld).toBe(false);
 });
 
+it("says no longer that a map is missing once there is one", () => {
+  const store = new SuggestionStore();
+  store.set({ proposals: [], message: "Suggestions come with the first map" });
+  store.age();
+  expect([store.status, store.isOld]).toEqual(["ready", true]);
+  store.age(true);
+  expect(store.status).toBe("loading");
+  store.set({ proposals: [proposal("typical")], message: "" });
+  store.age(true);
+  expect(store.status, "what is proposed stays until the new map's are there").toBe("ready");
+});
+
 it("titles a page with the number of those that came", () => {
   const typical = { n: 36, title: "36 typical objects, one per group" } as Proposal;
   expect([36, 12, 60].map((came) => titleOf(typical, came))).toEqual([

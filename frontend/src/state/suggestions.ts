@@ -25,6 +25,13 @@ export class SuggestionStore extends Emitter<"suggestions"> {
     this.emit("suggestions");
   }
 
+  /** What was proposed may hold no more. `isBegun`: there was nothing to propose from yet, and now there is. */
+  age(isBegun = false): void {
+    this.isOld = true;
+    if (isBegun && this.proposals.length === 0) this.status = "loading";
+    this.emit("suggestions");
+  }
+
   fail(): void {
     this.status = "failed";
     this.emit("suggestions");

@@ -24,4 +24,4 @@ class Command(JsonCommand):
         result = import_labels_csv(
             project=project, path=options["file"], label_set_name=options["label_set"], imported_by=None
         )
-        return {"project": project.pk, **asdict(result), "unmatched_rows": len(result.unmatched)}
+        return {"project": project.pk, **asdict(result)}

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.db import transaction
 
 from apps.accounts.models import Organization, OrganizationMember, User
-from apps.accounts.services import add_organization_member, create_organization, create_user
+from apps.accounts.services import (
+    add_organization_member,
+    create_organization,
+    create_user,
+    make_one_time_password,
+)
 from apps.common.commands import JsonCommand
 from apps.projects.lookup import find_project
 from apps.projects.permissions import ProjectRole
@@ -31,7 +35,7 @@ class Command(JsonCommand):
         user = User.objects.filter(email=options["email"].strip().lower()).first()
         password = None
         if user is None:
-            password = secrets.token_urlsafe(9)
+            password = make_one_time_password()
             user = create_user(
                 email=options["email"], password=password, must_change_password=True, organization=organization
             )

@@ -190,7 +190,8 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     });
     this.queue.on("status", () => this.takeAnnounced());
     this.labels.on("labels", () => this.ageSuggestions());
-    this.project.on(["predictions", "embedding", "objects"], () => this.ageSuggestions());
+    this.project.on(["predictions", "objects"], () => this.ageSuggestions());
+    this.project.on("embedding", () => this.ageSuggestions(true));
     this.filters.on("colors", () => {
       if (this.filters.color === "image") void this.loadImages();
     });
@@ -1242,10 +1243,10 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
 
   // What to look at next -----------------------------------------------------------------------------------------------
 
-  /** What was proposed may hold no more: it is asked again in a moment. */
-  ageSuggestions(): void {
+  /** What was proposed may hold no more: it is asked again in a moment. `isNewMap`: the answer may take a while longer. */
+  ageSuggestions(isNewMap = false): void {
     if (this.project.status !== "ready") return;
-    this.suggestions.isOld = true;
+    this.suggestions.age(isNewMap && this.project.plotNumber !== null && this.project.previewJob === null);
     window.clearTimeout(this.suggestionTimer);
     this.suggestionTimer = window.setTimeout(() => void this.renewSuggestions(), SETTLED_MS);
   }

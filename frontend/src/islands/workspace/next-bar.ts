@@ -75,7 +75,8 @@ export class NextBar {
     if (message !== "")
       parts.unshift(recommended === undefined ? el("span", {}, message) : el("strong", {}, `${message}.`));
     if (suggestions.status === "failed") parts.splice(0, parts.length, el("span", {}, "Could not be asked just now"));
-    if (suggestions.status === "loading") parts.push(el("span", {}, "Looking for what is worth labeling first …"));
+    if (suggestions.status === "loading")
+      parts.splice(0, parts.length, el("span", {}, "Looking for what is worth labeling first …"));
     if (!project.canLabel)
       parts.splice(
         0,
@@ -83,6 +84,7 @@ export class NextBar {
         el("span", {}, "You may look here, but not label: that takes a role such as rater"),
       );
     this.line.replaceChildren(...parts);
+    this.line.classList.toggle("next-bar__line--old", suggestions.isOld && recommended !== undefined);
     this.line.title = parts.map((part) => part.textContent).join(": ");
     this.take.hidden = recommended === undefined || !project.canLabel;
     this.more.hidden = proposals.length < 2 || !project.canLabel;
