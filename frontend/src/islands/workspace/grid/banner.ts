@@ -89,7 +89,7 @@ export class RegionBanner {
     this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
     // Only what was on the screen is confirmed, which is not always the whole page.
     const { nToConfirm } = this.controller;
-    this.confirms.textContent = nToConfirm === 0 ? " confirms." : ` confirms ${count(nToConfirm)}.`;
+    this.confirms.textContent = nToConfirm === 0 ? " confirms." : ` confirms the ${count(nToConfirm)} seen.`;
     this.showOtherwise();
   }
 
