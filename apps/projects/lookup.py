@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from django.conf import settings
+
 from apps.projects.models import Project
 
 
@@ -20,7 +22,9 @@ def find_project(spec: str) -> Project:
     if not found and spec.isdecimal():
         found = list(projects.filter(pk=int(spec)))
     if not found:
-        raise ProjectNotFound(f"there is no project {spec!r}")
+        # Who forgot PATCHSORTER_DATA sees it here.
+        place = f" in {settings.DATA_DIR}" if settings.EMBEDDED_DATABASE else ""
+        raise ProjectNotFound(f"there is no project {spec!r}{place}")
     if len(found) > 1:
         named = ", ".join(f"{project.organization}/{project.name}" for project in found)
         raise ProjectNotFound(f"{spec!r} names {len(found)} projects ({named}): say organization/name or the id")

@@ -131,6 +131,7 @@ def object_detail(project: Project, ordinal: int, user: User) -> dict[str, Any]:
     return {
         "ordinal": ordinal,
         "image": {"id": histo_object.image_id, "name": histo_object.image.name},
+        "label_id": histo_object.source_id,
         "row": histo_object.row,
         "column": histo_object.column,
         "box": [histo_object.box_top, histo_object.box_left, histo_object.box_bottom, histo_object.box_right],

@@ -321,7 +321,7 @@ def test_one_patch_with_and_without_its_outline(world, rater, objects):
 def test_an_object_tells_what_is_known_about_it(world, rater, embedding):
     act(rater, shared_label_set(world.project).pk, [5], class_value=2)
     detail = rater.get(f"/api/v1/projects/{world.project.pk}/objects/5").json()
-    assert detail["image"]["name"] == "a.png"
+    assert (detail["image"]["name"], detail["label_id"]) == ("a.png", 6)
     assert detail["label"]["class_value"] == 2 and detail["label"]["by"] == "Rafa Rater"
     assert detail["prediction"] in (1, 2)
     assert [detail["box"][0], detail["box"][1]] in detail["outline"]

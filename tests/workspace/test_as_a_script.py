@@ -64,7 +64,7 @@ def test_from_an_empty_folder_to_an_export(data, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run_iteration", "nothing"], "there is no project 'nothing'"),
+        (["run_iteration", "nothing"], "there is no project 'nothing' in /"),
         (["create_project", "x", "--organization", "L", "--classes", "a", "--patch-size", "abc"], "invalid int value"),
         (["import_images"], "the following arguments are required: project, folder"),
         (["export_labels", "colon", "/proc/not-here"], "/proc/not-here"),

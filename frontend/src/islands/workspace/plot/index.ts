@@ -3,6 +3,7 @@ import { parseColor, type Rgb } from "../../../lib/colors";
 import { el, ICONS, icon } from "../../../lib/dom";
 import { plural } from "../../../lib/format";
 import { clamp, type Point, simplify } from "../../../lib/geometry";
+import type { FilterMode } from "../../../state/filters";
 import type { LassoOp } from "../../../state/selection";
 import type { WorkspaceController } from "../controller";
 import { type Coloring, colorize, countEntries } from "./coloring";
@@ -29,6 +30,11 @@ export interface PlotCallbacks {
   /** The user clicked a point: the grid should show it. */
   onReveal(ordinal: number): void;
 }
+
+const FILTER_CHIPS: Partial<Record<FilterMode, string>> = {
+  seen: "Without labels by sample",
+  sampled: "Only labels by sample",
+};
 
 /** The map: points by WebGL, lasso and marks as SVG above; below the map, never on it, the legend.
  *
@@ -669,9 +675,7 @@ export class EmbeddingPlot {
       chips.push(el("button", { type: "button", class: "filter-chip", title, onclick: run }, text, icon(ICONS.close)));
     if (project.plot !== null) {
       if (filters.mode !== "all")
-        chip(filters.mode === "seen" ? "Without sampled labels" : `Only ${filters.mode}`, "Show all", () =>
-          filters.setMode("all"),
-        );
+        chip(FILTER_CHIPS[filters.mode] ?? `Only ${filters.mode}`, "Show all", () => filters.setMode("all"));
       for (const value of filters.classes) {
         const name = project.classOf(value)?.name ?? String(value);
         chip(name, `No longer only ${name}`, () => filters.toggleClass(value));

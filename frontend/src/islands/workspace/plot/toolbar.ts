@@ -17,8 +17,8 @@ const FILTER_NAMES: Record<FilterMode, string> = {
   unlabeled: "Show: unlabeled",
   labeled: "Show: labeled",
   discordant: "Show: discordant",
-  seen: "Show: unsampled",
-  sampled: "Show: sampled",
+  seen: "Show: not by sample",
+  sampled: "Show: by sample",
 };
 
 /** Tools, coloring and filters of the map. */
