@@ -158,6 +158,7 @@ def _describe(context: Any, masks: Any, optical_density: Any, out: Any) -> None:
     rim = np.empty((size, size), np.bool_)
     gray = np.empty((size, size), np.float32)
     everywhere = np.ones((size, size), np.bool_)
+    rings_of_patch, rings_of_context = _ring_of(size, 1), _ring_of(context.shape[1], CONTEXT_WIDTHS)
     first = (context.shape[1] - size) // 2
     for k in range(n):
         row = out[k]
@@ -171,8 +172,8 @@ def _describe(context: Any, masks: Any, optical_density: Any, out: Any) -> None:
         at = _object_color(patch, density, optical_density, mask, row, 0)
         at = _rim_color(density, rim, row, at)
         at = _patch_color(density, row, at)
-        at = _rings(patch, optical_density, 1, row, at)
-        at = _rings(context[k], optical_density, CONTEXT_WIDTHS, row, at)
+        at = _rings(patch, optical_density, 1, rings_of_patch, row, at)
+        at = _rings(context[k], optical_density, CONTEXT_WIDTHS, rings_of_context, row, at)
         at = _shape(mask, row, at)
         _gray(density, gray)
         at = _texture(gray, mask, rim, row, at)
@@ -294,22 +295,38 @@ def _patch_color(density: Any, row: Any, at: Any) -> Any:
 
 
 @kernel
-def _rings(square: Any, optical_density: Any, step: Any, row: Any, at: Any) -> Any:
+def _ring_of(size: Any, step: Any) -> Any:
+    """Of a square's every `step`-th pixel, the ring about the middle that it is in; N_RINGS for those outside of all."""
+    middle = 0.5 * (size - 1)
+    ring = np.empty((-(-size // step), -(-size // step)), np.uint8)
+    for a in range(ring.shape[0]):
+        i = _picked(a * step, size)
+        for b in range(ring.shape[1]):
+            j = _picked(b * step, size)
+            of_radius = int(np.sqrt((i - middle) ** 2 + (j - middle) ** 2) * 2 * N_RINGS / size)
+            ring[a, b] = min(of_radius, N_RINGS)
+    return ring
+
+
+@kernel
+def _picked(a: Any, size: Any) -> Any:
+    """From both ends to the middle, so that a turned square has the same pixels picked."""
+    half = size // 2
+    return a if a < half else size - 1 - (a - half)
+
+
+@kernel
+def _rings(square: Any, optical_density: Any, step: Any, ring_of: Any, row: Any, at: Any) -> Any:
     """Mean and standard deviation of each channel in rings about the middle of a square, from every `step`-th pixel."""
     size = square.shape[0]
-    total = np.zeros((N_RINGS, 3), np.float64)
-    squares = np.zeros((N_RINGS, 3), np.float64)
-    counts = np.zeros(N_RINGS, np.int64)
-    middle = 0.5 * (size - 1)
-    half = size // 2
-    for a in range(0, size, step):
-        # From both ends to the middle, so that a turned square has the same pixels picked.
-        i = a if a < half else size - 1 - (a - half)
-        for b in range(0, size, step):
-            j = b if b < half else size - 1 - (b - half)
-            ring = int(np.sqrt((i - middle) ** 2 + (j - middle) ** 2) * 2 * N_RINGS / size)
-            if ring >= N_RINGS:
-                continue
+    total = np.zeros((N_RINGS + 1, 3), np.float64)
+    squares = np.zeros((N_RINGS + 1, 3), np.float64)
+    counts = np.zeros(N_RINGS + 1, np.int64)
+    for a in range(ring_of.shape[0]):
+        i = _picked(a * step, size)
+        for b in range(ring_of.shape[1]):
+            j = _picked(b * step, size)
+            ring = ring_of[a, b]
             counts[ring] += 1
             for channel in range(3):
                 value = np.float64(optical_density[square[i, j, channel]])
@@ -407,16 +424,22 @@ def _smooth(source: Any, step: Any, target: Any, between: Any) -> None:
                 + np.float32(0.25) * (source[one, j] + source[three, j])
                 + np.float32(0.0625) * (source[two, j] + source[four, j])
             )
+    wide = np.empty(
+        size + 4 * step, np.float32
+    )  # a row with what is mirrored at its ends: no conditions while it is summed
+    first, second, third = wide[:size], wide[step : step + size], wide[2 * step : 2 * step + size]
+    fourth, fifth = wide[3 * step : 3 * step + size], wide[4 * step :]
     for i in range(size):
         for j in range(size):
-            one, two = abs(j - step), abs(j - 2 * step)
-            three, four = j + step, j + 2 * step
-            three = three if three <= last else 2 * last - three
-            four = four if four <= last else 2 * last - four
+            third[j] = between[i, j]
+        for j in range(2 * step):
+            wide[j] = between[i, 2 * step - j]
+            wide[size + 2 * step + j] = between[i, last - 1 - j]
+        for j in range(size):
             target[i, j] = (
-                np.float32(0.375) * between[i, j]
-                + np.float32(0.25) * (between[i, one] + between[i, three])
-                + np.float32(0.0625) * (between[i, two] + between[i, four])
+                np.float32(0.375) * third[j]
+                + np.float32(0.25) * (second[j] + fourth[j])
+                + np.float32(0.0625) * (first[j] + fifth[j])
             )
 
 
