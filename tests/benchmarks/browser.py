@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import uuid
 from collections.abc import Mapping
 from http.client import HTTPMessage
@@ -16,6 +17,9 @@ from django.middleware.csrf import get_token
 from django.test import Client, RequestFactory
 
 from apps.accounts.models import User
+
+# The server closes what was idle for five seconds.
+KEPT_OPEN_S = 4.0
 
 
 class Browser:
@@ -31,14 +35,18 @@ class Browser:
             "Referer": f"http://{address}/",
         }
         self._connection = http.client.HTTPConnection(address, timeout=120)
+        self._used_at = time.monotonic()
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, HTTPMessage, bytes]:
         """(status, headers, body as sent: not decompressed). Raises RuntimeError for what is none of 2xx, 302, 304."""
+        if time.monotonic() - self._used_at > KEPT_OPEN_S:
+            self._connection.close()  # and opened by the request
         self._connection.request(method, path, body, {**self._headers, **(headers or {})})
         response = self._connection.getresponse()
         content = response.read()
+        self._used_at = time.monotonic()
         if not 200 <= response.status < 300 and response.status not in (302, 304):
             raise RuntimeError(f"{method} {path}: {response.status} {content[:300]!r}")
         return response.status, response.headers, content

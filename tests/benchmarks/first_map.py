@@ -95,7 +95,6 @@ def measure(address: str, tiles: Tiles) -> Measured:
         browser.submit(f"{upload}import", {"mask_kind": MaskKind.INDEXED.value, "first_map": "on"})
         events.wait_for("job.finished", PATIENCE_S)
         imported = time.perf_counter() - started
-        browser.close()  # the server closes what was idle for five seconds; the next request connects anew
         made = events.wait_for("embedding.ready", PATIENCE_S)
         plot = gzip.decompress(browser.get(f"/api/v1/projects/{project.pk}/embeddings/{made['number']}/plot")[2])
         shown = time.perf_counter() - started

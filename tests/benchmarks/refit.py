@@ -130,7 +130,7 @@ def measure(dimension: int, options: Options) -> Measured:
         for gesture in range(n_gestures):
             if gesture % 5 == 0:  # in between, as other work on the machine comes and goes
                 peer.append(_plain_fit(predictors(embedding), class_values(label_set, N_OBJECTS)))
-                page.connect_again()  # the server closes what was idle for five seconds
+                page.connect_again()  # which no gesture should wait for
             sent = time.perf_counter()
             _label_next(page, order, truth, n_labels)
             answered = time.perf_counter()
@@ -207,7 +207,6 @@ class Page:
         self.classes = np.frombuffer(buffer, np.uint8, n, HEADER_BYTES)
 
     def connect_again(self) -> None:
-        self._browser.close()
         self._browser.get(f"/api/v1/projects/{self._label_set.project_id}/state")
 
     def close(self) -> None:
