@@ -67,6 +67,9 @@ const PAGES: ReadonlySet<SelectionSource> = new Set(["review", "suggested"]);
 
 /** After the next patches of a page were brought onto the screen, a key for the ones before is not for them. */
 const LOOK_MS = 300;
+/** So many labels are replaced or removed by a second press only, within so long. */
+const MANY_REPLACED = 100;
+const ASKED_FOR_MS = 8_000;
 
 /** Of a gesture that was made longer ago an undo says when: it is none of this sitting's. */
 const OLD_GESTURE_MS = 15 * 60_000;
@@ -152,6 +155,9 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
   /** Whether the selection is `region` already. */
   private regionIsShown = true;
   private suggestionRequest: AbortController | null = null;
+  /** What was asked about before it is done: how many labels it would cost, and when. */
+  private costly: { readonly n: number; readonly classValue: number | null; readonly at: number } | undefined =
+    undefined;
   private suggestionTimer: number | undefined;
   private renewal: Promise<void> = Promise.resolve();
   private socket: ProjectSocket | null = null;
@@ -818,8 +824,11 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
       this.sayWhyNotToLabel();
       return;
     }
+    const onlyUnlabeled = PAGES.has(selection.source) && !selection.held && isPagesOwn;
+    // What was labeled a moment ago may be corrected by one key.
+    if (!onlyUnlabeled && !selection.held && this.asksAgain(ordinals, classValue)) return;
     this.labelOrdinals(ordinals, classValue, {
-      onlyUnlabeled: PAGES.has(selection.source) && !selection.held && isPagesOwn,
+      onlyUnlabeled,
       leftOut: isPagesOwn ? leftOut : undefined,
       more:
         more.length === 0
@@ -834,6 +843,29 @@ export class WorkspaceController extends Emitter<"order" | "tool" | "seen" | "ou
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
     selection.hold();
     if (atCursor && selection.source === "suggested") this.goToNextUnlabeled();
+  }
+
+  /** Whether so many labels would be lost that one press is not enough: who selected all may have meant a single patch. */
+  private asksAgain(ordinals: Uint32Array, classValue: number | null): boolean {
+    const { shown } = this.labels;
+    const n = ordinals.reduce((sum, o) => sum + Number(shown[o] !== 0 && shown[o] !== classValue), 0);
+    const { costly } = this;
+    this.costly = undefined;
+    if (n < MANY_REPLACED) return false;
+    const now = performance.now();
+    if (costly?.n === n && costly.classValue === classValue && now - costly.at < ASKED_FOR_MS) return false;
+    this.costly = { n, classValue, at: now };
+    const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
+    this.notify({
+      text:
+        classValue === null
+          ? `${count(n)} labels would go. Once more removes them.`
+          : `${count(n)} of these have another class. Once more labels them ${name} all the same.`,
+      tone: "warning",
+      topic: "hint",
+      durationMs: ASKED_FOR_MS,
+    });
+    return true;
   }
 
   /** Of a page to confirm: what was on the screen, was taken out of it and has no label. Once the page is confirmed, that is

@@ -834,6 +834,30 @@ it("says what a label took the place of, and how many of the labeled nobody can 
   await settle();
 });
 
+it("replaces a hundred labels by a second press alone, and corrects what was just labeled by one", async () => {
+  const { controller, selection, labels, told } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 300, revision: 1 } as never);
+  for (const ordinal of range(0, 150)) labels.shown[ordinal] = 2;
+  const labeled = (value: number) => range(0, 300).filter((ordinal) => labels.shown[ordinal] === value).length;
+  selection.setRegion(Uint32Array.from(range(0, 300)), "lasso");
+  selection.pickAll();
+  controller.label(1);
+  expect(labeled(2)).toBe(150);
+  expect(told.at(-1)).toBe("150 of these have another class. Once more labels them lymphocyte all the same.");
+  controller.label(3);
+  expect(labeled(2), "another key asks anew").toBe(150);
+  controller.label(3);
+  expect(labeled(3)).toBe(300);
+  controller.label(1);
+  expect(labeled(1), "a wrong key is corrected by the right one").toBe(300);
+  selection.pickAll();
+  controller.label(null);
+  expect(told.at(-1)).toBe("300 labels would go. Once more removes them.");
+  controller.label(null);
+  expect(labeled(0)).toBe(300);
+  await settle();
+});
+
 it("labels a page that nothing was clicked out of otherwise only where all of it was selected by hand", async () => {
   const { controller, selection, labels, told } = makeController();
   vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
