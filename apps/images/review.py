@@ -241,11 +241,12 @@ def _uploaded_table(upload: Upload, review: Review) -> LabelValues:
 
 
 def _suggest_kind(review: Review, table: LabelValues) -> tuple[MaskKind | None, str]:
-    """The kind that the first mask with an object can only be, and why; None where it could be more than one."""
+    """The kind that the masks with objects can only be, and why; None where it could be more than one, or they differ."""
     if not review.has_masks:
         return MaskKind.NONE, "No masks were uploaded."
     if table.by_value or table.by_color:
         return MaskKind.LABELED, "Because a table of values was uploaded."
+    found: dict[MaskKind | None, str] = {}
     for mask in [row.mask for row in review.rows if row.mask][:MASKS_LOOKED_INTO]:
         try:
             if _is_large(mask):
@@ -254,8 +255,13 @@ def _suggest_kind(review: Review, table: LabelValues) -> tuple[MaskKind | None, 
         except BadInput:
             return None, ""
         if content.values:
-            return _kind_of(mask.name, content)
-    return None, ""
+            kind, why = _kind_of(mask.name, content)
+            found.setdefault(kind, why)
+    if MaskKind.INDEXED in found:
+        found.pop(None, None)  # few objects here, many there
+    if len(found) < 2:
+        return next(iter(found.items()), (None, ""))
+    return None, f"The masks differ: {'; '.join(why.removeprefix('Because ').rstrip('.') for why in found.values())}."
 
 
 def _kind_of(name: str, content: Content) -> tuple[MaskKind | None, str]:

@@ -110,15 +110,17 @@ def upload_file(request: AuthenticatedRequest, project_id: int, upload_id: int) 
 def upload_file_remove(request: AuthenticatedRequest, project_id: int, upload_id: int, file_id: int) -> HttpResponse:
     project, upload = upload_for(request, project_id, upload_id)
     file = get_object_or_404(upload.files, pk=file_id)
+    form = MaskKindForm(request.POST)
+    mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
+    # What was only guessed, perhaps from the file that goes, is guessed anew.
+    is_guess = mask_kind == review_upload(upload).mask_kind
     try:
         remove_file(file=file, removed_by=request.user)
     except UploadClosed as error:
         messages.error(request, str(error))
     if not request.htmx:
         return redirect("upload_detail", project.pk, upload.pk)
-    form = MaskKindForm(request.POST)
-    mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
-    return render_review(request, project, upload, review_upload(upload, mask_kind))
+    return render_review(request, project, upload, review_upload(upload, None if is_guess else mask_kind))
 
 
 @login_required

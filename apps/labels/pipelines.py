@@ -21,7 +21,7 @@ from apps.objects.models import HistoObject
 from apps.objects.selectors import stored_image
 from apps.projects.files import project_folder
 from apps.projects.models import Project
-from apps.projects.services import get_or_create_label_classes
+from apps.projects.services import class_key, get_or_create_label_classes
 
 DEFAULT_LABEL_SET = "imported"
 # Of the rows that match no object: enough to see what is wrong with the file. A million of them fill the screen and say no more.
@@ -42,12 +42,13 @@ class LabelImportResult:
 
 @transaction.atomic
 def import_labels_csv(
-    *, project: Project, path: Path, label_set_name: str | None, imported_by: User | None
+    *, project: Project, path: Path, label_set_name: str | None, imported_by: User | None, add_classes: bool = False
 ) -> LabelImportResult:
     """Read a classes.csv into a label set, as one action. Rows that match no object are counted in the result, the first of
     them listed.
 
-    Raises BadInput for a file that can not be read, or of which no row matches.
+    Raises BadInput for a file that can not be read, of which no row matches, or which names classes that the project does
+    not have, unless `add_classes`: a class stays for good, and most often it is a slip of the pen.
     """
     table = read_classes(path)
     result = LabelImportResult(
@@ -57,6 +58,12 @@ def import_labels_csv(
     if not class_by_ordinal:
         raise BadInput(table.name, f"none of its {len(table)} rows matches an object of the project")
     known = set(project.label_classes.values_list("name", flat=True))
+    unknown = {class_key(name): name for name in class_by_ordinal.values()}
+    for name in known:
+        unknown.pop(class_key(name), None)
+    if unknown and not add_classes:
+        shown = ", ".join(repr(name) for name in list(unknown.values())[:MOST_LISTED])
+        raise BadInput(table.name, f"the project has no class {shown}; --add-classes adds what is missing")
     classes = get_or_create_label_classes(
         project=project, names=dict.fromkeys(class_by_ordinal.values()), added_by=imported_by
     )

@@ -181,6 +181,11 @@ def add_label_class(
     return label_class
 
 
+def class_key(name: str) -> str:
+    """The same for names that mean the same class."""
+    return " ".join(name.split()).casefold()
+
+
 @transaction.atomic
 def get_or_create_label_classes(
     *, project: Project, names: Iterable[str], added_by: User | None
@@ -189,10 +194,10 @@ def get_or_create_label_classes(
 
     Raises ValueError where the project would get more classes than fit.
     """
-    known = {label_class.name.casefold(): label_class for label_class in LabelClass.objects.filter(project=project)}
+    known = {class_key(label_class.name): label_class for label_class in LabelClass.objects.filter(project=project)}
     found: dict[str, LabelClass] = {}
     for name in names:
-        key = " ".join(name.split()).casefold()
+        key = class_key(name)
         if key not in known:
             try:
                 known[key] = add_label_class(project=project, name=name, added_by=added_by)

@@ -130,6 +130,19 @@ def test_a_mask_without_an_object_says_nothing_of_the_kind(upload: Upload, give:
     assert review_upload(upload).mask_kind == "indexed"
 
 
+def test_masks_that_look_different_are_asked_about(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, a_mask__png=png((blobs() > 0).astype(np.uint8) * 255))
+    give(b__png=png(picture(seed=1)), b_mask__png=png(blobs(20, 20)))
+    review = review_upload(upload)
+    assert review.mask_kind is None
+    assert review.reason.startswith("The masks differ: a_mask.png holds one value besides 0; b_mask.png holds 400")
+
+
+def test_many_objects_in_one_mask_say_what_few_in_another_are(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, a_mask__png=png(blobs()), b__png=png(picture(seed=1)), b_mask__png=png(blobs(20, 20)))
+    assert review_upload(upload).mask_kind == "indexed"
+
+
 def test_no_masks_at_all_is_a_kind_too(upload: Upload, give: Give) -> None:
     give(a__png=IMAGE)
     review = review_upload(upload)
@@ -282,6 +295,17 @@ def test_removing_a_file_shows_the_review_without_it(
     assert "b.png" not in text
     assert "a.png" in text
     assert '<option value="indexed" selected>' in text
+
+
+def test_a_kind_that_was_guessed_from_a_file_goes_with_it(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__png=IMAGE, a_mask__png=png((blobs() > 0).astype(np.uint8) * 255), b__png=png(picture(seed=1)))
+    give(b_mask__png=png(np.zeros_like(blobs(), np.uint8)))
+    assert review_upload(upload).mask_kind == "binary"
+    url = reverse("upload_file_remove", args=[world.project.pk, upload.pk, upload.files.get(name="a.png").pk])
+    page = signed_in(world.manager).post(url, {"mask_kind": "binary"}, headers={"HX-Request": "true"})
+    assert '<option value="binary" selected>' not in page.content.decode()
 
 
 @pytest.fixture

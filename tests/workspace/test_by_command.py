@@ -109,11 +109,24 @@ def test_a_table_of_which_most_rows_match_nothing_is_summed_up(tmp_path):
     project = make_project(make_organization())
     make_image(project, "a.png")
     table = tmp_path / "classes.csv"
-    table.write_text("image,label_id,class_name\na.png,1,epithelial\n" + "".join(f"b.png,{n},x\n" for n in range(500)))
+    table.write_text("image,label_id,class_name\na.png,1,epithelial\n" + "".join(f"b.png,{n},x\n" for n in range(1, 501)))
     labeled = run("import_labels", project.pk, table)
     assert (labeled["labeled"], labeled["unmatched_rows"]) == (1, 500)
     assert labeled["unmatched_by_cause"] == {"the project has no such image": 500}
     assert len(labeled["first_unmatched"]) == 20, "the rest says nothing more"
+
+
+def test_a_class_that_the_project_does_not_have_is_added_only_where_that_was_asked_for(tmp_path):
+    project = make_project(make_organization(), classes=["epithelial"])
+    make_image(project, "a.png")
+    table = tmp_path / "classes.csv"
+    table.write_text("image,label_id,class_name\na.png,1, Epithelial\na.png,2,lymphocite\n")
+    with pytest.raises(CommandError, match=r"no class 'lymphocite'; --add-classes adds what is missing"):
+        run("import_labels", project.pk, table)
+    assert list(project.label_classes.values_list("name", flat=True)) == ["epithelial"]
+    assert not project.label_sets.filter(name="imported").exists()
+    labeled = run("import_labels", project.pk, table, add_classes=True)
+    assert (labeled["labeled"], labeled["classes_added"]) == (2, ["lymphocite"])
 
 
 @needs_examples

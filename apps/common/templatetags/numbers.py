@@ -25,10 +25,10 @@ def percent(fraction: float | str | None, decimals: int = 0) -> str:
 
 @register.filter
 def file_size(size: int) -> str:
-    """Bytes as a person reads them: 812 B, 34 KB, 1.2 GB (powers of 1,000, as file managers show)."""
+    """Bytes as a person reads them: 812 B, 34 kB, 1.2 GB (powers of 1,000, as file managers show)."""
     amount = float(size)
-    for unit in ("B", "KB", "MB", "GB"):
+    for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit in ("B", "KB") else f"{amount:.1f} {unit}"
+            return f"{amount:.0f} {unit}" if unit in ("B", "kB") else f"{amount:.1f} {unit}"
         amount /= 1000
     raise AssertionError("unreachable")

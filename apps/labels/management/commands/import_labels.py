@@ -18,10 +18,15 @@ class Command(JsonCommand):
         parser.add_argument("project")
         parser.add_argument("file", type=Path)
         parser.add_argument("--label-set", help='the label set to write to (default "imported")')
+        parser.add_argument("--add-classes", action="store_true", help="add the classes that the project does not have")
 
     def run(self, **options: Any) -> dict[str, Any]:
         project = find_project(options["project"])
         result = import_labels_csv(
-            project=project, path=options["file"], label_set_name=options["label_set"], imported_by=None
+            project=project,
+            path=options["file"],
+            label_set_name=options["label_set"],
+            imported_by=None,
+            add_classes=options["add_classes"],
         )
         return {"project": project.pk, **asdict(result)}

@@ -17,8 +17,8 @@ const FILTER_NAMES: Record<FilterMode, string> = {
   unlabeled: "Show: unlabeled",
   labeled: "Show: labeled",
   discordant: "Show: discordant",
-  seen: "Show: not by sample",
-  sampled: "Show: by sample",
+  seen: "Show: without ≈",
+  sampled: "Show: only ≈",
 };
 
 /** Tools, coloring and filters of the map. */
