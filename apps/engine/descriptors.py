@@ -424,9 +424,8 @@ def _smooth(source: Any, step: Any, target: Any, between: Any) -> None:
                 + np.float32(0.25) * (source[one, j] + source[three, j])
                 + np.float32(0.0625) * (source[two, j] + source[four, j])
             )
-    wide = np.empty(
-        size + 4 * step, np.float32
-    )  # a row with what is mirrored at its ends: no conditions while it is summed
+    # A row with what is mirrored at its ends: no conditions while it is summed.
+    wide = np.empty(size + 4 * step, np.float32)
     first, second, third = wide[:size], wide[step : step + size], wide[2 * step : 2 * step + size]
     fourth, fifth = wide[3 * step : 3 * step + size], wide[4 * step :]
     for i in range(size):

@@ -133,11 +133,7 @@ def _timed(work: Callable[[Tile], object], tiles: Tiles) -> float:
 
 def _peer(tiles: Tiles, path: Path) -> tuple[int, float]:
     started = time.perf_counter()
-    with original.create_file(path, PATCH_SIZE_PX) as file:
-        n = sum(
-            original.extract(file, tile.image, tile.mask, image_id=number, patch_size_px=PATCH_SIZE_PX)
-            for number, tile in enumerate(tiles.tiles)
-        )
+    n = original.extract_all(path, [(tile.image, tile.mask) for tile in tiles.tiles], patch_size_px=PATCH_SIZE_PX)
     seconds = time.perf_counter() - started
     path.unlink()
     return n, seconds

@@ -49,6 +49,15 @@ def create_file(path: Path, patch_size_px: int) -> tables.File:
     return file
 
 
+def extract_all(path: Path, pairs: Sequence[tuple[Path, Path]], *, patch_size_px: int) -> int:
+    """A new file at `path` with every object of these images and masks; returns their number."""
+    with create_file(path, patch_size_px) as file:
+        return sum(
+            extract(file, image, mask, image_id=number, patch_size_px=patch_size_px)
+            for number, (image, mask) in enumerate(pairs)
+        )
+
+
 def extract(file: tables.File, image_path: Path, mask_path: Path, *, image_id: int, patch_size_px: int) -> int:
     """Append every object of an image to the file, one row after the other; returns their number."""
     p = patch_size_px

@@ -109,7 +109,9 @@ def test_a_table_of_which_most_rows_match_nothing_is_summed_up(tmp_path):
     project = make_project(make_organization())
     make_image(project, "a.png")
     table = tmp_path / "classes.csv"
-    table.write_text("image,label_id,class_name\na.png,1,epithelial\n" + "".join(f"b.png,{n},x\n" for n in range(1, 501)))
+    table.write_text(
+        "image,label_id,class_name\na.png,1,epithelial\n" + "".join(f"b.png,{n},x\n" for n in range(1, 501))
+    )
     labeled = run("import_labels", project.pk, table)
     assert (labeled["labeled"], labeled["unmatched_rows"]) == (1, 500)
     assert labeled["unmatched_by_cause"] == {"the project has no such image": 500}
