@@ -120,3 +120,17 @@ export async function postFormForBuffer(
 export function ordinalsPart(ordinals: Uint32Array): Blob {
   return new Blob([ordinals.slice().buffer], { type: "application/octet-stream" });
 }
+
+/** Names one gesture, so that the server carries it out once however often the request arrives. crypto.randomUUID exists in
+ * secure contexts only; a department's server may be plain http. */
+export function newClientKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

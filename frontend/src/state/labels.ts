@@ -90,6 +90,11 @@ export class LabelsStore extends Emitter<"labels"> {
     this.emit("labels");
   }
 
+  /** Those of the objects that have no label. */
+  unlabeledOf(ordinals: Uint32Array): Uint32Array {
+    return ordinals.filter((ordinal) => this.shown[ordinal] === 0);
+  }
+
   /** (256) objects per class value; entry 0 counts the unlabeled. */
   counts(): Uint32Array {
     const counts = new Uint32Array(256);

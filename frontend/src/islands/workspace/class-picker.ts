@@ -56,7 +56,7 @@ export class ClassPicker {
   }
 
   private readonly asked = (): void => {
-    if (this.button.disabled) this.controller.sayWhyNotToLabel();
+    if (this.button.disabled) this.controller.labeling.sayWhyNotToLabel();
     else this.open();
   };
 
@@ -122,6 +122,6 @@ export class ClassPicker {
 
   private apply(value: number): void {
     this.close();
-    this.controller.label(value);
+    this.controller.labeling.label(value);
   }
 }

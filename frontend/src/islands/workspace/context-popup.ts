@@ -1,8 +1,9 @@
+import { messageOf } from "../../api/http";
 import { fetchObject, patchUrl } from "../../api/objects";
 import type { ObjectDetail } from "../../api/types";
 import { el, ICONS, icon, placeInWindow } from "../../lib/dom";
 import { ago, count, percent, share } from "../../lib/format";
-import { messageOf, type WorkspaceController } from "./controller";
+import type { WorkspaceController } from "./controller";
 
 const SIZE_PX = 360;
 

@@ -69,14 +69,14 @@ export function workspaceHandle(
     labelOf: (ordinal) => labels.shown[ordinal] ?? 0,
     predictions: () => Array.from(project.predictions),
     lasso: async (polygon: Polygon, op = "new") => {
-      await controller.lasso(polygon, op);
+      await controller.region.lasso(polygon, op);
       return selection.size;
     },
     select: async (ordinals) => {
-      await controller.selectOrdinals(ordinals);
+      await controller.region.selectOrdinals(ordinals);
       return selection.size;
     },
-    showAll: () => controller.showAll(),
+    showAll: () => controller.region.showAll(),
     pick: (ordinals) => selection.pickOrdinals(ordinals),
     dataPoint: (ordinal) => {
       const place = plot.dataPlace(ordinal);

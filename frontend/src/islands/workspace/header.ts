@@ -53,7 +53,7 @@ export class WorkspaceHeader {
         class: "button button--small",
         title: "Train the model with the labels and redraw the map (T). Labeling goes on meanwhile.",
         "data-testid": "train",
-        onclick: () => void controller.train(),
+        onclick: () => void controller.jobs.train(),
       },
       icon(ICONS.play),
       "Train",
@@ -239,7 +239,7 @@ export class WorkspaceHeader {
             "data-testid": "cancel-job",
             onclick: () => {
               const active = this.controller.project.jobs.find((other) => other.id === job.id && isActive(other));
-              if (active !== undefined) void this.controller.cancel(active);
+              if (active !== undefined) void this.controller.jobs.cancel(active);
             },
           },
           icon(ICONS.stop),

@@ -83,7 +83,7 @@ export class WorkspaceIsland implements Island {
     element.addEventListener("click", this.giveKeysBack);
     element.addEventListener("change", this.giveKeysBack);
     window.patchsorter = workspaceHandle(this.controller, this.plot, this.grid);
-    void this.controller.start();
+    void this.controller.sync.start();
   }
 
   destroy(): void {
@@ -123,7 +123,7 @@ export class WorkspaceIsland implements Island {
     const command = commandFor(event);
     if (command === null) return;
     // What a rectangle or a lasso selects is not meant before it is drawn, and what was selected before is not any more.
-    if (this.controller.isSelecting && command.name !== "escape") {
+    if (this.controller.region.isSelecting && command.name !== "escape") {
       event.preventDefault();
       return;
     }
@@ -138,17 +138,17 @@ export class WorkspaceIsland implements Island {
     const { selection, viewport } = controller;
     switch (command.name) {
       case "label": {
-        const labelClass = controller.classForKey(command.digit);
-        if (labelClass !== undefined) controller.label(labelClass.value);
+        const labelClass = controller.labeling.classForKey(command.digit);
+        if (labelClass !== undefined) controller.labeling.label(labelClass.value);
         return true;
       }
       case "review": {
-        const labelClass = controller.classForKey(command.digit);
-        if (labelClass !== undefined) void controller.review(labelClass.value);
+        const labelClass = controller.labeling.classForKey(command.digit);
+        if (labelClass !== undefined) void controller.region.review(labelClass.value);
         return true;
       }
       case "remove":
-        controller.label(null);
+        controller.labeling.label(null);
         return true;
       case "move":
         grid.moveCursor(command.dx, command.dy, command.extend);
@@ -163,10 +163,10 @@ export class WorkspaceIsland implements Island {
         selection.invert();
         return true;
       case "undo":
-        controller.undo();
+        controller.history.undo();
         return true;
       case "redo":
-        controller.redo();
+        controller.history.redo();
         return true;
       case "context":
         this.toggleContext();
@@ -182,10 +182,10 @@ export class WorkspaceIsland implements Island {
         viewport.fit();
         return true;
       case "train":
-        void controller.train();
+        void controller.jobs.train();
         return true;
       case "next-filter":
-        controller.nextFilter();
+        controller.region.nextFilter();
         return true;
       case "next-color":
         controller.nextColor();
@@ -194,22 +194,22 @@ export class WorkspaceIsland implements Island {
         controller.toggleOutline();
         return true;
       case "next-order":
-        controller.nextOrder();
+        controller.region.nextOrder();
         return true;
       case "help":
         this.help.toggle();
         return true;
       case "confirm":
-        if (!controller.confirm()) document.dispatchEvent(new CustomEvent("choose-class"));
+        if (!controller.labeling.confirm()) document.dispatchEvent(new CustomEvent("choose-class"));
         return true;
       case "accept-sample":
         controller.sampling.goOn();
         return true;
       case "next-suggestion":
-        void controller.takeSuggestion();
+        void controller.next.take();
         return true;
       case "similar":
-        void controller.searchSimilar(grid.currentOrdinal());
+        void controller.similar.search(grid.currentOrdinal());
         return true;
       case "choose-class":
         document.dispatchEvent(new CustomEvent("choose-class"));
@@ -250,9 +250,9 @@ export class WorkspaceIsland implements Island {
    * as wrong, and stays so for whoever comes back. */
   private escape(): void {
     if (this.context.isOpen) this.context.close();
-    else if (this.plot.cancelGesture() || this.grid.cancelBand() || this.controller.stopAsking()) return;
+    else if (this.plot.cancelGesture() || this.grid.cancelBand() || this.controller.region.stopAsking()) return;
     else if (this.controller.selection.pickedCount > 0 && !this.controller.sampling.isShown)
       this.controller.selection.clearPicks();
-    else if (this.controller.selection.isRegion) this.controller.showAll();
+    else if (this.controller.selection.isRegion) this.controller.region.showAll();
   }
 }

@@ -21,7 +21,7 @@ export class NextBar {
         class: "button button--small",
         title: "Show it in the grid (G)",
         "data-testid": "take-next",
-        onclick: () => void controller.takeSuggestion(),
+        onclick: () => void controller.next.take(),
       },
       "Go",
       el("kbd", { class: "key" }, "G"),
@@ -104,7 +104,7 @@ export class NextBar {
         "data-kind": proposal.kind,
         onclick: () => {
           this.open(false);
-          void this.controller.takeSuggestion(proposal);
+          void this.controller.next.take(proposal);
         },
       },
       el("span", {

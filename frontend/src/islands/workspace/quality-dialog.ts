@@ -1,8 +1,9 @@
+import { messageOf } from "../../api/http";
 import { fetchQuality } from "../../api/projects";
 import { qualityPanel } from "../../charts/quality";
 import { createDialog } from "../../lib/dialog";
 import { el } from "../../lib/dom";
-import { messageOf, type WorkspaceController } from "./controller";
+import type { WorkspaceController } from "./controller";
 
 /** How good the predictions on the screen are; follows them while it is open. */
 export class QualityDialog {

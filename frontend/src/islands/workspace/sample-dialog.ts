@@ -49,7 +49,7 @@ export class SampleDialog {
       ),
     );
     this.element.addEventListener("close", () => {
-      if (this.element.returnValue !== DRAWN) this.controller.declineSample();
+      if (this.element.returnValue !== DRAWN) this.controller.next.declineSample();
     });
     document.addEventListener("accept-by-sample", this.open);
   }
@@ -139,7 +139,7 @@ export class SampleDialog {
 
   private draw(): void {
     this.element.close(DRAWN);
-    this.controller.lookAnew();
+    this.controller.region.lookAnew();
     void this.controller.sampling.draw(this.ordinals, Number(this.classes.value));
   }
 }

@@ -1,8 +1,9 @@
+import { messageOf, newClientKey } from "../../api/http";
 import { acceptSample, drawSample, endSample, fetchSample, lookAtMore, postMarks } from "../../api/samples";
 import type { ActionResult, Sample, UndoEntry } from "../../api/types";
 import { count } from "../../lib/format";
-import { Emitter } from "../../state/emitter";
-import { messageOf, newKey, type WorkspaceController } from "./controller";
+import type { WorkspaceController } from "./controller";
+import { Part } from "./part";
 
 /** For a patch: a person needs several times as long to look at one. */
 const LOOK_AT_LEAST_MS = 100;
@@ -12,7 +13,7 @@ const LOOK_AT_LEAST_MS = 100;
  * In the sample, to select a patch is to mark it as wrong. The server keeps the sample and the marks, so that one can leave
  * the page and come back; it has the last word on whether the selection is accepted.
  */
-export class Sampling extends Emitter<"sample"> {
+export class Sampling extends Part<"sample"> {
   /** The open sample, whether it is on the screen or not. */
   sample: Sample | null = null;
   /** Whether a request that changes the sample is on its way. */
@@ -32,14 +33,14 @@ export class Sampling extends Emitter<"sample"> {
   /** The marks that the server is known to have: what differs from them is sent. */
   private savedMarks = new Set<number>();
   /** Of the open sample, what was on the screen: whoever looks elsewhere in between has seen it all the same. */
-  private seen = new Set<number>();
+  private lookedAt = new Set<number>();
   /** When those of the open sample that are to be looked at now came on the screen, and how many were looked at before. */
   private since = 0;
   private nBefore = 0;
   private readonly subscriptions: (() => void)[];
 
-  constructor(private readonly controller: WorkspaceController) {
-    super();
+  constructor(controller: WorkspaceController) {
+    super(controller);
     const { project, selection, labels } = controller;
     this.subscriptions = [
       // Also of the sample that is known: it may have been marked in another tab, or samples are not allowed any more.
@@ -57,9 +58,9 @@ export class Sampling extends Emitter<"sample"> {
         if (this.sample !== null && this.sample.stale !== "") void this.takeUp(this.sample.id);
         if (this.isShown) this.emit("sample");
       }),
-      controller.on("seen", () => {
+      controller.seen.on("seen", () => {
         if (!this.isShown) return;
-        for (const ordinal of this.sample?.ordinals ?? []) if (controller.seen[ordinal] === 1) this.seen.add(ordinal);
+        for (const ordinal of this.sample?.ordinals ?? []) if (controller.seen.has(ordinal)) this.lookedAt.add(ordinal);
         this.emit("sample");
       }),
     ];
@@ -71,29 +72,29 @@ export class Sampling extends Emitter<"sample"> {
 
   /** Whether the person may begin one. */
   get isAllowed(): boolean {
-    const { project } = this.controller;
+    const { project } = this;
     return project.sampled.allowed && project.canLabel;
   }
 
   /** Whether the open sample is what the grid shows. */
   get isShown(): boolean {
-    return this.sample !== null && this.controller.selection.source === "sample";
+    return this.sample !== null && this.selection.source === "sample";
   }
 
   get nSeen(): number {
-    return this.sample?.ordinals.filter((ordinal) => this.seen.has(ordinal)).length ?? 0;
+    return this.sample?.ordinals.filter((ordinal) => this.lookedAt.has(ordinal)).length ?? 0;
   }
 
   /** The unlabeled ones of what is selected, or of the whole region where nothing is. */
   candidates(): Uint32Array {
-    const { selection, labels } = this.controller;
+    const { selection, labels } = this;
     const asked = selection.pickedCount > 0 ? selection.picks() : selection.order;
     return asked.filter((ordinal) => labels.shown[ordinal] === 0);
   }
 
   /** The class that most of these objects are predicted as: what one probably means. */
   likelyClass(ordinals: Uint32Array): number | null {
-    const { project, selection } = this.controller;
+    const { project, selection } = this;
     if (selection.reviewClass !== null) return selection.reviewClass;
     const counts = new Uint32Array(256);
     for (const ordinal of ordinals) counts[project.predictions[ordinal] ?? 0]!++;
@@ -104,7 +105,7 @@ export class Sampling extends Emitter<"sample"> {
 
   /** Marked, or labeled as another class since the sample was drawn. */
   isWrong(ordinal: number): boolean {
-    const { labels, selection } = this.controller;
+    const { labels, selection } = this;
     const label = labels.shown[ordinal]!;
     return label === 0 ? selection.isPicked(ordinal) : label !== this.sample?.class_value;
   }
@@ -120,7 +121,7 @@ export class Sampling extends Emitter<"sample"> {
 
   /** Whether some are wrong of which nobody has said what they are. */
   get hasMarks(): boolean {
-    const { labels } = this.controller;
+    const { labels } = this;
     return this.wrong().some((ordinal) => labels.shown[ordinal] === 0);
   }
 
@@ -131,9 +132,9 @@ export class Sampling extends Emitter<"sample"> {
   }
 
   async draw(ordinals: Uint32Array, classValue: number): Promise<void> {
-    const { project, config } = this.controller;
+    const { project, config } = this;
     if (project.labelSet === null || this.busy) return;
-    const stated = { class_value: classValue, selection: this.controller.selectionContext(), client_key: newKey() };
+    const stated = { class_value: classValue, selection: this.controller.region.context(), client_key: newClientKey() };
     this.busy = this.isDrawing = true;
     this.emit("sample");
     try {
@@ -142,7 +143,7 @@ export class Sampling extends Emitter<"sample"> {
       this.show();
     } catch (error) {
       this.tell(`No sample was drawn: ${messageOf(error)}`);
-      void this.controller.catchUp();
+      void this.controller.sync.catchUp();
     } finally {
       this.busy = this.isDrawing = false;
       this.emit("sample");
@@ -152,7 +153,7 @@ export class Sampling extends Emitter<"sample"> {
   private begin(sample: Sample | null): void {
     this.sample = sample;
     this.savedMarks = new Set(sample?.marked);
-    this.seen = new Set();
+    this.lookedAt = new Set();
     this.since = Number.POSITIVE_INFINITY;
     this.nBefore = 0;
   }
@@ -174,9 +175,9 @@ export class Sampling extends Emitter<"sample"> {
     const { marked, ordinals } = this.sample;
     this.restoring = true;
     try {
-      this.controller.showSample(Uint32Array.from(ordinals));
-      this.controller.markSeen([...this.seen], 0);
-      this.controller.selection.pickOrdinals(marked);
+      this.controller.region.showSample(Uint32Array.from(ordinals));
+      this.controller.region.markSeen([...this.lookedAt], 0);
+      this.selection.pickOrdinals(marked);
     } finally {
       this.restoring = false;
     }
@@ -198,7 +199,7 @@ export class Sampling extends Emitter<"sample"> {
     const { sample, nMore } = this;
     if (sample === null || this.isWaiting) return;
     const nWrong = this.wrong().length;
-    const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
+    const name = this.project.classOf(sample.class_value)?.name ?? "";
     const tooSoonByMs = this.tooSoonByMs;
     let text = `All ${count(sample.n)} were looked at: Shift Enter accepts ${howMany(sample, nWrong)} as ${name}.`;
     if (sample.stale !== "") text = "This sample can not be accepted any more.";
@@ -208,7 +209,7 @@ export class Sampling extends Emitter<"sample"> {
     else if (tooSoonByMs > 0)
       text = `That was quick. Look at each patch: you can go on in ${Math.ceil(tooSoonByMs / 1000)} s.`;
     else if (nMore > 0) text = `${areWrong(nWrong)}: Shift Enter shows ${count(nMore)} more.`;
-    this.controller.notices.show({ text, tone: "plain", topic: "hint" });
+    this.notices.show({ text, tone: "plain", topic: "hint" });
   }
 
   /** The explicit gesture. It waits for labels and marks that are still on their way. */
@@ -221,12 +222,12 @@ export class Sampling extends Emitter<"sample"> {
     }
     const nWrong = this.wrong().length;
     this.send<ActionResult>(
-      () => acceptSample(this.controller.config.api, sample.id, sample.size - nWrong, nSeen),
+      () => acceptSample(this.config.api, sample.id, sample.size - nWrong, nSeen),
       (result) => {
-        const name = this.controller.project.classOf(sample.class_value)?.name ?? "";
+        const name = this.project.classOf(sample.class_value)?.name ?? "";
         const nRight = sample.n - nWrong;
         const how = `${count(nRight)} seen, ${count(result.n - nRight)} by sample`;
-        return this.controller.takeResult(result, `${count(result.n)} labeled ${name}: ${how}`);
+        return this.controller.labelChanges.takeResult(result, `${count(result.n)} labeled ${name}: ${how}`);
       },
     );
   }
@@ -242,8 +243,8 @@ export class Sampling extends Emitter<"sample"> {
     this.isAskingForMore = true;
     this.emit("sample");
     this.controller.queue.add<Sample>({
-      clientKey: newKey(),
-      send: () => lookAtMore(this.controller.config.api, sample.id, sample.n + nMore),
+      clientKey: newClientKey(),
+      send: () => lookAtMore(this.config.api, sample.id, sample.n + nMore),
       onSaved: (larger) => {
         this.isAskingForMore = false;
         this.mergeAfterRectangle(larger, this.savedMarks);
@@ -262,15 +263,15 @@ export class Sampling extends Emitter<"sample"> {
     if (sample === null || this.isWaiting) return;
     this.busy = true;
     if (keepRight) {
-      const { labels } = this.controller;
+      const { labels } = this;
       const right = sample.ordinals.filter((ordinal) => labels.shown[ordinal] === 0 && !this.isWrong(ordinal));
-      if (right.length > 0) this.controller.labelOrdinals(Uint32Array.from(right), sample.class_value);
+      if (right.length > 0) this.controller.labeling.labelOrdinals(Uint32Array.from(right), sample.class_value);
     }
     this.send<Sample>(
-      () => endSample(this.controller.config.api, sample.id),
+      () => endSample(this.config.api, sample.id),
       () => {
         const text = "Nothing was accepted. Another sample of these will be larger.";
-        if (!keepRight) this.controller.notices.show({ text, tone: "plain", topic: "hint" });
+        if (!keepRight) this.notices.show({ text, tone: "plain", topic: "hint" });
         return Promise.resolve();
       },
     );
@@ -282,7 +283,7 @@ export class Sampling extends Emitter<"sample"> {
     this.busy = true;
     this.emit("sample");
     this.controller.queue.add<Result>({
-      clientKey: newKey(),
+      clientKey: newClientKey(),
       send: request,
       onSaved: (result) => {
         void onSaved(result).then(() => this.close());
@@ -306,7 +307,7 @@ export class Sampling extends Emitter<"sample"> {
     const isAnother = id !== this.sample?.id;
     const asked = ++this.nAsked;
     try {
-      const sample = await fetchSample(this.controller.config.api, id);
+      const sample = await fetchSample(this.config.api, id);
       if (this.isWaiting || asked !== this.nAsked) return; // what is on its way says more
       if (!isAnother && id !== this.sample?.id) return; // it has ended meanwhile
       const { isShown } = this;
@@ -327,7 +328,7 @@ export class Sampling extends Emitter<"sample"> {
   /** Selected and unlabeled is marked; a patch that was labeled otherwise says so itself. */
   private saveMarks(): void {
     const { sample } = this;
-    const { labels, selection } = this.controller;
+    const { labels, selection } = this;
     if (sample === null || !this.isShown || this.busy || this.restoring || selection.isDrawing) return;
     const marked = sample.ordinals.filter((ordinal) => labels.shown[ordinal] === 0 && selection.isPicked(ordinal));
     if (marked.join() === sample.marked.join()) return;
@@ -337,14 +338,14 @@ export class Sampling extends Emitter<"sample"> {
     this.nMarksQueued++;
     let sent = new Set<number>();
     this.controller.queue.add<Sample>({
-      clientKey: newKey(),
+      clientKey: newClientKey(),
       send: () => {
         this.marksQueued = false;
         const saved = this.sample?.id === sample.id ? this.savedMarks : new Set<number>();
         sent = new Set(this.sample?.id === sample.id ? this.sample.marked : []);
         const wrong = [...sent].filter((ordinal) => !saved.has(ordinal));
         const notWrong = [...saved].filter((ordinal) => !sent.has(ordinal));
-        return postMarks(this.controller.config.api, sample.id, { wrong, not_wrong: notWrong });
+        return postMarks(this.config.api, sample.id, { wrong, not_wrong: notWrong });
       },
       onSaved: (saved) => {
         this.nMarksAnswered++;
@@ -359,7 +360,7 @@ export class Sampling extends Emitter<"sample"> {
   }
 
   private mergeAfterRectangle(sample: Sample, expected: ReadonlySet<number>): void {
-    this.controller.selection.afterRectangle(() => this.merge(sample, expected));
+    this.selection.afterRectangle(() => this.merge(sample, expected));
   }
 
   /** The server's word on the sample that is known. Marks in which it differs from what was `expected` were set or taken back
@@ -380,22 +381,22 @@ export class Sampling extends Emitter<"sample"> {
     if (sample.n > n) [this.nBefore, this.since] = [this.nSeen, Number.POSITIVE_INFINITY];
     if (this.isShown && sample.n > n) {
       this.show();
-      this.controller.beginWith(sample.ordinals.findIndex((ordinal) => !this.seen.has(ordinal)));
+      this.controller.region.beginWith(sample.ordinals.findIndex((ordinal) => !this.lookedAt.has(ordinal)));
     } else if (this.isShown && this.sample.marked.join() !== here.join())
-      this.controller.selection.pickOrdinals(this.sample.marked);
+      this.selection.pickOrdinals(this.sample.marked);
     this.emit("sample");
   }
 
   private tell(text: string): void {
-    this.controller.notices.show({ text, tone: "danger", topic: "save", durationMs: 12_000 });
+    this.notices.show({ text, tone: "danger", topic: "save", durationMs: 12_000 });
   }
 
   private close(): void {
     this.begin(null);
     this.busy = false;
-    this.controller.ageSuggestions();
+    this.controller.next.age();
     // Whoever has drawn a lasso since waits for that.
-    if (this.controller.askedSource === "sample") this.controller.showAll();
+    if (this.controller.region.askedSource === "sample") this.controller.region.showAll();
     this.emit("sample");
   }
 }

@@ -30,7 +30,7 @@ export class RegionBanner {
     this.subscriptions = [
       selection.on("region", () => this.show()),
       selection.on("picks", () => this.countSoon()),
-      controller.on("seen", () => this.countSoon()),
+      controller.seen.on("seen", () => this.countSoon()),
       labels.on("labels", () => this.countSoon()),
       project.on("predictions", () => this.countSoon()),
     ];
@@ -63,7 +63,7 @@ export class RegionBanner {
         { class: "grid__beside" },
         ...(this.isPage ? [this.otherwise, this.done] : []),
         ...(selection.query === null ? [] : this.queryCommands(selection.query)),
-        this.command("Show all", "Show all objects again (Esc)", () => this.controller.showAll()),
+        this.command("Show all", "Show all objects again (Esc)", () => this.controller.region.showAll()),
       ),
     );
   }
@@ -88,7 +88,7 @@ export class RegionBanner {
     const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
     this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
     // Only what was on the screen is confirmed, which is not always the whole page.
-    const { nToConfirm } = this.controller;
+    const { nToConfirm } = this.controller.labeling;
     this.confirms.textContent = nToConfirm === 0 ? " confirms." : ` confirms the ${count(nToConfirm)} seen.`;
     this.showOtherwise();
   }
@@ -168,16 +168,16 @@ export class RegionBanner {
 
   private queryCommands(query: SimilarQuery): HTMLElement[] {
     const unlabeled = this.command("Unlabeled only", "Search only among objects without a label", () =>
-      this.controller.searchAgain({ unlabeled: !query.unlabeled }),
+      this.controller.similar.again({ unlabeled: !query.unlabeled }),
     );
     unlabeled.setAttribute("aria-pressed", String(query.unlabeled));
     unlabeled.dataset["testid"] = "similar-unlabeled";
     // The filter of the map hides the labeled ones anyway.
     unlabeled.disabled = query.unlabeled && this.controller.filters.mode === "unlabeled";
-    if (!this.controller.hasMoreSimilar) return [unlabeled];
+    if (!this.controller.similar.hasMore) return [unlabeled];
     return [
       unlabeled,
-      this.command("More", "Search for three times as many", () => this.controller.searchAgain({ k: 3 * query.k })),
+      this.command("More", "Search for three times as many", () => this.controller.similar.again({ k: 3 * query.k })),
     ];
   }
 

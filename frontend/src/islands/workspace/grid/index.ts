@@ -241,7 +241,9 @@ export class PatchGrid {
         this.redraw();
       }),
       this.controller.on("outline", () => this.redraw()),
-      this.controller.on("onward", () => this.scrollTo(offsetToBegin(this.layout, this.controller.firstRank))),
+      this.controller.region.on("onward", () =>
+        this.scrollTo(offsetToBegin(this.layout, this.controller.region.firstRank)),
+      ),
       project.on(["state", "embedding", "predictions"], () => {
         this.readClasses();
         this.redraw();
@@ -414,7 +416,7 @@ export class PatchGrid {
       );
     }
     const seen = this.glances.seenAmong(inView, performance.now());
-    this.controller.markSeen(seen, last);
+    this.controller.region.markSeen(seen, last);
     window.clearTimeout(this.glanceTimer);
     if (seen.length < inView.length) this.glanceTimer = window.setTimeout(() => this.redraw(), GLANCE_MS);
     if (this.band !== null && selection.isDrawing) this.drawBand(context, this.band);
@@ -544,7 +546,7 @@ export class PatchGrid {
   private markClicked(indices: readonly number[]): void {
     const ordinals = indices.map((index) => this.controller.selection.order[index]!);
     const shown = ordinals.filter((ordinal) => this.cache.get(ordinal) !== null);
-    if (shown.length > 0) this.controller.markSeen(shown, 0);
+    if (shown.length > 0) this.controller.region.markSeen(shown, 0);
   }
 
   // Words ----------------------------------------------------------------------------------------------------------------
@@ -595,7 +597,7 @@ export class PatchGrid {
             class: "button",
             onclick: () => {
               this.controller.filters.reset();
-              this.controller.showAll();
+              this.controller.region.showAll();
             },
           },
           "Show all objects",

@@ -52,7 +52,7 @@ export class GridToolbar {
     const none = command("None", "Clear the selection (Esc)", "pick-none", () => selection.clearPicks());
     const picker = new ClassPicker(controller);
     const remove = command("Remove label", "Remove the labels of the selection (0)", "remove-label", () =>
-      controller.label(null),
+      controller.labeling.label(null),
     );
     const bySample = command(
       "By sample…",
@@ -69,7 +69,7 @@ export class GridToolbar {
           title,
           "aria-label": title,
           "data-testid": name,
-          onclick: () => controller[name](),
+          onclick: () => controller.history[name](),
         },
         icon(ICONS[name]),
       );
@@ -79,7 +79,7 @@ export class GridToolbar {
       "Similar",
       "Search for objects similar to the selected ones (S: on a page to confirm, to the one pointed at)",
       "similar",
-      () => void controller.searchSimilar(selection.pickedCount > 0 ? -1 : grid.currentOrdinal()),
+      () => void controller.similar.search(selection.pickedCount > 0 ? -1 : grid.currentOrdinal()),
     );
     const file = el("input", {
       type: "file",
@@ -88,7 +88,7 @@ export class GridToolbar {
       "data-testid": "picture-file",
       onchange: () => {
         const [picture] = file.files ?? [];
-        if (picture !== undefined) void controller.searchPicture(picture);
+        if (picture !== undefined) void controller.similar.searchWith(picture);
         file.value = "";
       },
     });
@@ -109,7 +109,7 @@ export class GridToolbar {
       id: "grid-order",
       title: "Order of the patches (O)",
       "data-testid": "order",
-      onchange: () => controller.setOrder(order.value as GridOrder),
+      onchange: () => controller.region.setOrder(order.value as GridOrder),
     });
     const given = el("option", { value: "given" }, "As found");
     order.append(given, ...GRID_ORDERS.map((name) => el("option", { value: name }, ORDER_NAMES[name])));
@@ -122,7 +122,7 @@ export class GridToolbar {
           "New predictions came: what you have not seen yet is in the new order. Sort the patches on the screen as well",
         hidden: true,
         "data-testid": "sort-again",
-        onclick: () => controller.sortAgain(),
+        onclick: () => controller.region.sortAgain(),
       },
       "Sort again",
     );
@@ -238,20 +238,20 @@ export class GridToolbar {
       redo.title = project.redo === null ? "Redo (Shift Z)" : `Redo (Shift Z): ${project.redo.text}`;
     };
     const showOrder = () => {
-      again.hidden = !controller.orderIsOld;
+      again.hidden = !controller.region.orderIsOld;
       order.disabled = selection.source === "sample";
-      const used = controller.orderFor(selection.size);
+      const used = controller.region.orderFor(selection.size);
       given.hidden = used !== "given";
       const givenNames: Partial<Record<SelectionSource, string>> = { similar: "Nearest first", sample: "At random" };
       given.text = givenNames[selection.source] ?? "As suggested";
-      order.value = used === "given" ? used : controller.order;
+      order.value = used === "given" ? used : controller.region.order;
       order.title =
-        used === controller.order || used === "given"
+        used === controller.region.order || used === "given"
           ? "Order of the patches (O)"
           : "Similarity needs a map and at most 20,000 patches: shown by image";
       const similarity = order.options[1 + GRID_ORDERS.indexOf("similarity")]!;
       const why = project.plotNumber === null ? "no map yet" : "too many";
-      const isOther = controller.order === "similarity" && used === "image" && selection.size > 2;
+      const isOther = controller.region.order === "similarity" && used === "image" && selection.size > 2;
       similarity.text = isOther ? `Image (${why} for similarity)` : "Similarity";
       size.value = String(Math.max(0, TILE_SIZES.indexOf(grid.tilePx)));
     };
@@ -272,7 +272,7 @@ export class GridToolbar {
         showSteps();
         showCounts();
       }),
-      controller.on("order", showOrder),
+      controller.region.on("order", showOrder),
       controller.on("outline", showOutline),
       () => picker.destroy(),
       () => banner.destroy(),

@@ -458,7 +458,7 @@ export class EmbeddingPlot {
     } else {
       const op: LassoOp = event.shiftKey ? "add" : event.altKey ? "subtract" : "new";
       this.gesture = { kind: "lasso", op, path: [[x, y]] };
-      this.controller.isLassoing = true;
+      this.controller.region.isLassoing = true;
     }
     if (event.button === 1) event.preventDefault();
     this.showCursor();
@@ -489,7 +489,7 @@ export class EmbeddingPlot {
     const { gesture } = this;
     if (gesture === null) return;
     this.gesture = null;
-    this.controller.isLassoing = false;
+    this.controller.region.isLassoing = false;
     this.showCursor();
     const [x, y] = this.at(event);
     const ordinal = this.pick(x, y);
@@ -510,14 +510,14 @@ export class EmbeddingPlot {
     }
     const { viewport } = this.controller;
     const polygon = simplify(gesture.path, 0.75).map(([px, py]) => viewport.toData(px, py));
-    if (polygon.length >= 3) void this.controller.lasso(polygon, gesture.op);
+    if (polygon.length >= 3) void this.controller.region.lasso(polygon, gesture.op);
   }
 
   /** Leaves a lasso or a pan unfinished. Returns whether there was one. */
   cancelGesture(): boolean {
     if (this.gesture === null) return false;
     this.gesture = null;
-    this.controller.isLassoing = false;
+    this.controller.region.isLassoing = false;
     this.showCursor();
     this.redrawOverlay();
     return true;
@@ -611,7 +611,7 @@ export class EmbeddingPlot {
               type: "button",
               class: "button button--primary",
               disabled: !project.canTrain,
-              onclick: () => void this.controller.train(),
+              onclick: () => void this.controller.jobs.train(),
             },
             "Train and draw the map",
           ),
@@ -622,7 +622,11 @@ export class EmbeddingPlot {
         el(
           "div",
           { class: "empty-state__actions" },
-          el("button", { type: "button", class: "button", onclick: () => void this.controller.start() }, "Try again"),
+          el(
+            "button",
+            { type: "button", class: "button", onclick: () => void this.controller.sync.start() },
+            "Try again",
+          ),
         ),
       );
     }
@@ -690,7 +694,7 @@ export class EmbeddingPlot {
               class: "filter-chip filter-chip--info",
               title: "What the model calls this class and nobody labeled yet (Shift and the key of the class)",
               "data-testid": "review",
-              onclick: () => void this.controller.review(only),
+              onclick: () => void this.controller.region.review(only),
             },
             "Review, surest first",
           ),
@@ -733,7 +737,7 @@ export class EmbeddingPlot {
             type: "button",
             class: "filter-chip filter-chip--info",
             title: "Added after this map was made. Click to see them in the grid.",
-            onclick: () => this.controller.showUnplaced(),
+            onclick: () => this.controller.region.showUnplaced(),
           },
           `${plural(project.nUnplaced, "object")} not on the map yet`,
         ),

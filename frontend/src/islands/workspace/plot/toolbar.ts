@@ -111,7 +111,7 @@ export class PlotToolbar {
       pan.setAttribute("aria-pressed", String(controller.tool === "pan"));
     };
     const showFilters = () => {
-      const modes = controller.filterModes;
+      const modes = controller.region.filterModes;
       if (show.options.length !== modes.length) {
         show.replaceChildren(...modes.map((mode) => el("option", { value: mode }, FILTER_NAMES[mode])));
       }

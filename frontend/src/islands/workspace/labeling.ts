@@ -1,0 +1,309 @@
+import { messageOf, newClientKey } from "../../api/http";
+import { type LabelAction, postAction, type SelectionSource } from "../../api/labels";
+import type { ActionResult, LabelClass } from "../../api/types";
+import { count, plural } from "../../lib/format";
+import { Part } from "./part";
+
+/** Pages to confirm and others that are proposed: of these, what was not on the screen is not labeled. */
+export const PAGES: ReadonlySet<SelectionSource> = new Set(["review", "suggested"]);
+
+/** So many labels are replaced or removed by a second press only, within so long. */
+const MANY_REPLACED = 100;
+const ASKED_FOR_MS = 8_000;
+
+/** The gestures that label: a class for what is selected, and a page confirmed as what it was shown for. */
+export class Labeling extends Part {
+  /** What was asked about before it is done: how many labels it would cost, and when. */
+  private costly: { readonly n: number; readonly classValue: number | null; readonly at: number } | undefined;
+
+  /** The class that a digit stands for, or undefined, which is said. */
+  classForKey(digit: string): LabelClass | undefined {
+    const labelClass = this.project.classes.find((c) => c.key === digit);
+    if (labelClass === undefined && this.project.status === "ready") {
+      this.notify({ text: `There is no class ${digit}.`, tone: "plain", topic: "hint" });
+    }
+    return labelClass;
+  }
+
+  /** Label what is picked in the grid, or the tile that the keyboard stands on. null removes the labels. */
+  label(classValue: number | null): void {
+    if (!this.project.canLabel) {
+      this.sayWhyNotToLabel();
+      return;
+    }
+    if (this.waitsForSample()) return;
+    const { selection } = this;
+    const isPagesOwn = classValue !== null && classValue === selection.reviewClass;
+    if (!isPagesOwn && this.labelTakenOut(classValue)) return;
+    let more: Uint32Array = new Uint32Array(0);
+    let leftOut: Uint32Array = new Uint32Array(0);
+    if (PAGES.has(selection.source) && !selection.held && selection.pickedCount > 0) {
+      if (this.controller.region.isTooSoon) return;
+      leftOut = this.takenOut();
+      // What is confirmed has been looked at, and nobody has said what it is meanwhile.
+      const unseen = selection.picks().filter((ordinal) => !this.seen.has(ordinal));
+      more = this.labels.unlabeledOf(unseen);
+      if (unseen.length === selection.pickedCount) {
+        this.notify({ text: "None of these patches was on the screen yet.", tone: "plain", topic: "hint" });
+        return;
+      }
+      selection.keepPicked((ordinal) => this.seen.has(ordinal) && !(isPagesOwn && this.labels.shown[ordinal] !== 0));
+      if (selection.pickedCount === 0) {
+        if (more.length > 0) this.goOnWith(more);
+        else this.sayAllLabeled();
+        return;
+      }
+    }
+    let ordinals = selection.picks();
+    const atCursor = ordinals.length === 0 && selection.cursor >= 0 && selection.cursorByKeyboard;
+    if (atCursor) ordinals = Uint32Array.of(selection.order[selection.cursor]!);
+    if (ordinals.length === 0) {
+      this.sayWhyNotToLabel();
+      return;
+    }
+    const onlyUnlabeled = PAGES.has(selection.source) && !selection.held && isPagesOwn;
+    // What was labeled a moment ago may be corrected by one key.
+    if (!onlyUnlabeled && !selection.held && this.asksAgain(ordinals, classValue)) return;
+    this.labelOrdinals(ordinals, classValue, {
+      onlyUnlabeled,
+      leftOut: isPagesOwn ? leftOut : undefined,
+      more:
+        more.length === 0
+          ? ""
+          : `; ${count(more.length)} ${isPagesOwn ? "more to look at" : "not on the screen yet, left as they are"}`,
+    });
+    // Another class may have been a slip of the finger: then the picks stay, to be corrected.
+    if (more.length > 0 && isPagesOwn) {
+      this.goOnWith(more);
+      return;
+    }
+    // A wrong key is corrected by the right one; whatever is picked next starts anew.
+    selection.hold();
+    if (atCursor && selection.source === "suggested") this.goToNextUnlabeled();
+  }
+
+  /** Whether so many labels would be lost that one press is not enough: who selected all may have meant a single patch. */
+  private asksAgain(ordinals: Uint32Array, classValue: number | null): boolean {
+    const { shown } = this.labels;
+    const n = ordinals.reduce((sum, o) => sum + Number(shown[o] !== 0 && shown[o] !== classValue), 0);
+    const { costly } = this;
+    this.costly = undefined;
+    if (n < MANY_REPLACED) return false;
+    const now = performance.now();
+    if (costly?.n === n && costly.classValue === classValue && now - costly.at < ASKED_FOR_MS) return false;
+    this.costly = { n, classValue, at: now };
+    const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
+    this.notify({
+      text:
+        classValue === null
+          ? `${count(n)} labels would go. Once more removes them.`
+          : `${count(n)} of these have another class. Once more labels them ${name} all the same.`,
+      tone: "warning",
+      topic: "hint",
+      durationMs: ASKED_FOR_MS,
+    });
+    return true;
+  }
+
+  /** Of a page to confirm: what was on the screen, was taken out of it and has no label. Once the page is confirmed, that is
+   * what was not. */
+  private takenOut(): Uint32Array {
+    const { selection } = this;
+    if (!PAGES.has(selection.source) || selection.reviewClass === null || !selection.isOffered)
+      return new Uint32Array(0);
+    const out = selection.held ? selection.order : selection.leftOut;
+    return this.labels.unlabeledOf(out).filter((ordinal) => this.seen.has(ordinal));
+  }
+
+  /** Another class than the page's is for those that were taken out of it, and the next one corrects that; the others wait to be
+   * confirmed, or have been. A key that was meant for such must not label a whole page where there are none: who wants that
+   * selects all. Returns false where the key is for what is picked. */
+  private labelTakenOut(classValue: number | null): boolean {
+    const { selection } = this;
+    const open = classValue === null ? new Uint32Array(0) : this.takenOut();
+    const ordinals = open.length > 0 ? open : selection.lastAnswered;
+    if (ordinals.length === 0) {
+      const nobodyPicked = PAGES.has(selection.source) && selection.isOffered && !selection.isAllChosen;
+      if (classValue === null || !nobodyPicked) return false;
+      const text = "Take the wrong ones out first, or select all with A.";
+      this.notify({ text, tone: "plain", topic: "hint" });
+      return true;
+    }
+    if (this.controller.region.isTooSoon) return true;
+    this.labelOrdinals(ordinals, classValue, { onlyUnlabeled: open.length > 0 });
+    selection.forgetLeftOut(ordinals);
+    return true;
+  }
+
+  /** One key an object: after the label, the cursor goes on. */
+  private goToNextUnlabeled(): void {
+    const { selection, labels } = this;
+    if (selection.proposal?.kind === "discordant") {
+      selection.setCursor(Math.min(selection.cursor + 1, selection.size - 1), true);
+      return;
+    }
+    const isOpen = (ordinal: number) => labels.shown[ordinal] === 0;
+    const after = selection.order.subarray(selection.cursor + 1).findIndex(isOpen);
+    const next = after >= 0 ? selection.cursor + 1 + after : selection.order.findIndex(isOpen);
+    if (next >= 0) selection.setCursor(next, true);
+  }
+
+  /** Label what stays selected of a page as what it was shown for; where that was done, go on with what was not on the
+   * screen yet. Returns whether this is such a page. */
+  confirm(): boolean {
+    const { reviewClass, pickedCount, source, order } = this.selection;
+    if (this.controller.sampling.isShown) {
+      this.controller.sampling.sayHowItStands();
+      return true;
+    }
+    if (reviewClass === null) return false;
+    if (this.waitsForSample()) return true;
+    // What was undone waits to be confirmed again.
+    if (this.selection.held && this.labels.unlabeledOf(this.selection.picks()).length > 0) this.selection.held = false;
+    if (this.selection.held) {
+      const open = this.labels.unlabeledOf(order);
+      const more = open.filter((ordinal) => !this.seen.has(ordinal));
+      if (PAGES.has(source) && more.length > 0) this.goOnWith(more);
+      else if (open.length === 0) this.sayAllLabeled();
+      else {
+        const left = `${plural(open.length, "patch", "patches")} left out here ${open.length === 1 ? "has" : "have"} no label.`;
+        this.notify({ text: `${left} G goes on.`, tone: "plain", topic: "hint" });
+      }
+    } else if (pickedCount > 0) this.label(reviewClass);
+    else if (this.labels.unlabeledOf(order).length === 0) this.sayAllLabeled();
+    // Not the patch at the cursor: where nothing stays selected, it was just taken out.
+    else this.sayWhyNotToLabel();
+    return true;
+  }
+
+  /** How many of a page Enter would label now: what is picked, was on the screen and has no label. */
+  get nToConfirm(): number {
+    const { selection, labels } = this;
+    if (!PAGES.has(selection.source) || selection.reviewClass === null || !this.project.canLabel) return 0;
+    let n = 0;
+    for (const ordinal of selection.order)
+      n += Number(selection.picked[ordinal] === 1 && this.seen.has(ordinal) && labels.shown[ordinal] === 0);
+    return n;
+  }
+
+  /** What a sample is drawn from stays as it is until it is there; who labels meanwhile is told. */
+  private waitsForSample(): boolean {
+    if (!this.controller.sampling.isDrawing) return false;
+    this.notify({ text: "The sample is being drawn. Nothing was labeled.", tone: "plain", topic: "hint" });
+    return true;
+  }
+
+  private sayAllLabeled(): void {
+    this.notify({ text: "All of these are labeled. G goes on.", tone: "plain", topic: "hint" });
+  }
+
+  /** Bring the next patches of a page onto the screen, all picked. */
+  private goOnWith(ordinals: Uint32Array): void {
+    this.selection.offer(ordinals);
+    this.controller.region.bringUp(ordinals[0]!);
+  }
+
+  /** Whoever labels a selection by a key should know what it took the place of, and what lay beyond the edge of the grid. */
+  private whatToKnow(ordinals: Uint32Array, nOtherwise: number): string {
+    if (ordinals.length < 2) return "";
+    const nUnseen = ordinals.reduce((sum, ordinal) => sum + Number(!this.seen.has(ordinal)), 0);
+    return (
+      (nOtherwise > 0 ? `; ${count(nOtherwise)} had another class` : "") +
+      (nUnseen > 0 ? `. ${count(nUnseen)} of them ${nUnseen === 1 ? "was" : "were"} not on the screen` : "")
+    );
+  }
+
+  sayWhyNotToLabel(): void {
+    if (!this.project.canLabel) {
+      this.notify({
+        text: "You may look here, but not label: that takes a role such as rater in this project.",
+        tone: "warning",
+        topic: "access",
+      });
+      return;
+    }
+    if (this.controller.sampling.isShown) {
+      this.controller.sampling.sayHowItStands();
+      return;
+    }
+    const { size } = this.selection;
+    this.notify({
+      text:
+        size === 0
+          ? "Nothing is selected. Draw a lasso on the map first."
+          : `Select patches in the grid first. A selects all ${count(size)}.`,
+      tone: "plain",
+      topic: "hint",
+    });
+  }
+
+  /** `more`: what is said after what was done. `leftOut`: seen with these, and not of the class. */
+  labelOrdinals(
+    ordinals: Uint32Array,
+    classValue: number | null,
+    {
+      onlyUnlabeled = false,
+      more = "",
+      leftOut = new Uint32Array(0),
+    }: { readonly onlyUnlabeled?: boolean; readonly more?: string; readonly leftOut?: Uint32Array | undefined } = {},
+  ): void {
+    const labelSet = this.project.labelSet;
+    if (labelSet === null) return;
+    const action: LabelAction = {
+      kind: classValue === null ? "remove" : "label",
+      class_value: classValue,
+      provenance: ordinals.length === 1 ? "single" : "bulk",
+      only_unlabeled: onlyUnlabeled,
+      selection: { ...this.controller.region.context(), ...(leftOut.length > 0 ? { left_out: [...leftOut] } : {}) },
+      client_key: newClientKey(),
+    };
+    const nToChange = ordinals.reduce((n, ordinal) => n + Number(this.labels.shown[ordinal] !== (classValue ?? 0)), 0);
+    const nOtherwise = nToChange - this.labels.unlabeledOf(ordinals).length;
+    const change = this.labels.propose(ordinals, classValue ?? 0);
+    const revisionBefore = this.labels.revision;
+    const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
+    const done =
+      classValue === null
+        ? `Label removed from ${plural(nToChange, "object")}`
+        : `${plural(nToChange, "object")} labeled ${name}` +
+          (nToChange < ordinals.length ? `; ${count(ordinals.length - nToChange)} were so before` : "") +
+          this.whatToKnow(ordinals, nOtherwise);
+    this.notices.dismissTopic("hint");
+    this.notify({
+      text: done + more,
+      tone: "success",
+      topic: "labels",
+      action: { text: "Undo", run: () => this.controller.history.undo() },
+    });
+    this.controller.queue.add<ActionResult>({
+      clientKey: action.client_key,
+      send: () => postAction(this.config.api, labelSet.id, action, ordinals),
+      onSaved: (result) => {
+        this.labels.confirm(change);
+        const n = onlyUnlabeled ? ordinals.length - result.n_changed : 0;
+        // Others' labels may have come in before this answer, which has painted over them.
+        if (n > 0) this.labels.revision = Math.min(this.labels.revision, revisionBefore);
+        this.controller.labelChanges.takeAnswer(result);
+        if (n > 0) {
+          void this.controller.labelChanges.fetch();
+          this.notify({
+            text: `${plural(n, "object")} labeled by somebody else meanwhile, left as they are`,
+            tone: "warning",
+            topic: "hint",
+          });
+        }
+      },
+      onRefused: (error) => {
+        this.labels.reject(change);
+        this.notices.dismissTopic("labels");
+        this.notify({
+          text: `Not saved, and taken back: ${messageOf(error)}`,
+          tone: "danger",
+          topic: "save",
+          durationMs: 12_000,
+        });
+        void this.controller.sync.catchUp();
+      },
+    });
+  }
+}

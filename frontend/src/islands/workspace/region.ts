@@ -1,0 +1,431 @@
+import { messageOf } from "../../api/http";
+import type { LabelAction, SelectionSource } from "../../api/labels";
+import { fetchOrder } from "../../api/objects";
+import type { Proposal } from "../../api/types";
+import type { Polygon } from "../../lib/geometry";
+import { indicesOf, ordinalsUpTo } from "../../lib/ordinals";
+import { FILTER_MODES, type FilterMode, hiddenByFilters, SAMPLED_MODES } from "../../state/filters";
+import {
+  GRID_ORDERS,
+  type GridOrder,
+  isOrdered,
+  orderLocally,
+  SIMILARITY_LIMIT,
+  type UsedOrder,
+} from "../../state/order";
+import type { LassoOp, LassoStep, RegionDetails, SimilarQuery } from "../../state/selection";
+import type { WorkspaceController } from "./controller";
+import { Part } from "./part";
+
+/** Regions that are made for a purpose: a filter of the map must not take something out of them. */
+const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "undone", "sample"]);
+
+/** After the next patches of a page were brought onto the screen, a key for the ones before is not for them. */
+const LOOK_MS = 300;
+/** How long the grid waits for the server's order before it shows its own. */
+const ORDER_PATIENCE_MS = 400;
+/** An answer that takes longer is said to be on its way, until it is there. */
+const LATE_MS = 400;
+const LATE_SAID_MS = 60_000;
+/** So many of the objects that were searched with are kept in the record. */
+const QUERY_RECORDED = 100;
+
+interface WantedRegion {
+  readonly base: Uint32Array;
+  readonly source: SelectionSource;
+  readonly details: RegionDetails;
+  /** Whether it stands in the order that it came in. */
+  readonly isOrderGiven: boolean;
+}
+
+/** What the grid shows, in which order, and what of it has been looked at. */
+export class ShownRegion extends Part<"order" | "onward"> {
+  order: GridOrder = "similarity";
+  /** The place in the region that the grid was last told to begin with. */
+  firstRank = 0;
+  /** While a lasso is drawn, the points under it stay where they are. */
+  isLassoing = false;
+  /** Whether the predictions are newer than the order of the patches that have been on the screen. */
+  orderIsOld = false;
+  /** So many tiles, from the first, have been on the screen since the region was sorted. */
+  private shownTo = 0;
+  /** The time of `performance.now()` until which a key is not for what was just brought onto the screen. */
+  private lookUntil = 0;
+  /** What was asked for last, before the filters: the selection's own region follows when its order is known. */
+  private wanted: WantedRegion = { base: new Uint32Array(0), source: "all", details: {}, isOrderGiven: false };
+  /** Whether the selection is what was wanted already. */
+  private isArranged = true;
+  private orderRequest: AbortController | null = null;
+  /** A search or a suggestion whose answer would become the region. */
+  private request: AbortController | null = null;
+  /** Counts the regions and orders that were asked for: only the answer to the last one is shown. */
+  private asked = 0;
+
+  constructor(controller: WorkspaceController) {
+    super(controller);
+    this.order = this.chosenOrder;
+    this.labels.on("labels", () => this.updateHidden());
+    this.filters.on("filters", () => {
+      this.updateHidden();
+      const { source, details } = this.wanted;
+      if (UNFILTERED.has(source)) return;
+      const keepPicks = this.isArranged || details.keepPicks === true;
+      this.wanted = { ...this.wanted, details: { ...details, keepPicks } };
+      void this.arrange();
+    });
+  }
+
+  // What is shown ------------------------------------------------------------------------------------------------------
+
+  showAll(): void {
+    void this.show(ordinalsUpTo(this.project.nObjects), "all");
+  }
+
+  /** Objects that have no place on the newest map yet. */
+  showUnplaced(): void {
+    void this.show(ordinalsUpTo(this.project.nObjects, this.project.plot?.n), "unplaced");
+  }
+
+  /** @param polygon in data coordinates of the current map */
+  lasso(polygon: Polygon, op: LassoOp): Promise<void> {
+    const caught = this.inPolygon(polygon);
+    const step: LassoStep = { op, points: polygon };
+    if (op === "new" || (op === "add" && this.wanted.source !== "lasso")) {
+      return this.show(caught, "lasso", { steps: [{ ...step, op: "new" }] });
+    }
+    const member = new Uint8Array(this.project.nObjects);
+    for (const ordinal of this.wanted.base) member[ordinal] = 1;
+    for (const ordinal of caught) member[ordinal] = op === "add" ? 1 : 0;
+    const steps = [...(this.wanted.details.steps ?? []), step];
+    return this.show(indicesOf(member), "lasso", { steps, keepPicks: true });
+  }
+
+  private inPolygon(polygon: Polygon): Uint32Array {
+    const { plot, index } = this.project;
+    if (plot === null || index === null || polygon.length < 3) return new Uint32Array(0);
+    const fractions = new Float64Array(polygon.length * 2);
+    polygon.forEach(([x, y], i) => {
+      fractions[2 * i] = ((x - plot.bounds.x0) / plot.bounds.width) * 65535;
+      fractions[2 * i + 1] = ((y - plot.bounds.y0) / plot.bounds.height) * 65535;
+    });
+    return index.inPolygon(fractions, this.project.hidden);
+  }
+
+  /** Review by exception: unlabeled objects that the model gives this class, surest first, all picked. */
+  async review(classValue: number): Promise<void> {
+    if (!this.project.canLabel) {
+      this.controller.labeling.sayWhyNotToLabel();
+      return;
+    }
+    const member = new Uint8Array(this.project.nObjects);
+    let n = 0;
+    for (let i = 0; i < member.length; i++) {
+      if (this.project.predictions[i] === classValue && this.labels.shown[i] === 0) {
+        member[i] = 1;
+        n++;
+      }
+    }
+    const name = this.project.classOf(classValue)?.name ?? String(classValue);
+    if (n === 0) {
+      this.notify({ text: `No unlabeled object is predicted as ${name}.`, tone: "plain", topic: "hint" });
+      return;
+    }
+    this.order = "confidence";
+    this.emit("order");
+    await this.show(indicesOf(member), "review", { reviewClass: classValue, pickAll: true });
+  }
+
+  selectOrdinals(ordinals: Iterable<number>): Promise<void> {
+    return this.show(Uint32Array.from(ordinals).sort(), "script");
+  }
+
+  /** A sample: its patches in the order in which they were drawn, whatever the filters say. */
+  showSample(ordinals: Uint32Array): void {
+    void this.show(ordinals, "sample", { isOrderGiven: true });
+  }
+
+  show(
+    base: Uint32Array,
+    source: SelectionSource,
+    { isOrderGiven = false, ...details }: RegionDetails & { readonly isOrderGiven?: boolean } = {},
+  ): Promise<void> {
+    this.stopAsking();
+    this.wanted = { base, source, details, isOrderGiven };
+    if (this.selection.source === "review" && source !== "review") this.order = this.chosenOrder;
+    return this.arrange();
+  }
+
+  /** Put the region that was asked for last into the grid: what the filters let through now, in its order. */
+  private async arrange(): Promise<void> {
+    const { base, source } = this.wanted;
+    const { hidden } = this.project;
+    const visible =
+      this.filters.active && !UNFILTERED.has(source) ? base.filter((ordinal) => hidden[ordinal] === 0) : base;
+    const asked = ++this.asked;
+    this.isArranged = false;
+    const show = (ordinals: Uint32Array) => {
+      this.isArranged = true;
+      this.seen.clear();
+      this.lookUntil = 0;
+      this.sortedAnew();
+      this.selection.setRegion(ordinals, source, this.wanted.details);
+    };
+    const ordered = this.sorted(visible);
+    if (ordered instanceof Uint32Array) {
+      show(ordered);
+      return;
+    }
+    const patience = new Promise<null>((resolve) => setTimeout(() => resolve(null), ORDER_PATIENCE_MS));
+    const first = await Promise.race([ordered, patience]);
+    if (asked !== this.asked) return;
+    show(first ?? this.locally(visible, "image"));
+    if (first === null) {
+      const late = await ordered;
+      if (late !== null && asked === this.asked && late.length === this.selection.size) this.selection.reorder(late);
+    }
+  }
+
+  /** There are more objects: what shows all of them, or will, goes on with those. */
+  grow(): void {
+    if (this.wanted.source !== "all") return;
+    this.wanted = { ...this.wanted, base: ordinalsUpTo(this.project.nObjects) };
+    void this.arrange();
+  }
+
+  /** A grid with patches keeps them while they are worked on; an empty one shows what passes the filters now. */
+  fillIfEmpty(): void {
+    if (this.selection.size === 0 && !UNFILTERED.has(this.wanted.source)) void this.arrange();
+  }
+
+  /** How many objects were found, whatever the filters let through. */
+  get nWanted(): number {
+    return this.wanted.base.length;
+  }
+
+  /** The points have got other places. `first`: they had none. */
+  pointsMoved(first: boolean): void {
+    this.updateHidden();
+    if (first && this.wanted.source === "all" && this.selection.pickedCount === 0) {
+      this.showAll();
+    } else {
+      // The objects stay selected; the outline that was drawn around their old places means nothing now.
+      this.wanted = { ...this.wanted, details: { ...this.wanted.details, steps: [] } };
+      this.selection.forgetSteps();
+    }
+  }
+
+  /** The grid begins with the patch in this place. */
+  beginWith(rank: number): void {
+    this.firstRank = rank;
+    this.emit("onward");
+  }
+
+  /** The grid begins with this patch, under the keyboard's ring, after a look. */
+  bringUp(ordinal: number): void {
+    this.selection.setCursor(this.selection.rankOf(ordinal), true);
+    this.lookAnew();
+    this.beginWith(this.selection.cursor);
+  }
+
+  /** A key that was meant for what was there a moment ago is not for what is there now. */
+  lookAnew(): void {
+    this.lookUntil = performance.now() + LOOK_MS;
+  }
+
+  /** Whether nobody can have looked yet at what was just brought onto the screen. */
+  get isTooSoon(): boolean {
+    return performance.now() < this.lookUntil;
+  }
+
+  /** A lasso or a rectangle is being drawn: what it will select is not known yet. */
+  get isSelecting(): boolean {
+    return this.isLassoing || this.selection.isDrawing;
+  }
+
+  /** Where what was asked for last comes from, whether it is on the screen yet or not; null while a search or a page is
+   * on its way. */
+  get askedSource(): SelectionSource | null {
+    return this.request === null ? this.wanted.source : null;
+  }
+
+  /** The answer that is to become the region, or null where it failed, which is said, or where something else was shown
+   * in the meantime. */
+  async ask<T>(what: string, send: (signal: AbortSignal) => Promise<T>, meanwhile: string): Promise<T | null> {
+    this.request?.abort();
+    const request = new AbortController();
+    this.request = request;
+    const signal = AbortSignal.any([request.signal, this.signal]);
+    const late = setTimeout(() => {
+      this.notify({ text: meanwhile, tone: "plain", topic: "search", durationMs: LATE_SAID_MS });
+    }, LATE_MS);
+    try {
+      return await send(signal);
+    } catch (error) {
+      if (!signal.aborted) {
+        this.notify({ text: `${what} could not be loaded: ${messageOf(error)}`, tone: "danger", topic: "hint" });
+      }
+      return null;
+    } finally {
+      clearTimeout(late);
+      if (this.request === request) this.request = null;
+      // Given up, or there; a newer request speaks for itself.
+      if (this.request === null) this.notices.dismissTopic("search");
+    }
+  }
+
+  /** Give up a search or a page that is on its way. Returns whether there was one. */
+  stopAsking(): boolean {
+    const asked = this.request !== null;
+    this.request?.abort();
+    this.request = null;
+    return asked;
+  }
+
+  // Its order ----------------------------------------------------------------------------------------------------------
+
+  /** What the user last chose: a review has an order of its own, and gives this one back. */
+  private get chosenOrder(): GridOrder {
+    return GRID_ORDERS.find((order) => order === this.controller.preferences.order) ?? "similarity";
+  }
+
+  setOrder(order: GridOrder): void {
+    this.order = order;
+    this.wanted = { ...this.wanted, isOrderGiven: false };
+    this.controller.savePreferences({ order });
+    this.emit("order");
+    void this.sort();
+  }
+
+  nextOrder(): void {
+    if (this.selection.source === "sample") return;
+    if (this.wanted.isOrderGiven) this.setOrder(this.order);
+    else this.setOrder(GRID_ORDERS[(GRID_ORDERS.indexOf(this.order) + 1) % GRID_ORDERS.length]!);
+  }
+
+  /** The order that will really be used: similarity needs a map, and not too many objects. */
+  orderFor(n: number): UsedOrder {
+    if (this.wanted.isOrderGiven) return "given";
+    if (this.order !== "similarity") return this.order;
+    return this.project.plotNumber !== null && n <= SIMILARITY_LIMIT && n > 2 ? "similarity" : "image";
+  }
+
+  /** Sort the whole region by the newest predictions, from the top. */
+  sortAgain(): void {
+    void this.sort();
+  }
+
+  private async sort(): Promise<void> {
+    if (!this.isArranged) {
+      await this.arrange();
+      return;
+    }
+    const asked = ++this.asked;
+    const ordered = await this.sorted(this.selection.order);
+    if (ordered !== null && asked === this.asked && ordered.length === this.selection.size) {
+      this.sortedAnew();
+      this.selection.reorder(ordered);
+    }
+  }
+
+  /** After new predictions: what has been on the screen stays where the hand and the eye expect it, and what comes
+   * after it, which nobody has seen, is put in the new order. */
+  sortRest(): void {
+    const order = this.orderFor(this.selection.size);
+    if (order !== "confidence" && order !== "uncertain") return;
+    const { predictions, confidences } = this.project;
+    const kept = Math.min(this.shownTo, this.selection.size);
+    const next = this.selection.order.slice();
+    next.set(this.locally(next.subarray(kept), order), kept);
+    this.orderIsOld = !isOrdered(next.subarray(0, kept + 1), order, predictions, confidences);
+    this.selection.reorderRest(next);
+    this.emit("order");
+  }
+
+  private sortedAnew(): void {
+    this.shownTo = 0;
+    this.orderIsOld = false;
+    this.emit("order");
+  }
+
+  private sorted(ordinals: Uint32Array): Uint32Array | Promise<Uint32Array | null> {
+    this.orderRequest?.abort();
+    const order = this.orderFor(ordinals.length);
+    if (order === "given") return ordinals;
+    if (order !== "similarity") return this.locally(ordinals, order);
+    const request = new AbortController();
+    this.orderRequest = request;
+    return fetchOrder(this.config.api, this.config.projectId, ordinals, order, { signal: request.signal }).catch(() => {
+      // Labeling must go on without it: the order by image is always there.
+      return request.signal.aborted ? null : this.locally(ordinals, "image");
+    });
+  }
+
+  private locally(ordinals: Uint32Array, order: Exclude<GridOrder, "similarity">): Uint32Array {
+    const { predictions, confidences } = this.project;
+    const ordered = orderLocally(ordinals, order, predictions, confidences);
+    const { reviewClass } = this.wanted.details;
+    if (reviewClass == null || order !== "confidence") return ordered;
+    // Surest of the class that is reviewed: what looks otherwise by now comes last.
+    const isStill = (ordinal: number) => predictions[ordinal] === 0 || predictions[ordinal] === reviewClass;
+    return Uint32Array.from([...ordered.filter(isStill), ...ordered.filter((ordinal) => !isStill(ordinal))]);
+  }
+
+  /** Patches that were drawn on the screen. @param upTo the tiles of the region, from the first, that have been in view */
+  markSeen(ordinals: readonly number[], upTo: number): void {
+    this.shownTo = Math.max(this.shownTo, upTo);
+    this.seen.mark(ordinals);
+  }
+
+  // Filters ------------------------------------------------------------------------------------------------------------
+
+  /** The filters that make sense here. */
+  get filterModes(): readonly FilterMode[] {
+    return this.labels.hasUnseen ? FILTER_MODES : FILTER_MODES.filter((mode) => !SAMPLED_MODES.includes(mode));
+  }
+
+  nextFilter(): void {
+    const modes = this.filterModes;
+    this.filters.setMode(modes[(modes.indexOf(this.filters.mode) + 1) % modes.length]!);
+  }
+
+  updateHidden(): void {
+    if (this.project.hidden.length !== this.labels.n) this.project.hidden = new Uint8Array(this.labels.n);
+    hiddenByFilters(
+      this.filters,
+      {
+        labels: this.labels.shown,
+        unseen: this.labels.unseen,
+        predictions: this.project.predictions,
+        confidences: this.project.confidences,
+      },
+      this.project.hidden,
+    );
+    this.project.hiddenChanged();
+  }
+
+  /** How the selection came about, for the record of a gesture. */
+  context(): LabelAction["selection"] {
+    const { selection, filters } = this;
+    const last = selection.steps.at(-1);
+    return {
+      source: selection.source === "all" && filters.active ? "filter" : selection.source,
+      polygon: last?.points ?? [],
+      polygons: selection.steps,
+      filters: { mode: filters.mode, classes: [...filters.classes], min_confidence: filters.minConfidence / 255 },
+      order: this.orderFor(selection.size),
+      shown: this.seen.count,
+      seen: this.seen.count,
+      size: selection.size,
+      // A polygon on a layout that still runs belongs to no map.
+      embedding: this.project.previewJob === null ? this.project.plotNumber : null,
+      ...(selection.reviewClass === null ? {} : { review_class: selection.reviewClass }),
+      ...(selection.proposal === null ? {} : { suggestion: aboutProposal(selection.proposal) }),
+      ...(selection.query === null ? {} : { similar_to: aboutQuery(selection.query) }),
+    };
+  }
+}
+
+const aboutProposal = ({ kind, title, group }: Proposal) => ({ kind, title, group });
+
+const aboutQuery = ({ to }: SimilarQuery) =>
+  "ordinals" in to ? { ordinals: [...to.ordinals.subarray(0, QUERY_RECORDED)] } : { picture_job: to.pictureJob };
