@@ -61,6 +61,12 @@ class UploadedFile(models.Model):
         POINTS = "points", "CSV points"
         LABEL_VALUES = "values", "label values"
 
+    class Finding(models.TextChoices):
+        """What its owner may want to know about its content."""
+
+        MASK_LIKE = "mask-like"  # of an image: areas of one color, as no camera makes them
+        NO_OBJECT = "no-object"  # of a mask: all background
+
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="files")
     name = models.CharField(max_length=255)
     role = models.CharField(max_length=10, choices=Role)
@@ -68,7 +74,7 @@ class UploadedFile(models.Model):
     size = models.BigIntegerField()
     checksum = models.CharField(max_length=64)
     error = models.CharField(max_length=400, blank=True)
-    looks_like_mask = models.BooleanField(default=False)  # of an image: areas of one color, as no camera makes them
+    finding = models.CharField(max_length=10, blank=True, choices=Finding)
 
     class Meta:
         ordering = ["name"]

@@ -35,6 +35,8 @@ from apps.images.selectors import files_of, refused_files
 from apps.projects.models import MAX_LABEL_CLASSES, LabelClass, Project
 from apps.projects.services import class_name_fault
 
+Finding = UploadedFile.Finding
+
 CACHE_SECONDS = 6 * 60 * 60
 DECODE_AT_ONCE_PX = 25_000_000  # a tenth of a second or two
 # To tell their kind: the first ones may hold no object.
@@ -151,7 +153,7 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
         unpaired=pairing.unpaired,
         unclear=pairing.errors,
         refused=list(refused_files(upload)),
-        doubtful=[file for file in images.values() if file.looks_like_mask and file.name not in with_mask],
+        doubtful=[file for file in images.values() if file.finding == Finding.MASK_LIKE and file.name not in with_mask],
         class_names=list(LabelClass.objects.filter(project=upload.project).values_list("name", flat=True)),
         has_masks=bool(masks),
     )
@@ -180,9 +182,9 @@ def path_of(file: UploadedFile) -> Path:
     return Path(settings.MEDIA_ROOT) / file.path
 
 
-def probe(path: Path, role: str, *, name: str, checksum: str) -> bool:
-    """Look at a file that has just arrived, so that its fault is told at once; whether it is an image that looks like a
-    mask. Raises BadInput.
+def probe(path: Path, role: str, *, name: str, checksum: str) -> str:
+    """Look at a file that has just arrived, so that its fault is told at once. Returns an UploadedFile.Finding, or "".
+    Raises BadInput.
 
     Of a large image only the header is read: the rest comes to light when it is imported, in a worker.
     """
@@ -191,13 +193,13 @@ def probe(path: Path, role: str, *, name: str, checksum: str) -> bool:
         caches["reviews"].set(f"image-size:{checksum}", (height, width), CACHE_SECONDS)
         if height * width <= DECODE_AT_ONCE_PX:
             if role == UploadedFile.Role.IMAGE:
-                return looks_like_mask(read_image(path, name=name))
-            read_mask(path, name=name)
+                return Finding.MASK_LIKE if looks_like_mask(read_image(path, name=name)) else ""
+            return "" if read_mask(path, name=name).any() else Finding.NO_OBJECT
     elif role == UploadedFile.Role.LABEL_VALUES:
         read_label_values(path, name=name)
     else:
         read_points(path, name=name)
-    return False
+    return ""
 
 
 def _size_of(file: UploadedFile) -> tuple[int, int]:
@@ -293,6 +295,8 @@ def _check_rows(project: Project, review: Review) -> None:
             row.problem = _problem_of(row, review.mask_kind)
         if row.mask and review.mask_kind == MaskKind.NONE:
             row.notes.append("the mask is not used with this kind")
+        elif row.mask and row.mask.finding == Finding.NO_OBJECT:
+            row.notes.append("its mask is empty: the image comes without an object")
 
 
 def _problem_of(row: Row, mask_kind: MaskKind | None) -> str:

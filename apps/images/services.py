@@ -65,8 +65,8 @@ def receive_file(
         plain, role = _name_and_role(name, said_role)
         path, checksum, size = _write(upload, plain, role, content)
         try:
-            doubtful = probe(path, role, name=plain, checksum=checksum)
-            return _enter(upload, plain, role, path, checksum, size, doubtful, received_by)
+            finding = probe(path, role, name=plain, checksum=checksum)
+            return _enter(upload, plain, role, path, checksum, size, finding, received_by)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -98,13 +98,13 @@ def take_for_mask(*, file: UploadedFile, taken_by: User) -> None:
     image = files_of(upload, Role.IMAGE).filter(pk=file.pk).first()
     if image is None:
         return
-    probe(Path(settings.MEDIA_ROOT) / image.path, Role.MASK, name=image.name, checksum=image.checksum)
+    finding = probe(Path(settings.MEDIA_ROOT) / image.path, Role.MASK, name=image.name, checksum=image.checksum)
     masks = UploadedFile.objects.filter(upload=upload, name=image.name, role=Role.MASK)
     if masks.filter(error="").exists():
         raise BadInput(image.name, _another_of_this_name(image.name, Role.MASK))
     masks.delete()  # a refused attempt
-    image.role, image.looks_like_mask = Role.MASK, False
-    image.save(update_fields=["role", "looks_like_mask"])
+    image.role, image.finding = Role.MASK, finding
+    image.save(update_fields=["role", "finding"])
     _record(upload, taken_by, "upload.file.role", image.name, role=Role.MASK.value)
 
 
@@ -231,7 +231,7 @@ def _write(upload: Upload, name: str, role: str, content: File[bytes]) -> tuple[
 
 @transaction.atomic
 def _enter(
-    upload: Upload, name: str, role: str, path: Path, checksum: str, size: int, doubtful: bool, received_by: User
+    upload: Upload, name: str, role: str, path: Path, checksum: str, size: int, finding: str, received_by: User
 ) -> UploadedFile:
     upload = _open_upload(upload)
     files = UploadedFile.objects.filter(upload=upload)
@@ -248,7 +248,7 @@ def _enter(
     files.filter(name=name, role=role).exclude(error="").delete()  # the refused attempt before this one
     relative = path.relative_to(settings.MEDIA_ROOT).as_posix()
     file = UploadedFile.objects.create(
-        upload=upload, name=name, role=role, path=relative, size=size, checksum=checksum, looks_like_mask=doubtful
+        upload=upload, name=name, role=role, path=relative, size=size, checksum=checksum, finding=finding
     )
     _record(upload, received_by, "upload.file", name, role=role, bytes=size, checksum=checksum)
     return file

@@ -362,7 +362,7 @@ def test_the_kind_that_was_chosen_stays_but_for_none(
 ) -> None:
     give(a__tif=IMAGE, a__png=MASK, b__tif=png(picture(seed=1)), b__png=png(blobs() * 2))
     for chosen, shown in (("none", ""), ("binary", "binary")):
-        file = upload.files.filter(role="image", looks_like_mask=True).first()
+        file = upload.files.filter(role="image", finding=UploadedFile.Finding.MASK_LIKE).first()
         assert file is not None
         url = reverse("upload_file_is_mask", args=[world.project.pk, upload.pk, file.pk])
         page = signed_in(world.manager).post(url, {"mask_kind": chosen}, headers={"HX-Request": "true"})
@@ -377,6 +377,16 @@ def test_pressing_twice_makes_it_a_mask_once(world: World, upload: Upload, give:
     assert AuditEvent.objects.filter(action="upload.file.role").count() == 1
     file.delete()
     take_for_mask(file=UploadedFile(pk=1, upload=upload), taken_by=world.manager)  # removed by a second tab
+
+
+def test_an_empty_mask_is_said_to_be_one(world: World, upload: Upload, give: Give, signed_in: SignIn) -> None:
+    empty = png(np.zeros((64, 64), np.uint8))
+    give(a__png=IMAGE, a_mask__png=MASK, b__png=png(picture(seed=1)), b_mask__png=empty)
+    notes = {row.image.name: row.notes for row in review_upload(upload).rows}
+    assert notes == {"a.png": [], "b.png": ["its mask is empty: the image comes without an object"]}
+    url = reverse("upload_review", args=[world.project.pk, upload.pk])
+    page = signed_in(world.manager).get(url, headers={"HX-Request": "true"})
+    assert "Its mask is empty" in page.content.decode()
 
 
 def test_a_picture_is_not_taken_for_a_mask(upload: Upload, give: Give) -> None:
