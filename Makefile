@@ -46,7 +46,7 @@ types: setup-dev  ## mypy
 	$(IN)/mypy
 
 unit: setup-dev  ## unit and integration tests; ARGS="-k name" is passed on
-	$(IN)/pytest --ignore=tests/e2e -n 2 --dist loadfile $(ARGS)
+	$(IN)/pytest --ignore=tests/e2e -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 slow: setup-dev  ## the tests marked slow
 	$(IN)/pytest --ignore=tests/e2e -m "slow and not gpu" $(ARGS)

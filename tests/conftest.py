@@ -31,6 +31,21 @@ pytest_plugins = ["tests.third_party"]
 
 ENTRIES = ("src/entries/site.ts", "src/entries/workspace.ts")
 
+# Each takes a minute or more: they begin first, so that no core is idle while another works through one of them.
+LONGEST_FILES = {
+    "test_as_a_script.py",
+    "test_by_command.py",
+    "test_killed_and_several.py",
+    "test_killed_iteration.py",
+    "test_launch.py",
+    "test_project_sizes.py",
+    "test_simulation.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST_FILES)
+
 
 @dataclass(frozen=True)
 class World:

@@ -380,7 +380,7 @@ def test_pressing_twice_makes_it_a_mask_once(world: World, upload: Upload, give:
 
 
 def test_an_empty_mask_is_said_to_be_one(world: World, upload: Upload, give: Give, signed_in: SignIn) -> None:
-    empty = png(np.zeros((64, 64), np.uint8))
+    empty = png(np.zeros((64, 80), np.uint8))
     give(a__png=IMAGE, a_mask__png=MASK, b__png=png(picture(seed=1)), b_mask__png=empty)
     notes = {row.image.name: row.notes for row in review_upload(upload).rows}
     assert notes == {"a.png": [], "b.png": ["its mask is empty: the image comes without an object"]}
