@@ -31,7 +31,7 @@ it("says first what is expected of the objects without a label, as the labels ma
 
 it("tells the balanced accuracy and on how many held-out labels it rests", () => {
   const words = measured(0.984, [0.965, 0.99], 1200);
-  expect(words.short).toBe("98% balanced");
+  expect(words.short).toBe("98% right per class");
   expect(words.long).toContain("98%, 97% to 99% with 95% confidence, on 1,200 held-out labels");
 });
 
@@ -45,7 +45,7 @@ it("gives no percentage from fewer than ten held-out labels", () => {
 });
 
 it("gives a range where the labels leave much open, and none of it on the screen while they are few", () => {
-  expect(measured(0.8, [0.62, 0.91], 41).short).toBe("62–91% balanced");
+  expect(measured(0.8, [0.62, 0.91], 41).short).toBe("62–91% right per class");
   const few = measured(0.6, [0.31, 0.83], 12);
   expect(few.short).toBe("");
   expect(few.long).toContain("31% to 83% with 95% confidence, on 12 held-out labels: too few to say more");

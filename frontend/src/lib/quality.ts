@@ -29,7 +29,7 @@ export function describeQuality(predictions: PredictionsInfo | null): {
   if (!isMeasured) return { short: "", long: `${capitalized(measured)}: too few to say more` };
   if (expected === null) {
     return {
-      short: `${high - low > CLOSELY ? `${percent(low).replace("%", "")}–${percent(high)}` : percent(accuracy)} balanced`,
+      short: `${high - low > CLOSELY ? `${percent(low).replace("%", "")}–${percent(high)}` : percent(accuracy)} right per class`,
       long: capitalized(measured),
     };
   }
