@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.models.models import Embedding, ModelVersion
-from apps.models.pipelines import _write_embedding
+from apps.models.pipelines.publishing import write_embedding
 from apps.models.selectors import embedding_folder
 from tests.benchmarks import original
 from tests.benchmarks.browser import Browser
@@ -42,7 +42,7 @@ def run(options: Options) -> Result:
     folder = embedding_folder(embedding)
     folder.parent.mkdir(parents=True)
     started = time.perf_counter()
-    _write_embedding(folder, np.zeros((N_POINTS, 1), np.float16), None, points)
+    write_embedding(folder, np.zeros((N_POINTS, 1), np.float16), None, points)
     predict(embedding, classes, np.rint(confidence * 255).astype(np.uint8))
     writing_s = time.perf_counter() - started
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.models.pipelines import epochs_for
+from apps.models.pipelines.planning import epochs_for
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from apps.engine import descriptors
-from apps.models import pipelines
 from apps.models.models import TrainingRun
+from apps.models.pipelines import iteration, measuring, publishing
 from apps.models.selectors import latest_embedding
 from apps.models.services import start_iteration
 from apps.models.tasks import run_iteration
@@ -150,7 +150,7 @@ def test_a_cancelled_iteration_leaves_nothing(world: World, monkeypatch: pytest.
 @contextmanager
 def disk_full_after_the_training() -> Iterator[None]:
     """No file takes a byte while features are computed."""
-    embed = pipelines.embed_objects
+    embed = iteration.embed_objects
 
     def embed_without_space(approach: str, *arguments: Any, **others: Any) -> Any:
         if approach == "instant":  # the map before the training
@@ -163,7 +163,7 @@ def disk_full_after_the_training() -> Iterator[None]:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipelines, "embed_objects", embed_without_space)
+        patch.setattr(iteration, "embed_objects", embed_without_space)
         yield
 
 
@@ -207,10 +207,9 @@ def test_what_failed_twice_at_the_same_point_is_begun_anew(world: World, monkeyp
     make_image(world.project)
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(pipelines, "predict_objects", lambda *_, **__: 1 // 0)
-            patch.setattr(
-                pipelines, "latest_embedding", lambda _: True
-            )  # so that there is no map before the training's
+            patch.setattr(measuring, "predict_objects", lambda *_, **__: 1 // 0)
+            # so that there is no map before the training's
+            patch.setattr(iteration, "latest_embedding", lambda _: True)
             job = start_iteration(project=world.project, requested_by=world.manager, epochs=3)
             run_iteration(job.pk)
     assert work_folders(world.project) == []
@@ -240,14 +239,14 @@ def test_a_failed_iteration_is_not_gone_on_with_when_there_are_more_objects(worl
 def test_no_training_is_lost_to_a_fault_while_publishing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     make_image(world.project)
     run_again(world, epochs=2)  # so that the fault is not the first map's
-    publish = pipelines.publish_predictions
+    publish = publishing.publish_predictions
 
     def broken(**arguments: Any) -> None:
         publish(**arguments)
         raise OperationalError("the connection was lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipelines, "publish_predictions", broken)
+        patch.setattr(publishing, "publish_predictions", broken)
         job = start_iteration(project=world.project, requested_by=world.manager, epochs=3)
         run_iteration(job.pk)
     world.label(1, range(10))

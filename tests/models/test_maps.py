@@ -21,9 +21,10 @@ from apps.engine.masks import LabelValues, MaskKind
 from apps.engine.predict import draw_held_out
 from apps.engine.surroundings import N_COLUMNS
 from apps.labels.selectors import class_values, shared_label_set
-from apps.models import pipelines, tasks
+from apps.models import tasks
 from apps.models.models import Embedding
-from apps.models.pipelines import _Previews
+from apps.models.pipelines import iteration, planning
+from apps.models.pipelines.iteration import Previews
 from apps.models.refit import Refitter
 from apps.models.selectors import (
     coordinates,
@@ -117,7 +118,7 @@ def test_a_supervised_map_draws_apart_what_is_labeled_differently_and_no_other_d
 
 
 def test_maps_without_a_training_do_not_make_the_first_training_a_later_one(world, project, monkeypatch):
-    monkeypatch.setattr(pipelines, "epochs_for", lambda n_objects, device_type, *, first: 2 if first else 1)
+    monkeypatch.setattr(planning, "epochs_for", lambda n_objects, device_type, *, first: 2 if first else 1)
     epochs = []
     for approach in ("instant", "simclr", "simclr"):
         project.approach = approach
@@ -244,7 +245,7 @@ def test_a_layout_shows_its_places_to_members_while_it_runs(world, project, make
     url = f"/api/v1/projects/{project.pk}/jobs/{job.pk}/preview"
     assert signed_in(world.rater).get(url).status_code == 404, "nothing is laid out yet"
     points = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
-    show = _Previews(job)
+    show = Previews(job)
     show(points)
     show(points * 2)
     told = [async_to_sync(get_channel_layer().receive)(channel)["event"] for _ in range(2)]
@@ -348,7 +349,7 @@ def test_what_fails_around_a_reducer_is_no_fault_of_it(project: Project, monkeyp
 
     monkeypatch.setattr("apps.engine.reducers.umap", broken)
     monkeypatch.setattr(reduce, "PREVIEW_SECONDS", 0.0)
-    monkeypatch.setattr(_Previews, "__call__", full)
+    monkeypatch.setattr(Previews, "__call__", full)
     job = start_iteration(project=project, requested_by=None)
     tasks.run_iteration(job.pk)
     job.refresh_from_db()
@@ -364,16 +365,16 @@ def test_the_network_never_sees_the_labels_that_its_quality_is_measured_on(
     world.label(1, range(0, 40, 2))
     world.label(2, range(1, 40, 2))
     seen = []
-    train = pipelines.train_on_this_machine
+    train = iteration.train_on_this_machine
 
     def train_and_tell(*arguments: Any, class_values: Any, **others: Any) -> Any:
         seen.append(class_values)
         return train(*arguments, class_values=class_values, **others)
 
-    monkeypatch.setattr(pipelines, "train_on_this_machine", train_and_tell)
+    monkeypatch.setattr(iteration, "train_on_this_machine", train_and_tell)
     embedding = iterate(project)
     all_labels = class_values(shared_label_set(project), 40)
-    held_out = draw_held_out(all_labels, seed=pipelines.SEED)
+    held_out = draw_held_out(all_labels, seed=iteration.SEED)
     (learned,) = seen
     assert held_out.sum() == embedding.model_version.quality["n_held_out"] > 0
     assert (learned[held_out] == 0).all() and (learned[~held_out] == all_labels[~held_out]).all()

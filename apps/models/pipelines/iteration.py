@@ -1,0 +1,231 @@
+"""One turn of the slow loop: train, embed, predict, map; published as a model version with its embedding."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+from numpy.typing import NDArray
+
+from apps.common.wire import encode_plot, gzipped
+from apps.engine.approaches.instant import INSTANT, InstantSettings
+from apps.engine.durable import move_folder
+from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
+from apps.engine.errors import EngineError, Stopped
+from apps.engine.map_quality import median_displacement, trustworthiness
+from apps.engine.nn.launch import train_on_this_machine
+from apps.engine.nn.train import TrainResult
+from apps.engine.predict import draw_held_out
+from apps.engine.reduce import reduce_to_plot
+from apps.engine.registry import CLASSIFIERS
+from apps.models.events import EmbeddingPreview
+from apps.models.pipelines.attempts import (
+    TRAINED_NAME,
+    clear,
+    is_worth_keeping,
+    labels_at_the_start,
+    plan_of_attempt,
+    work_folder,
+)
+from apps.models.pipelines.measuring import measure, predict
+from apps.models.pipelines.planning import Plan
+from apps.models.pipelines.publishing import Clock, Drawing, Outcome, previous_coordinates, publish, write_embedding
+from apps.models.refit import SEED
+from apps.models.selectors import failed_iteration, latest_embedding, model_folder, preview_file
+from apps.objects.selectors import patch_reader
+from apps.projects.events import send_event
+from apps.projects.files import write_bytes
+from apps.projects.jobs import Report
+from apps.projects.models import Job, Project
+
+# Of the first iteration's progress: what its map from measurements takes.
+FIRST_MAP_SHARE = 0.15
+# Draws where the project's own way to draw a map can not.
+FALLBACK_REDUCER = "pca"
+
+
+def run_iteration(job: Job, report: Report) -> dict[str, Any]:
+    """Train on the project's objects and labels as they are now, and publish the new map.
+
+    A project's first map comes before its first training, from what can be measured at once: labeling begins on that.
+    Where it fails, the next one goes on with what it has done, if it would make the same.
+    """
+    project = Project.objects.get(pk=job.project_id)
+    CLASSIFIERS.get(project.classifier).load()  # before anything is trained, rather than when it is needed
+    work = work_folder(project, job)
+    plan = plan_of_attempt(project, job, work, report)
+    start = 0.0
+    first_map: dict[str, float] = {}
+    try:
+        if plan.config is not None and latest_embedding(project) is None:
+            start = FIRST_MAP_SHARE
+            measured = InstantSettings(object_mask="object_only" if sees_object_only(plan.settings) else "none")
+            first = _compute(project, Plan(INSTANT.name, measured), work / "first", report, (0.0, start))
+            publish(project, job, report, first, work / "first")
+            first_map = {"first_map": sum(first.seconds.values())}
+        outcome = _compute(project, plan, work / "new", report, (start, 0.99))
+        report.stage("publishing", start=0.99, end=1.0)
+        with transaction.atomic():
+            embedding = publish(project, job, report, outcome, work / "new")
+            quality = embedding.prediction_sets.latest("revision").quality_to_tell
+            result = {
+                "objects": outcome.n,
+                "labeled": outcome.predictions.n_labels,
+                "model_version": embedding.model_version.number,
+                "embedding": embedding.number,
+                **_training_figures(outcome.trained),
+                "seconds": {stage: round(seconds, 2) for stage, seconds in (first_map | outcome.seconds).items()},
+                "accuracy": quality.get("accuracy"),
+                "balanced_accuracy": quality.get("balanced_accuracy"),
+                "quality": quality,
+            }
+            report.keep_result(result)
+    except Stopped:
+        clear(work, report)
+        raise
+    except Exception as error:
+        if report.is_owner() and is_worth_keeping(work, error):
+            move_folder(work, failed_iteration(project))
+        clear(work, report)
+        raise
+    clear(work, report)
+    if plan.version is None:  # what comes goes on from this one's model
+        shutil.rmtree(failed_iteration(project), ignore_errors=True)
+    return result
+
+
+def _training_figures(trained: TrainResult | None) -> dict[str, Any]:
+    if trained is None:
+        return {"epochs": 0}
+    return {
+        "epochs": trained.epochs,
+        "patches_per_second": round(trained.patches_per_second),
+        "input_share": round(trained.input_share, 4),
+    }
+
+
+def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tuple[float, float]) -> Outcome:
+    """Everything up to what `publish` needs, in `work`; the job's progress goes over `span` meanwhile."""
+    work.mkdir(exist_ok=True)
+    values, label_revision = labels_at_the_start(project, work)
+    n = len(values)
+    patches = patch_reader(project, n_objects=n)
+    # The network must not see the labels that its quality is measured on.
+    held_out = draw_held_out(values, seed=SEED)
+    clock = Clock()
+
+    def stage(name: str, start: float, end: float) -> None:
+        low, width = span[0], span[1] - span[0]
+        report.stage(name, start=low + width * start, end=low + width * end)
+
+    described: NDArray[np.float32] | None = None
+    if uses_descriptors(plan.settings):
+        # Where nothing is trained it takes most of the time; otherwise the first map has done it.
+        stage("measuring", 0.0, 0.7 if plan.config is None else 0.05)
+        described = measure(project, patches, report)
+        clock.lap("measure")
+
+    trained: TrainResult | None = None
+    if plan.config is not None:
+        stage("training", 0.05, 0.7)
+        trained = train_on_this_machine(
+            plan.config,
+            patches,
+            class_values=np.where(held_out, 0, values).astype(np.uint8),
+            start_from=model_folder(plan.start_from) if plan.start_from else None,
+            checkpoint=work / "model",
+            weights_root=settings.WEIGHTS_ROOT,
+            states=work / "states",
+            on_progress=report.progress,
+            should_stop=report.should_stop,
+        )
+        write_bytes(work / TRAINED_NAME, b"")
+        if trained.resumed_after:
+            report.log(f"went on after epoch {trained.resumed_after}")
+        clock.lap("train")
+
+    stage("embedding", 0.7, 0.85)
+    vectors = embed_objects(
+        plan.approach,
+        plan.settings,
+        model_folder(plan.version) if plan.version else work / "model",
+        patches,
+        described=described,
+        weights_root=settings.WEIGHTS_ROOT,
+        shards=work / "shards",
+        on_progress=report.progress,
+        should_stop=report.should_stop,
+    )
+    clock.lap("embed")
+
+    stage("predicting", 0.85, 0.87)
+    predictors, surroundings, predictions = predict(
+        project, vectors, plan.settings, patches, values, label_revision, held_out
+    )
+    clock.lap("predict")
+
+    stage("drawing the map", 0.87, 1.0)
+    previous = previous_coordinates(project, n)
+    shows_labels = project.map_shows_labels and bool(values.any())
+    reducer = project.reducer
+
+    def draw(reducer: str) -> NDArray[np.float32]:
+        return reduce_to_plot(
+            vectors,
+            reducer=reducer,
+            previous=previous,
+            class_values=values if shows_labels else None,
+            seed=SEED,
+            on_points=Previews(report.job),
+            on_progress=report.progress,
+            should_stop=report.should_stop,
+        )
+
+    try:
+        points = draw(reducer)
+    except Stopped:
+        raise
+    except EngineError as error:
+        if reducer == FALLBACK_REDUCER:
+            raise
+        # What was trained for an hour is not thrown away because a library is missing or broken.
+        report.log(f"The map is drawn by principal components instead of {reducer}: {error}")
+        reducer, shows_labels = FALLBACK_REDUCER, False
+        points = draw(reducer)
+    drawing = Drawing(
+        reducer=reducer,
+        shows_labels=shows_labels,
+        trustworthiness=trustworthiness(vectors, points),
+        displacement=median_displacement(points, previous) if previous is not None else None,
+    )
+    clock.lap("map")
+
+    write_embedding(work / "embedding", predictors, surroundings, points)
+    return Outcome(
+        plan=plan,
+        trained=trained,
+        n=n,
+        dimension=vectors.shape[1],
+        drawing=drawing,
+        predictions=predictions,
+        seconds=clock.seconds,
+    )
+
+
+class Previews:
+    """Puts the places of a layout that runs where pages can fetch them, and tells the pages."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._step = 0
+
+    def __call__(self, points: NDArray[np.float32]) -> None:
+        # Level 1: it is looked at for two seconds.
+        write_bytes(preview_file(self._job), gzipped(encode_plot(points), level=1))
+        self._step += 1
+        event = EmbeddingPreview(type="embedding.preview", job=self._job.pk, step=self._step, n=len(points))
+        send_event(self._job.project_id, event)
