@@ -20,7 +20,7 @@ export class SeenStore extends Emitter<"seen"> {
     if (this.count > before) this.emit("seen");
   }
 
-  /** These are to be looked at anew. */
+  /** These are to be looked at anew. Says nothing, as `clear`: the selection, which changes with it, does. */
   forget(ordinals: Iterable<number>): void {
     for (const ordinal of ordinals) {
       this.count -= this.marks[ordinal] ?? 0;

@@ -12,6 +12,12 @@ export interface LassoStep {
   readonly points: Polygon;
 }
 
+/** Pages to confirm and others that are proposed: of these, what was not on the screen is not labeled. */
+export const PAGES: ReadonlySet<SelectionSource> = new Set(["review", "suggested"]);
+
+/** Regions that are made for a purpose: a filter of the map must not take something out of them. */
+export const UNFILTERED: ReadonlySet<SelectionSource> = new Set([...PAGES, "undone", "sample"]);
+
 /** What was searched with. */
 export interface SimilarQuery {
   readonly to: { readonly ordinals: Uint32Array } | { readonly pictureJob: number | string; readonly name: string };

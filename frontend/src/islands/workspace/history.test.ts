@@ -12,8 +12,8 @@ vi.mock("../../api/suggestions");
 vi.mock("../../live/socket");
 
 it("goes back to the patch whose label was taken back, where each gets a key of its own", async () => {
-  const { controller, project, selection, labels } = makeController();
-  Object.assign(project, { undo: { text: "" }, redo: null });
+  const { controller, hear, selection, labels } = makeController();
+  hear({ undo: { text: "" }, redo: null } as never);
   vi.mocked(postUndo).mockResolvedValue({ n_changed: 1, revision: 2, redo: null } as never);
   vi.mocked(fetchChanges).mockResolvedValue({
     ordinals: Uint32Array.of(7),
@@ -64,8 +64,8 @@ it("undoes and redoes nothing in a sample that was done before it", async () => 
 });
 
 it("says which gesture was undone and how old it is, and shows its objects where the grid has none of them", async () => {
-  const { controller, project, selection, labels, told, offered } = makeController();
-  Object.assign(project, { undo: { text: "" }, redo: null });
+  const { controller, hear, selection, labels, told, offered } = makeController();
+  hear({ undo: { text: "" }, redo: null } as never);
   const undone = { action_id: 8, text: "1 object → lymphocyte", at: new Date(Date.now() - 3 * 3600_000).toISOString() };
   vi.mocked(postUndo).mockResolvedValue({ action_id: 8, n_changed: 1, revision: 2, redo: undone } as never);
   vi.mocked(fetchChanges).mockResolvedValue({
@@ -86,8 +86,8 @@ it("says which gesture was undone and how old it is, and shows its objects where
 });
 
 it("offers an undo's objects no more once another gesture was made, nor where others' changes came with them", async () => {
-  const { controller, project, selection, labels, offered } = makeController();
-  Object.assign(project, { undo: { text: "" }, redo: null });
+  const { controller, hear, selection, labels, offered } = makeController();
+  hear({ undo: { text: "" }, redo: null } as never);
   vi.mocked(postUndo).mockResolvedValue({ action_id: 8, n_changed: 1, revision: 2, redo: null } as never);
   vi.mocked(postAction).mockResolvedValue({ n_changed: 1, revision: 3 } as never);
   const change = { ordinals: Uint32Array.of(70, 71), classes: Uint8Array.of(0, 2), unseen: Uint8Array.of(0, 0) };
@@ -109,8 +109,8 @@ it("offers an undo's objects no more once another gesture was made, nor where ot
 });
 
 it("changes a page after an undo once the rectangle that is being drawn has ended, also where that is given up", async () => {
-  const { controller, project, selection, labels } = makeController();
-  Object.assign(project, { undo: { text: "" }, redo: null });
+  const { controller, hear, selection, labels } = makeController();
+  hear({ undo: { text: "" }, redo: null } as never);
   vi.mocked(postUndo).mockResolvedValue({ n_changed: 10, revision: 2, redo: null } as never);
   vi.mocked(fetchChanges).mockResolvedValue({
     ordinals: Uint32Array.from(range(0, 10)),
@@ -132,8 +132,8 @@ it("changes a page after an undo once the rectangle that is being drawn has ende
 });
 
 it("has a page that was undone as it was before: a click takes the wrong one out", async () => {
-  const { controller, selection, labels, project } = makeController();
-  Object.assign(project, { undo: { text: "" }, redo: null });
+  const { controller, selection, labels, hear } = makeController();
+  hear({ undo: { text: "" }, redo: null } as never);
   vi.mocked(postAction).mockResolvedValue({ n_changed: 10, revision: 1 } as never);
   vi.mocked(postUndo).mockImplementation(() => {
     const answer = {
@@ -157,8 +157,8 @@ it("has a page that was undone as it was before: a click takes the wrong one out
 });
 
 it("brings what was undone of a page back onto the screen, where the next Enter means it and nothing else", async () => {
-  const { controller, selection, labels, project } = makeController();
-  Object.assign(project, { undo: { text: "" }, redo: { text: "" } });
+  const { controller, selection, labels, hear } = makeController();
+  hear({ undo: { text: "" }, redo: { text: "" } } as never);
   vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
   const stepTo = (value: number, revision: number) => {
     const changes = { ordinals: Uint32Array.from(range(0, 5)), classes: new Uint8Array(5).fill(value) };
@@ -193,8 +193,8 @@ it("brings what was undone of a page back onto the screen, where the next Enter 
 });
 
 it("leaves out what was taken out of a page, whatever of it was undone since, and says when all is labeled", async () => {
-  const { controller, selection, labels, project, told } = makeController();
-  Object.assign(project, { undo: { text: "" }, redo: { text: "" } });
+  const { controller, selection, labels, hear, told } = makeController();
+  hear({ undo: { text: "" }, redo: { text: "" } } as never);
   vi.mocked(postAction).mockResolvedValue({ n_changed: 5, revision: 1 } as never);
   const steps = (value: number, revision: number) => () => {
     const changes = { ordinals: Uint32Array.from(range(5, 5)), classes: new Uint8Array(5).fill(value) };

@@ -4,7 +4,7 @@ import type { ActionResult } from "../../api/types";
 import { ago, plural } from "../../lib/format";
 import { indicesOf } from "../../lib/ordinals";
 import type { Notice } from "../../state/notices";
-import { PAGES } from "./labeling";
+import { PAGES } from "../../state/selection";
 import { Part } from "./part";
 
 /** Of a gesture that was made longer ago an undo says when: it is none of this sitting's. */

@@ -28,7 +28,7 @@ export class LabelChanges extends Part {
   }
 
   /** The answer to a gesture whose labels are not on the screen yet; resolves when they are. */
-  takeResult(result: ActionResult, text: string): Promise<void> {
+  takeUnshown(result: ActionResult, text: string): Promise<void> {
     this.project.setSession(result.session, result.undo, result.redo);
     this.notify({
       text,
@@ -40,7 +40,7 @@ export class LabelChanges extends Part {
   }
 
   /** The answer to a gesture whose labels are on the screen already. */
-  takeAnswer(result: ActionResult): void {
+  takeShown(result: ActionResult): void {
     this.project.setSession(result.session, result.undo, result.redo);
     if (result.revision === this.labels.revision + 1) this.labels.revision = result.revision;
     else if (result.revision !== this.labels.revision) {

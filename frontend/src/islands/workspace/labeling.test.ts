@@ -151,6 +151,8 @@ it("labels nothing of a page by Enter for whoever may only look", () => {
   selection.setRegion(Uint32Array.from(range(0, 15)), "suggested", { reviewClass: 1, pickAll: true });
   controller.region.markSeen(range(0, 15), 15);
   expect(controller.labeling.nToConfirm).toBe(0);
+  controller.labeling.confirm();
+  expect(postAction).not.toHaveBeenCalled();
 });
 
 it("tells the server who was left out of a page that is confirmed, but not whom nobody saw", async () => {

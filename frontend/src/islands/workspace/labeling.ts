@@ -1,11 +1,9 @@
 import { messageOf, newClientKey } from "../../api/http";
-import { type LabelAction, postAction, type SelectionSource } from "../../api/labels";
+import { type LabelAction, postAction } from "../../api/labels";
 import type { ActionResult, LabelClass } from "../../api/types";
 import { count, plural } from "../../lib/format";
+import { PAGES } from "../../state/selection";
 import { Part } from "./part";
-
-/** Pages to confirm and others that are proposed: of these, what was not on the screen is not labeled. */
-export const PAGES: ReadonlySet<SelectionSource> = new Set(["review", "suggested"]);
 
 /** So many labels are replaced or removed by a second press only, within so long. */
 const MANY_REPLACED = 100;
@@ -283,7 +281,7 @@ export class Labeling extends Part {
         const n = onlyUnlabeled ? ordinals.length - result.n_changed : 0;
         // Others' labels may have come in before this answer, which has painted over them.
         if (n > 0) this.labels.revision = Math.min(this.labels.revision, revisionBefore);
-        this.controller.labelChanges.takeAnswer(result);
+        this.controller.labelChanges.takeShown(result);
         if (n > 0) {
           void this.controller.labelChanges.fetch();
           this.notify({

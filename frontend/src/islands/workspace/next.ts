@@ -28,7 +28,7 @@ export class WhatIsNext extends Part {
     super(controller);
     this.labels.on("labels", () => this.age());
     this.project.on(["predictions", "objects"], () => this.age());
-    this.project.on("embedding", () => this.ageFor(true));
+    this.project.on("embedding", () => this.age(true));
   }
 
   destroy(): void {
@@ -39,15 +39,10 @@ export class WhatIsNext extends Part {
     return this.controller.suggestions;
   }
 
-  /** What was proposed may hold no more: it is asked again in a moment. */
-  age(): void {
-    this.ageFor(false);
-  }
-
-  private ageFor(isNewMap: boolean): void {
+  /** What was proposed may hold no more: it is asked again in a moment. `isNewMap`: the answer may take a while longer. */
+  age(isNewMap = false): void {
     if (this.project.status !== "ready") return;
-    // Of a first map there was nothing to propose from, and the answer may take a while.
-    this.suggestions.age(isNewMap && this.project.plotNumber !== null && this.project.previewJob === null);
+    this.suggestions.age(isNewMap && this.project.previewJob === null);
     window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.renew(), SETTLED_MS);
   }

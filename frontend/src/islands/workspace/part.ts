@@ -41,7 +41,7 @@ export abstract class Part<Topic extends string = never> extends Emitter<Topic> 
     return this.controller.notices;
   }
 
-  /** Ends with the page: no request outlives it. */
+  /** Ends with the page: what is asked for the screen only need not outlive it. */
   protected get signal(): AbortSignal {
     return this.controller.signal;
   }

@@ -13,20 +13,16 @@ import {
   SIMILARITY_LIMIT,
   type UsedOrder,
 } from "../../state/order";
-import type { LassoOp, LassoStep, RegionDetails, SimilarQuery } from "../../state/selection";
+import { type LassoOp, type LassoStep, type RegionDetails, type SimilarQuery, UNFILTERED } from "../../state/selection";
 import type { WorkspaceController } from "./controller";
 import { Part } from "./part";
-
-/** Regions that are made for a purpose: a filter of the map must not take something out of them. */
-const UNFILTERED: ReadonlySet<SelectionSource> = new Set(["review", "suggested", "undone", "sample"]);
 
 /** After the next patches of a page were brought onto the screen, a key for the ones before is not for them. */
 const LOOK_MS = 300;
 /** How long the grid waits for the server's order before it shows its own. */
 const ORDER_PATIENCE_MS = 400;
-/** An answer that takes longer is said to be on its way, until it is there. */
+/** An answer that takes longer is said to be on its way, until it is there or given up. */
 const LATE_MS = 400;
-const LATE_SAID_MS = 60_000;
 /** So many of the objects that were searched with are kept in the record. */
 const QUERY_RECORDED = 100;
 
@@ -163,7 +159,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
       this.filters.active && !UNFILTERED.has(source) ? base.filter((ordinal) => hidden[ordinal] === 0) : base;
     const asked = ++this.asked;
     this.isArranged = false;
-    const show = (ordinals: Uint32Array) => {
+    const put = (ordinals: Uint32Array) => {
       this.isArranged = true;
       this.seen.clear();
       this.lookUntil = 0;
@@ -172,13 +168,13 @@ export class ShownRegion extends Part<"order" | "onward"> {
     };
     const ordered = this.sorted(visible);
     if (ordered instanceof Uint32Array) {
-      show(ordered);
+      put(ordered);
       return;
     }
     const patience = new Promise<null>((resolve) => setTimeout(() => resolve(null), ORDER_PATIENCE_MS));
     const first = await Promise.race([ordered, patience]);
     if (asked !== this.asked) return;
-    show(first ?? this.locally(visible, "image"));
+    put(first ?? this.locally(visible, "image"));
     if (first === null) {
       const late = await ordered;
       if (late !== null && asked === this.asked && late.length === this.selection.size) this.selection.reorder(late);
@@ -192,8 +188,15 @@ export class ShownRegion extends Part<"order" | "onward"> {
     void this.arrange();
   }
 
+  /** There are newer predictions: filters and what was not on the screen yet follow them. */
+  predictionsChanged(): void {
+    this.updateHidden();
+    this.sortRest();
+    this.fillIfEmpty();
+  }
+
   /** A grid with patches keeps them while they are worked on; an empty one shows what passes the filters now. */
-  fillIfEmpty(): void {
+  private fillIfEmpty(): void {
     if (this.selection.size === 0 && !UNFILTERED.has(this.wanted.source)) void this.arrange();
   }
 
@@ -244,7 +247,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
 
   /** Where what was asked for last comes from, whether it is on the screen yet or not; null while a search or a page is
    * on its way. */
-  get askedSource(): SelectionSource | null {
+  get wantedSource(): SelectionSource | null {
     return this.request === null ? this.wanted.source : null;
   }
 
@@ -256,7 +259,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
     this.request = request;
     const signal = AbortSignal.any([request.signal, this.signal]);
     const late = setTimeout(() => {
-      this.notify({ text: meanwhile, tone: "plain", topic: "search", durationMs: LATE_SAID_MS });
+      this.notify({ text: meanwhile, tone: "plain", topic: "search", durationMs: Number.POSITIVE_INFINITY });
     }, LATE_MS);
     try {
       return await send(signal);
@@ -279,6 +282,27 @@ export class ShownRegion extends Part<"order" | "onward"> {
     this.request?.abort();
     this.request = null;
     return asked;
+  }
+
+  /** How the selection came about, for the record of a gesture. */
+  context(): LabelAction["selection"] {
+    const { selection, filters } = this;
+    const last = selection.steps.at(-1);
+    return {
+      source: selection.source === "all" && filters.active ? "filter" : selection.source,
+      polygon: last?.points ?? [],
+      polygons: selection.steps,
+      filters: { mode: filters.mode, classes: [...filters.classes], min_confidence: filters.minConfidence / 255 },
+      order: this.orderFor(selection.size),
+      shown: this.seen.count,
+      seen: this.seen.count,
+      size: selection.size,
+      // A polygon on a layout that still runs belongs to no map.
+      embedding: this.project.previewJob === null ? this.project.plotNumber : null,
+      ...(selection.reviewClass === null ? {} : { review_class: selection.reviewClass }),
+      ...(selection.proposal === null ? {} : { suggestion: aboutProposal(selection.proposal) }),
+      ...(selection.query === null ? {} : { similar_to: aboutQuery(selection.query) }),
+    };
   }
 
   // Its order ----------------------------------------------------------------------------------------------------------
@@ -329,7 +353,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
 
   /** After new predictions: what has been on the screen stays where the hand and the eye expect it, and what comes
    * after it, which nobody has seen, is put in the new order. */
-  sortRest(): void {
+  private sortRest(): void {
     const order = this.orderFor(this.selection.size);
     if (order !== "confidence" && order !== "uncertain") return;
     const { predictions, confidences } = this.project;
@@ -354,7 +378,9 @@ export class ShownRegion extends Part<"order" | "onward"> {
     if (order !== "similarity") return this.locally(ordinals, order);
     const request = new AbortController();
     this.orderRequest = request;
-    return fetchOrder(this.config.api, this.config.projectId, ordinals, order, { signal: request.signal }).catch(() => {
+    return fetchOrder(this.config.api, this.config.projectId, ordinals, order, {
+      signal: AbortSignal.any([request.signal, this.signal]),
+    }).catch(() => {
       // Labeling must go on without it: the order by image is always there.
       return request.signal.aborted ? null : this.locally(ordinals, "image");
     });
@@ -388,7 +414,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
     this.filters.setMode(modes[(modes.indexOf(this.filters.mode) + 1) % modes.length]!);
   }
 
-  updateHidden(): void {
+  private updateHidden(): void {
     if (this.project.hidden.length !== this.labels.n) this.project.hidden = new Uint8Array(this.labels.n);
     hiddenByFilters(
       this.filters,
@@ -401,27 +427,6 @@ export class ShownRegion extends Part<"order" | "onward"> {
       this.project.hidden,
     );
     this.project.hiddenChanged();
-  }
-
-  /** How the selection came about, for the record of a gesture. */
-  context(): LabelAction["selection"] {
-    const { selection, filters } = this;
-    const last = selection.steps.at(-1);
-    return {
-      source: selection.source === "all" && filters.active ? "filter" : selection.source,
-      polygon: last?.points ?? [],
-      polygons: selection.steps,
-      filters: { mode: filters.mode, classes: [...filters.classes], min_confidence: filters.minConfidence / 255 },
-      order: this.orderFor(selection.size),
-      shown: this.seen.count,
-      seen: this.seen.count,
-      size: selection.size,
-      // A polygon on a layout that still runs belongs to no map.
-      embedding: this.project.previewJob === null ? this.project.plotNumber : null,
-      ...(selection.reviewClass === null ? {} : { review_class: selection.reviewClass }),
-      ...(selection.proposal === null ? {} : { suggestion: aboutProposal(selection.proposal) }),
-      ...(selection.query === null ? {} : { similar_to: aboutQuery(selection.query) }),
-    };
   }
 }
 

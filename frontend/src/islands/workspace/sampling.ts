@@ -89,7 +89,7 @@ export class Sampling extends Part<"sample"> {
   candidates(): Uint32Array {
     const { selection, labels } = this;
     const asked = selection.pickedCount > 0 ? selection.picks() : selection.order;
-    return asked.filter((ordinal) => labels.shown[ordinal] === 0);
+    return labels.unlabeledOf(asked);
   }
 
   /** The class that most of these objects are predicted as: what one probably means. */
@@ -227,7 +227,7 @@ export class Sampling extends Part<"sample"> {
         const name = this.project.classOf(sample.class_value)?.name ?? "";
         const nRight = sample.n - nWrong;
         const how = `${count(nRight)} seen, ${count(result.n - nRight)} by sample`;
-        return this.controller.labelChanges.takeResult(result, `${count(result.n)} labeled ${name}: ${how}`);
+        return this.controller.labelChanges.takeUnshown(result, `${count(result.n)} labeled ${name}: ${how}`);
       },
     );
   }
@@ -396,7 +396,7 @@ export class Sampling extends Part<"sample"> {
     this.busy = false;
     this.controller.next.age();
     // Whoever has drawn a lasso since waits for that.
-    if (this.controller.region.askedSource === "sample") this.controller.region.showAll();
+    if (this.controller.region.wantedSource === "sample") this.controller.region.showAll();
     this.emit("sample");
   }
 }

@@ -186,9 +186,7 @@ export class Sync extends Part {
       if (buffer.revision <= this.project.predictionsRevision) return false;
       this.project.setPredictions(buffer);
       this.controller.chooseColor();
-      this.controller.region.updateHidden();
-      this.controller.region.sortRest();
-      this.controller.region.fillIfEmpty();
+      this.controller.region.predictionsChanged();
       return true;
     } catch (error) {
       // The next event, or the next look at the state, asks again.

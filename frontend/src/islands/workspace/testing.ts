@@ -20,7 +20,8 @@ export const range = (from: number, n: number) => Array.from({ length: n }, (_, 
 
 const made: WorkspaceController[] = [];
 
-/** The controller without a page, as it is once a project of `N` objects without a map was loaded. What the server says next
+/** The controller without a page, with a project of `N` objects without a map. Its status stays "loading": nothing asks the server of
+ * its own accord. What the server says next
  * is given by each test. */
 export function makeController() {
   const controller = new WorkspaceController({ api: "", projectId: "" } as WorkspaceConfig);
@@ -62,10 +63,13 @@ export function makeController() {
   return { controller, sampling, project, selection, labels, hear, told, offered, dismissed };
 }
 
-/** So long that anybody can have looked at what is on the screen. */
+const realNow = performance.now.bind(performance);
+let aheadMs = 0;
+
+/** The clock goes on by so much, for whoever looks at what is on the screen. */
 export const lookFor = (ms: number) => {
-  const now = performance.now();
-  vi.spyOn(performance, "now").mockImplementation(() => now + ms);
+  aheadMs += ms;
+  vi.spyOn(performance, "now").mockImplementation(() => realNow() + aheadMs);
 };
 
 export const sampleOf = (id: number, ordinals: number[]) =>
@@ -87,6 +91,7 @@ afterEach(() => {
 
 beforeEach(() => {
   vi.resetAllMocks();
+  aheadMs = 0;
   vi.useRealTimers();
   const nothing = { ordinals: new Uint32Array(0), classes: new Uint8Array(0), unseen: new Uint8Array(0), revision: 0 };
   vi.mocked(fetchChanges).mockResolvedValue(nothing);
