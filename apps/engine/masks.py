@@ -22,6 +22,7 @@ from apps.engine.points import DISC_RADIUS_PX, Points, objects_from_points, read
 
 __all__ = [
     "DISC_RADIUS_PX",
+    "NO_OBJECT_CAUSE",
     "FoundObjects",
     "LabelValues",
     "MaskKind",
@@ -37,6 +38,7 @@ __all__ = [
     "wants_colors",
 ]
 
+NO_OBJECT_CAUSE = "the mask is empty: every pixel is background (0)"
 # What PatchSorter's own exports write for an object without a label.
 UNLABELED_VALUE = 65535
 UNLABELED_COLOR = 0x808080
@@ -247,7 +249,7 @@ def _color_text(color: int) -> str:
 
 def _require_objects(runs: Runs, name: str) -> None:
     if not runs.n_components:
-        raise BadInput(name, "the mask is empty: every pixel is background (0)")
+        raise BadInput(name, NO_OBJECT_CAUSE)
 
 
 def _by_component(

@@ -17,6 +17,7 @@ from django.core.cache import caches
 from apps.engine.errors import BadInput
 from apps.engine.formats import read_image, read_mask, read_size
 from apps.engine.masks import (
+    NO_OBJECT_CAUSE,
     QUICK_ANNOTATOR_COLORS,
     UNLABELED_COLOR,
     UNLABELED_VALUE,
@@ -107,7 +108,8 @@ class Review:
     """None while nothing says which kind the masks are: the user has to."""
     reason: str = ""
     rows: list[Row] = field(default_factory=list)
-    unpaired: list[str] = field(default_factory=list)
+    unpaired: list[UploadedFile] = field(default_factory=list)
+    """Masks and tables of which no image is there."""
     unclear: list[str] = field(default_factory=list)
     """Files that could belong to more than one image, or twice to one: left out, never guessed."""
     doubtful: list[UploadedFile] = field(default_factory=list)
@@ -150,7 +152,7 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
             Row(images[p.image], masks[p.mask] if p.mask else None, tables[p.csv] if p.csv else None)
             for p in pairing.pairs
         ],
-        unpaired=pairing.unpaired,
+        unpaired=[files[name] for name in pairing.unpaired for files in (masks, tables) if name in files],
         unclear=pairing.errors,
         refused=list(refused_files(upload)),
         doubtful=[file for file in images.values() if file.finding == Finding.MASK_LIKE and file.name not in with_mask],
@@ -295,8 +297,6 @@ def _check_rows(project: Project, review: Review) -> None:
             row.problem = _problem_of(row, review.mask_kind)
         if row.mask and review.mask_kind == MaskKind.NONE:
             row.notes.append("the mask is not used with this kind")
-        elif row.mask and row.mask.finding == Finding.NO_OBJECT:
-            row.notes.append("its mask is empty: the image comes without an object")
 
 
 def _problem_of(row: Row, mask_kind: MaskKind | None) -> str:
@@ -306,6 +306,9 @@ def _problem_of(row: Row, mask_kind: MaskKind | None) -> str:
             check_same_size(row.size, _size_of(row.mask), image_name=row.image.name, mask_name=row.mask.name)
     except BadInput as error:
         return error.cause
+    # By kinds that go by colors, what is all 0 may still hold something.
+    if row.mask and row.mask.finding == Finding.NO_OBJECT and mask_kind in (MaskKind.BINARY, MaskKind.INDEXED):
+        return NO_OBJECT_CAUSE
     if not row.mask and not row.points and mask_kind not in (None, MaskKind.NONE):
         return "there is no mask for this image"
     return ""

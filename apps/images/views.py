@@ -195,5 +195,4 @@ def _review_context(upload: Upload, review: Review | None) -> dict[str, Any]:
         "upload": upload,
         "review": review,
         "mask_kinds": [(kind.value, text) for kind, text in MASK_KIND_TEXT.items()],
-        "n_files": files_of(upload).count(),
     }

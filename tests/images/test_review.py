@@ -13,9 +13,11 @@ from django.urls import reverse
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.engine.errors import BadInput
+from apps.engine.formats import read_mask
+from apps.engine.masks import NO_OBJECT_CAUSE, MaskKind, find_objects
 from apps.images import review as review_module
 from apps.images.models import Image, Upload, UploadedFile
-from apps.images.review import Review, review_upload
+from apps.images.review import Review, path_of, review_upload
 from apps.images.services import receive_file, start_upload, take_for_mask
 from apps.objects.tasks import import_images
 from apps.projects.models import Job
@@ -70,7 +72,7 @@ def test_a_mask_goes_to_the_image_of_its_name(upload: Upload, give: Give) -> Non
 
 def test_a_mask_without_an_image_is_listed(upload: Upload, give: Give) -> None:
     give(a__png=IMAGE, b_mask__png=MASK)
-    assert review_upload(upload).unpaired == ["b_mask.png"]
+    assert [file.name for file in review_upload(upload).unpaired] == ["b_mask.png"]
 
 
 def test_two_masks_for_one_image_are_never_chosen_between(upload: Upload, give: Give) -> None:
@@ -379,14 +381,35 @@ def test_pressing_twice_makes_it_a_mask_once(world: World, upload: Upload, give:
     take_for_mask(file=UploadedFile(pk=1, upload=upload), taken_by=world.manager)  # removed by a second tab
 
 
-def test_an_empty_mask_is_said_to_be_one(world: World, upload: Upload, give: Give, signed_in: SignIn) -> None:
+def test_an_image_whose_mask_is_empty_is_left_out_as_the_import_would(upload: Upload, give: Give) -> None:
     empty = png(np.zeros((64, 80), np.uint8))
     give(a__png=IMAGE, a_mask__png=MASK, b__png=png(picture(seed=1)), b_mask__png=empty)
-    notes = {row.image.name: row.notes for row in review_upload(upload).rows}
-    assert notes == {"a.png": [], "b.png": ["its mask is empty: the image comes without an object"]}
-    url = reverse("upload_review", args=[world.project.pk, upload.pk])
-    page = signed_in(world.manager).get(url, headers={"HX-Request": "true"})
-    assert "Its mask is empty" in page.content.decode()
+    for kind in ("binary", "indexed"):
+        left_out = {"a.png": ("a_mask.png", ""), "b.png": ("b_mask.png", NO_OBJECT_CAUSE)}
+        assert states(review_upload(upload, kind)) == left_out
+    mask = read_mask(path_of(upload.files.get(name="b_mask.png")))
+    with pytest.raises(BadInput, match=re.escape(NO_OBJECT_CAUSE)):
+        find_objects(mask, MaskKind.INDEXED, name="b_mask.png")
+
+
+def test_a_wrong_mask_is_removed_by_itself_and_replaced(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    client, url = signed_in(world.manager), reverse("upload_review", args=[world.project.pk, upload.pk])
+
+    def remove(name: str) -> str:
+        return reverse("upload_file_remove", args=[world.project.pk, upload.pk, upload.files.get(name=name).pk])
+
+    give(a__png=IMAGE, a_mask__png=png(blobs(cell_px=20)), b_mask__png=MASK)
+    page = client.get(url, headers={"HX-Request": "true"}).content.decode()
+    assert remove("a_mask.png") in page
+    assert remove("b_mask.png") in page, "also of one without an image"
+    for name in ("a_mask.png", "b_mask.png"):
+        client.post(remove(name), headers={"HX-Request": "true"})
+    give(a_mask__png=MASK)
+    review = review_upload(upload, "indexed")
+    assert states(review) == {"a.png": ("a_mask.png", "")}
+    assert review.unpaired == []
 
 
 def test_a_picture_is_not_taken_for_a_mask(upload: Upload, give: Give) -> None:
