@@ -10,7 +10,7 @@ from tests.e2e.conftest import Faults, Site, new_window, sign_in
 pytestmark = pytest.mark.e2e
 
 
-def test_who_saves_one_form_is_asked_before_what_was_typed_in_another_is_lost(
+def test_what_was_typed_into_one_form_stays_when_another_is_saved_and_nobody_leaves_it_by_accident(
     site: Site, browser: Browser, faults: Faults
 ) -> None:
     window = new_window(browser)
@@ -31,22 +31,29 @@ def test_who_saves_one_form_is_asked_before_what_was_typed_in_another_is_lost(
 
     page.on("dialog", stay)
     page.get_by_label("Description").fill("Kidney biopsies of 2025")
+    page.get_by_label("Draw known classes apart on the map").check()
     add = page.locator("form", has=page.get_by_role("button", name="Add class"))
     add.get_by_label("Name").fill("artifact")
     page.get_by_role("button", name="Add class").click()
+    expect(page.get_by_role("cell", name="artifact", exact=True)).to_be_visible()
+    expect(page.get_by_label("Description")).to_have_value("Kidney biopsies of 2025")
+    expect(page.get_by_label("Draw known classes apart on the map")).to_be_checked()
+    assert asked == []
+
+    # not saved yet: who leaves is asked
+    page.get_by_role("link", name="Members").click()
     page.wait_for_timeout(300)
     assert asked == ["beforeunload"]
     assert page.url == address
-    expect(page.get_by_label("Description")).to_have_value("Kidney biopsies of 2025")
-    expect(add.get_by_label("Name")).to_have_value("artifact")
 
-    # one after the other: nothing is lost, and nobody is asked
-    add.get_by_label("Name").fill("")
     page.get_by_role("button", name="Save settings").click()
-    expect(page.get_by_role("status").filter(has_text="saved").first).to_be_visible()
-    add.get_by_label("Name").fill("artifact")
-    page.get_by_role("button", name="Add class").click()
-    expect(page.get_by_role("cell", name="artifact", exact=True)).to_be_visible()
+    expect(page.get_by_label("Draw known classes apart on the map")).to_be_checked()
+    page.get_by_role("button", name="Save learning").click()
+    page.wait_for_url("**#learning")
+    page.get_by_role("link", name="Members").click()
+    page.wait_for_url("**/members/")
     assert asked == ["beforeunload"]
+    page.get_by_role("link", name="Classes and settings").click()
     expect(page.get_by_label("Description")).to_have_value("Kidney biopsies of 2025")
+    expect(page.get_by_label("Draw known classes apart on the map")).to_be_checked()
     window.close()

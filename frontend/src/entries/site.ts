@@ -9,7 +9,7 @@ import { UploadIsland } from "../islands/upload";
 import { decorate, setUpBehaviors, toast } from "../pages/behaviors";
 import { onRequestFailed, setUpHtmx } from "../pages/htmx";
 import { endLive, startLive } from "../pages/live";
-import { warnOfUnsaved } from "../pages/unsaved";
+import { guardUnsaved } from "../pages/unsaved";
 
 const ISLANDS = { "job-progress": JobProgressIsland, "model-quality": ModelQualityIsland, upload: UploadIsland };
 
@@ -27,5 +27,5 @@ function leave(root: ParentNode): void {
 setUpBehaviors();
 onRequestFailed((text) => toast(text, "danger"));
 setUpHtmx(enter, leave);
-warnOfUnsaved();
+guardUnsaved();
 enter(document);

@@ -1,29 +1,90 @@
-/** <form data-warn-unsaved>: whoever leaves the page, also by sending another form on it, is asked by the browser first where
- * something in this one was changed, or came back refused, and is not saved. */
-export function warnOfUnsaved(): void {
-  let sent: EventTarget | null = null;
+/** <form data-warn-unsaved>: what is typed into it is not lost by accident.
+ *
+ * Whoever sends another form of the page finds it here again, on the page that comes then. Whoever leaves the page is asked by
+ * the browser first. The server writes data-unsaved on a form that holds something other than what is saved: one that it
+ * refused, or one for another choice.
+ */
+
+const KEPT = "patchsorter.unsaved";
+/** What is older belongs to a page that never came. */
+const KEPT_MS = 60_000;
+
+type Values = [name: string, value: string | boolean][];
+
+interface Kept {
+  readonly at: number;
+  /** By the form's action. */
+  readonly forms: readonly (readonly [action: string, values: Values])[];
+}
+
+export function guardUnsaved(): void {
+  bringBack();
+  let isSending = false;
   document.addEventListener("submit", (event) => {
-    sent = event.target;
+    if (event.defaultPrevented || !(event.target instanceof HTMLFormElement)) return;
+    const others = [...forms()].filter((form) => form !== event.target && isUnsaved(form));
+    const kept: Kept = { at: Date.now(), forms: others.map((form) => [form.action, valuesOf(form)]) };
+    // Without storage it is asked about instead.
+    isSending = others.length === 0 || store(kept);
   });
   window.addEventListener("beforeunload", (event) => {
-    const forms = document.querySelectorAll<HTMLFormElement>("form[data-warn-unsaved]");
-    if ([...forms].some((form) => form !== sent && isUnsaved(form))) event.preventDefault();
-    sent = null; // whoever stays may send another one
+    if (!isSending && [...forms()].some(isUnsaved)) event.preventDefault();
+    isSending = false; // whoever stays may leave by another way
   });
 }
 
-function isUnsaved(form: HTMLFormElement): boolean {
-  const isChanged = (control: Element): boolean => {
-    if (control instanceof HTMLSelectElement) {
-      const options = [...control.options];
-      const chosen = options.filter((option) => option.defaultSelected);
-      return (chosen[0] ?? options[0])?.selected === false;
+const forms = () => document.querySelectorAll<HTMLFormElement>("form[data-warn-unsaved]");
+
+function store(kept: Kept): boolean {
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(kept));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function bringBack(): void {
+  let kept: Kept | null = null;
+  try {
+    kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null") as Kept | null;
+    sessionStorage.removeItem(KEPT);
+  } catch {
+    return;
+  }
+  if (kept === null || Date.now() - kept.at > KEPT_MS) return;
+  for (const [action, values] of kept.forms) {
+    const form = [...forms()].find((candidate) => candidate.action === action);
+    for (const [name, value] of form === undefined ? [] : values) {
+      const control = form!.elements.namedItem(name);
+      if (control instanceof HTMLInputElement && typeof value === "boolean") control.checked = value;
+      else if (isField(control) && typeof value === "string") control.value = value;
     }
-    if (control instanceof HTMLTextAreaElement) return control.value !== control.defaultValue;
-    if (!(control instanceof HTMLInputElement) || control.type === "hidden") return false;
-    return control.type === "checkbox"
-      ? control.checked !== control.defaultChecked
-      : control.value !== control.defaultValue;
+  }
+}
+
+type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
+
+const isField = (control: unknown): control is Field =>
+  control instanceof HTMLSelectElement ||
+  control instanceof HTMLTextAreaElement ||
+  (control instanceof HTMLInputElement && control.type !== "hidden");
+
+const fieldsOf = (form: HTMLFormElement): Field[] => [...form.elements].filter(isField);
+
+const isTicked = (field: Field): field is HTMLInputElement =>
+  field instanceof HTMLInputElement && (field.type === "checkbox" || field.type === "radio");
+
+const valuesOf = (form: HTMLFormElement): Values =>
+  fieldsOf(form).map((field) => [field.name, isTicked(field) ? field.checked : field.value]);
+
+function isUnsaved(form: HTMLFormElement): boolean {
+  const isChanged = (field: Field): boolean => {
+    if (field instanceof HTMLSelectElement) {
+      const options = [...field.options];
+      return (options.find((option) => option.defaultSelected) ?? options[0])?.selected === false;
+    }
+    return isTicked(field) ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
   };
-  return form.querySelector(".form-field--error") !== null || [...form.elements].some(isChanged);
+  return form.dataset["unsaved"] !== undefined || fieldsOf(form).some(isChanged);
 }
