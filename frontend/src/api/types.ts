@@ -205,6 +205,8 @@ export interface Suggestions {
 
 export interface ObjectDetail {
   readonly ordinal: number;
+  /** Its number in the instance mask. */
+  readonly label_id: number;
   readonly image: { readonly id: number; readonly name: string };
   readonly row: number;
   readonly column: number;

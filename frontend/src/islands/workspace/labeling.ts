@@ -256,6 +256,7 @@ export class Labeling extends Part {
       client_key: newClientKey(),
     };
     const nToChange = ordinals.reduce((n, ordinal) => n + Number(this.labels.shown[ordinal] !== (classValue ?? 0)), 0);
+    const nBefore = ordinals.length - nToChange;
     const nOtherwise = nToChange - this.labels.unlabeledOf(ordinals).length;
     const change = this.labels.propose(ordinals, classValue ?? 0);
     const revisionBefore = this.labels.revision;
@@ -264,7 +265,7 @@ export class Labeling extends Part {
       classValue === null
         ? `Label removed from ${plural(nToChange, "object")}`
         : `${plural(nToChange, "object")} labeled ${name}` +
-          (nToChange < ordinals.length ? `; ${count(ordinals.length - nToChange)} were so before` : "") +
+          (nBefore > 0 ? `; ${count(nBefore)} ${nBefore === 1 ? "was" : "were"} so before` : "") +
           this.whatToKnow(ordinals, nOtherwise);
     this.notices.dismissTopic("hint");
     this.notify({

@@ -67,3 +67,13 @@ it("does not pass over what was not reached yet, where each gets a key of its ow
   const passed = vi.mocked(fetchSuggestedPage).mock.calls.at(-2)?.[3];
   expect(passed, "a page of which none was labeled is not wanted").toEqual(Uint32Array.from(range(0, 10)));
 });
+
+it("selects a page to be confirmed where most of it is expected to be right, and nothing of one that is half wrong", async () => {
+  const { controller, selection } = makeController();
+  const doubtful = { kind: "doubtful", class_value: 1, group: null, n: 20, title: "20" } as Proposal;
+  vi.mocked(fetchSuggestedPage).mockResolvedValue(Uint32Array.from(range(0, 20)));
+  await controller.next.take({ ...doubtful, expected_right: 0.9 });
+  expect([selection.reviewClass, selection.pickedCount]).toEqual([1, 20]);
+  await controller.next.take({ ...doubtful, expected_right: 0.51 });
+  expect([selection.reviewClass, selection.pickedCount, selection.cursor], "one key an object").toEqual([null, 0, 0]);
+});

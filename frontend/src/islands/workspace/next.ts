@@ -8,6 +8,9 @@ import { Part } from "./part";
 
 /** What to look at next is asked again when labels and predictions have been still for so long. */
 const SETTLED_MS = 400;
+/** So many of a page have to be expected to be right for it to be confirmed as a whole: to take every other patch out is more
+ * work than a key for each, and who is in a hurry confirms what is wrong. */
+const CONFIRMED_FROM = 2 / 3;
 
 interface NextPage {
   readonly proposal: Proposal;
@@ -100,8 +103,8 @@ export class WhatIsNext extends Part {
       this.age();
       return;
     }
-    // Where most are expected to be wrong, none is to be confirmed by one key: each gets its own.
-    const isReview = proposal.class_value !== null && (proposal.expected_right ?? 1) >= 0.5;
+    // Where many are expected to be wrong, none is to be confirmed by one key: each gets its own.
+    const isReview = proposal.class_value !== null && (proposal.expected_right ?? 1) >= CONFIRMED_FROM;
     await this.controller.region.show(page, "suggested", {
       proposal,
       reviewClass: isReview ? proposal.class_value : null,
