@@ -205,7 +205,7 @@ export interface Suggestions {
 
 export interface ObjectDetail {
   readonly ordinal: number;
-  /** Its number in the instance mask. */
+  /** Its number in the instance mask, as in objects.csv. */
   readonly label_id: number;
   readonly image: { readonly id: number; readonly name: string };
   readonly row: number;

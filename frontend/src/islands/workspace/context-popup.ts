@@ -164,7 +164,7 @@ export class ContextPopup {
     return [
       ...(label === null ? [] : fact("Labeled by", `${label.by}, ${ago(label.at, Date.now())} (${label.provenance})`)),
       ...(label?.sample == null ? [] : fact("Not seen", claimText(label.sample))),
-      ...fact("Image", `${detail.image.name}, number ${detail.label_id} in its mask`),
+      ...fact("Image", `${detail.image.name}, label_id ${detail.label_id}`),
       ...fact("Place", `row ${Math.round(detail.row)}, column ${Math.round(detail.column)}`),
       ...fact("Area", `${count(detail.area)} px`),
     ];
