@@ -78,8 +78,9 @@ class NewProjectForm(ProjectForm):
         names = [name for name in names if name]
         if not names:
             raise forms.ValidationError("Name at least one class.")
-        if len({name.lower() for name in names}) < len(names):
-            raise forms.ValidationError("Two of the classes have the same name.")
+        folded = [name.lower() for name in names]
+        if twice := next((name for name in names if folded.count(name.lower()) > 1), None):
+            raise forms.ValidationError(f"There are two classes {twice}: upper and lower case do not tell them apart.")
         if faults := [fault for name in names if (fault := class_name_fault(name))]:
             raise forms.ValidationError(faults)
         return names

@@ -90,7 +90,7 @@ def test_a_plain_member_makes_no_project(world: World, signed_in: SignIn) -> Non
         ({"name": ""}, "This field is required."),
         ({"name": "Nuclei"}, "already exists"),
         ({"classes": " \n , "}, "Name at least one class."),
-        ({"classes": "A\na"}, "Two of the classes have the same name."),
+        ({"classes": "B\nA\na"}, "There are two classes A: upper and lower case do not tell them apart."),
         ({"patch_size_px": "65"}, "valid"),
         ({"patch_size_px": "14"}, "greater than or equal to 16"),
         ({"patch_size_px": "514"}, "less than or equal to 512"),

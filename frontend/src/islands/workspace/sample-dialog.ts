@@ -101,7 +101,7 @@ export class SampleDialog {
             el(
               "p",
               { class: "alert alert--warning", "data-testid": "sample-others" },
-              `${others === n ? "All" : count(others)} of them ${others === 1 ? "is" : "are"} predicted as another class: where that is right, so many are wrong, in the sample and among the rest.`,
+              `${others === n ? "All" : count(others)} of them ${others === 1 ? "is" : "are"} predicted as another class. Where the prediction is right, ${others === 1 ? "that one does" : "those do"} not belong here.`,
             ),
           ]
         : []),
