@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from apps.accounts.models import User
 from apps.images.models import Upload
+from apps.images.review import path_of
 from apps.images.services import receive_file, start_upload
 from apps.objects.tasks import import_images
 from apps.projects.jobs import cancel_job
@@ -24,9 +25,9 @@ from tests.factories import blobs, picture, png
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def upload_of(world: World, seed: int = 0, mask: bytes | None = None) -> Upload:
+def upload_of(world: World, seed: int = 0) -> Upload:
     upload = start_upload(project=world.project, created_by=world.manager)
-    files = {f"i{seed}.png": png(picture(seed=seed)), f"i{seed}_mask.png": mask or png(blobs())}
+    files = {f"i{seed}.png": png(picture(seed=seed)), f"i{seed}_mask.png": png(blobs())}
     for name, content in files.items():
         receive_file(upload=upload, name=name, content=ContentFile(content, name), received_by=world.manager)
     return upload
@@ -82,7 +83,11 @@ def test_no_map_is_made_that_nobody_wanted(world, import_on_page, signed_in):
 
 
 def test_no_map_follows_an_import_that_brought_no_objects(world, import_on_page):
-    import_images(import_on_page(upload_of(world, mask=png(blobs() * 0)), first_map="on").pk)
+    upload = upload_of(world)
+    job = import_on_page(upload, first_map="on")
+    path_of(upload.files.get(role="mask")).write_bytes(b"damaged meanwhile")
+    import_images(job.pk)
+    assert world.project.images.count() == 0
     assert not iterations(world)
 
 
