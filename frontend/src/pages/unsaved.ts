@@ -24,8 +24,8 @@ export function guardUnsaved(): void {
     if (event.defaultPrevented || !(event.target instanceof HTMLFormElement)) return;
     const others = [...forms()].filter((form) => form !== event.target && isUnsaved(form));
     const kept: Kept = { at: Date.now(), forms: others.map((form) => [form.action, valuesOf(form)]) };
-    // Without storage it is asked about instead.
-    isSending = others.length === 0 || store(kept);
+    // Asked about instead: without storage, and where the page that comes may have other fields in such a form.
+    isSending = others.length === 0 || (others.every((form) => !isAnother(form)) && store(kept));
   });
   window.addEventListener("beforeunload", (event) => {
     if (!isSending && [...forms()].some(isUnsaved)) event.preventDefault();
@@ -86,5 +86,7 @@ function isUnsaved(form: HTMLFormElement): boolean {
     }
     return isTicked(field) ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
   };
-  return form.dataset["unsaved"] !== undefined || fieldsOf(form).some(isChanged);
+  return isAnother(form) || fieldsOf(form).some(isChanged);
 }
+
+const isAnother = (form: HTMLFormElement): boolean => form.dataset["unsaved"] !== undefined;

@@ -1,4 +1,4 @@
-import { isRetriable } from "../api/http";
+import { isRetriable, messageOf } from "../api/http";
 import { Emitter } from "./emitter";
 
 /** Work that must reach the server once, in order: a label action, an undo, a redo. */
@@ -61,7 +61,7 @@ export class ActionQueue extends Emitter<"status"> {
       } catch (error) {
         if (isRetriable(error)) {
           this.failing = true;
-          this.lastError = error instanceof Error ? error.message : String(error);
+          this.lastError = messageOf(error);
           this.emit("status");
           await this.pause(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt++));
           continue;
