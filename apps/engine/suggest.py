@@ -112,10 +112,16 @@ def _by_typicality(features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     return np.argsort(nearest.sum(axis=1), kind="stable").astype(np.int64)
 
 
-def typical_objects(groups: Groups, unlabeled: Flags, *, most: int = N_GROUPS) -> Ordinals:
+def typical_objects(groups: Groups, unlabeled: Flags, *, among: Flags | None = None, most: int = N_GROUPS) -> Ordinals:
     """One unlabeled object of each group, the most typical of those left; groups with the fewest labels first, among
-    these the largest. A group that has a label already gives none while others have not."""
-    n_labels = np.bincount(groups.group[(groups.group >= 0) & ~unlabeled[: len(groups.group)]], minlength=len(groups))
+    these the largest. A group that has a label already gives none while others have not. `among` (n,): only these are given, and
+    only their labels count."""
+    n = len(groups.group)
+    counts = (groups.group >= 0) & ~unlabeled[:n]
+    if among is not None:
+        counts &= among[:n]
+        unlabeled = unlabeled & among
+    n_labels = np.bincount(groups.group[counts], minlength=len(groups))
     left = [candidates[unlabeled[candidates]] for candidates in groups.candidates]
     open_groups = [number for number in range(len(groups)) if len(left[number])]
     if not open_groups:

@@ -71,6 +71,13 @@ LABELS_TO_BELIEVE = 200
 HELD_OUT_TO_BELIEVE = LABELS_TO_BELIEVE // 5
 
 
+class FewImages(TypedDict):
+    """`n_labeled` of `n` images have a label that predictions were learned from."""
+
+    n_labeled: int
+    n: int
+
+
 class PredictionSet(models.Model):
     """What a head on an embedding's vectors says of the objects 0..n-1, in a file by ordinal, given the labels as they
     were at one moment. Every label action is followed by a new one; the highest revision is the one that holds.
@@ -103,7 +110,12 @@ class PredictionSet(models.Model):
     def expected_right(self) -> float | None:
         """The share of the objects without a label that the model expects to be right about; None where all on the map have one,
         and before it can be believed."""
-        return self.quality.get("expected_right") if self.is_measured else None
+        return self.quality.get("expected_right") if self.is_measured and self.few_images is None else None
+
+    @property
+    def few_images(self) -> FewImages | None:
+        """Where labels lie in few images: what is predicted in the others is not known to be right (apps/engine/unlabeled_images.py)."""
+        return self.quality.get("few_images")
 
     @property
     def quality_to_tell(self) -> dict[str, Any]:
@@ -123,3 +135,4 @@ class PredictionState(TypedDict):
     n_held_out: int
     is_measured: bool
     expected_right: float | None
+    few_images: FewImages | None

@@ -16,10 +16,12 @@ from apps.engine.classes_around import FEWEST_LABELS, with_classes_around
 from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head
 from apps.engine.registry import CLASSIFIERS
 from apps.engine.surroundings import N_AROUND, Surroundings
+from apps.engine.unlabeled_images import find_unlabeled_images
 from apps.labels.selectors import kept_class_values, labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.models import Embedding
 from apps.models.selectors import current_prediction_set, latest_embedding, predictors, surroundings
 from apps.models.services import NewPredictions, lock_predictions, publish_predictions
+from apps.objects.selectors import image_id_by_ordinal
 from apps.projects.models import Project
 
 SEED = 0  # as in an iteration: what was held out of a training is held out here
@@ -111,12 +113,15 @@ def predict_objects(
     # too, though nothing is learned from it.
     unlabeled = kept_class_values(shared_label_set(project), project.n_objects)[:n] == 0
     expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
+    others = find_unlabeled_images(image_id_by_ordinal(project)[:n], values)
+    few_images = {"n_labeled": others.n_labeled, "n": others.n_images} if others else None
+    quality = {**head.quality.to_json(), "expected_right": expected_right, "few_images": few_images} if head else {}
     new = NewPredictions(
         classes=classes,
         confidence=np.rint(confidence * 255).astype(np.uint8),
         label_revision=label_revision,
         n_labels=int((values > 0).sum()),
         has_predictions=head is not None,
-        quality={**head.quality.to_json(), "expected_right": expected_right} if head else {},
+        quality=quality,
     )
     return new, head

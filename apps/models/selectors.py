@@ -146,6 +146,7 @@ def prediction_state(prediction_set: PredictionSet) -> PredictionState:
         "n_held_out": prediction_set.quality.get("n_held_out", 0),
         "is_measured": prediction_set.is_measured,
         "expected_right": prediction_set.expected_right,
+        "few_images": prediction_set.few_images,
     }
 
 

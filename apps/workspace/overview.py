@@ -85,7 +85,11 @@ class Overview:
     def when_known(self) -> str:
         """When it can be said how well the rest is predicted; nothing where it can, or nothing is."""
         predictions = self.predictions
-        if predictions is None or not predictions.has_predictions or predictions.is_measured:
+        if predictions is None or not predictions.has_predictions:
+            return ""
+        if predictions.few_images:
+            return "once more images have labels"
+        if predictions.is_measured:
             return ""
         if predictions.n_labels < LABELS_TO_BELIEVE:
             return f"from some {LABELS_TO_BELIEVE} labels on"

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from apps.engine import suggest
 from apps.engine.strata import Stratum, strata_to_sample
 from apps.engine.suggest import Groups, Review
+from apps.engine.unlabeled_images import UnlabeledImages, find_unlabeled_images
 from apps.labels.models import LabelSet
 from apps.labels.selectors import attempts_at, denied_ordinals, kept_class_values, shared_label_set
 from apps.models.models import Embedding
 from apps.models.selectors import Predictions, current_predictions, latest_embedding, object_groups, vectors
+from apps.objects.selectors import image_id_by_ordinal
 from apps.projects.models import LabelClass, Project
 
-Kind = Literal["typical", "sample", "doubtful", "review", "group", "uncertain", "different", "discordant"]
+Kind = Literal[
+    "typical", "other_images", "sample", "doubtful", "review", "group", "uncertain", "different", "discordant"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_GROUPS_PROPOSED = 3
 MOST_DISCORDANT = 40
@@ -61,6 +65,8 @@ class _Known:
     labels: NDArray[np.uint8]
     predictions: Predictions
     classes: dict[int, LabelClass]
+    other_images: UnlabeledImages | None
+    """Those without a label, where labels lie in few."""
 
     @property
     def unlabeled(self) -> NDArray[np.bool_]:
@@ -87,6 +93,7 @@ def _known(project: Project, label_set: LabelSet, labels: NDArray[np.uint8]) -> 
         labels[:n],
         Predictions(classes[:n], confidence[:n], revision),
         {label_class.value: label_class for label_class in project.label_classes.all()},
+        find_unlabeled_images(image_id_by_ordinal(project)[:n], labels[:n]),
     )
 
 
@@ -106,7 +113,7 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
 
 def suggestions(project: Project) -> Suggestions:
     """What to look at next. Typical objects until each group of similar ones has a label, or the model can say what it
-    takes the rest for; then, where that is allowed, what can be accepted by sample or brings a class nearer to it; then
+    takes the rest for, and where labels lie in few images, of the others; then, where that is allowed, what can be accepted by sample or brings a class nearer to it; then
     pages to confirm, the one with the most labels per second first, as long as they give more than labeling one by one."""
     label_set = shared_label_set(project)
     labels = kept_class_values(label_set, project.n_objects)
@@ -144,7 +151,7 @@ def _proposals(known: _Known, strata: list[Stratum]) -> list[Proposal]:
     worth_it = [page for page in pages if has_started and (page.labels_per_second or 0) > ONE_BY_ONE]
     nearer = [_nearer_to_sample(stratum, known) for stratum in strata]
     if has_started:
-        first = [*nearer, *worth_it, _typical(known), *pages[len(worth_it) :]]
+        first = [*_of_other_images(known), *nearer, *worth_it, _typical(known), *pages[len(worth_it) :]]
     else:
         first = [_typical(known), *nearer, *pages]
     if pages:
@@ -164,6 +171,18 @@ def _typical(known: _Known) -> Proposal:
     else:
         why = "from groups of similar objects with the fewest labels"
     return Proposal("typical", n, "1 typical object" if n == 1 else f"{n} typical objects, one per group", why)
+
+
+def _of_other_images(known: _Known) -> list[Proposal]:
+    """Before pages are confirmed on predictions that no label of most images stands behind."""
+    others = known.other_images
+    if others is None:
+        return []
+    n = len(suggest.typical_objects(known.groups, known.unlabeled, among=others.elsewhere))
+    images = "1 image" if others.n == 1 else f"{others.n:,} images"
+    title = f"{n} typical object{'' if n == 1 else 's'} of {images} without labels"
+    why = f"labels lie in {others.n_labeled} of {others.n_images:,} images: in the others, predictions may be far worse"
+    return [Proposal("other_images", n, title, why)]
 
 
 def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:
@@ -224,6 +243,11 @@ def suggested_page(
     match kind:
         case "typical":
             return suggest.typical_objects(known.groups, unlabeled)
+        case "other_images":
+            others = known.other_images
+            if others is None:
+                return np.zeros(0, np.int64)
+            return suggest.typical_objects(known.groups, unlabeled, among=others.elsewhere)
         case "sample" | "doubtful":
             strata = _strata(project, known, unlabeled)
             stratum = next((s for s in strata if s.class_value == class_value), None)

@@ -98,6 +98,17 @@ def test_a_labeled_group_gives_none_until_every_group_has_one():
     assert len(typical_objects(groups, np.zeros(600, bool))) == 0
 
 
+def test_of_some_images_typical_objects_are_given_whatever_is_labeled_in_the_others():
+    vectors, member = clusters((300, 200, 60, 40))
+    groups = group_objects(vectors, n_groups=4)
+    among, unlabeled = np.arange(600) % 2 == 0, np.arange(600) % 2 == 0
+    typical = typical_objects(groups, unlabeled, among=among)
+    assert sorted(member[typical]) == [0, 1, 2, 3] and among[typical].all()
+    unlabeled[typical[:2]] = False
+    assert typical_objects(groups, unlabeled, among=among).tolist() == typical[2:].tolist()
+    assert len(typical_objects(groups, NONE_LABELED, among=np.zeros(600, bool))) == 0
+
+
 @pytest.mark.parametrize("n", [1, 2, 10])
 def test_a_small_project_has_as_many_groups_as_objects(n):
     vectors, _ = clusters((n,))

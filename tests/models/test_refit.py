@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from apps.labels.models import LabelSet
 from apps.labels.selectors import class_values, shared_label_set
 from apps.labels.services import get_or_create_label_set, import_label_values, undo
 from apps.models import refit
-from apps.models.models import Embedding
+from apps.models.models import Embedding, PredictionSet
 from apps.models.refit import Refitter
 from apps.models.selectors import (
     SURROUNDINGS_NAME,
@@ -92,25 +93,39 @@ def test_a_label_does_not_speak_for_itself(world):
 
 
 def test_what_is_expected_of_the_rest_is_told_as_labels_may_be_the_easy_ones(world):
-    n, n_labeled = 400, 240
-    for _ in range(n // 20):
-        make_image(world.project)
-    truth = np.where(np.arange(n) % 2, 2, 1)
-    make_embedding(world.project, np.eye(6)[truth] + np.random.default_rng(0).normal(scale=0.02, size=(n, 6)))
-    world.label(1, range(0, n_labeled, 2))
-    world.label(2, range(1, n_labeled, 2))
+    current, labeled = renewed_with_labels(world, lambda ordinals: ordinals % 5 < 3)
+    told = prediction_state(current)["expected_right"]
+    assert told == pytest.approx(current_predictions(world.project).confidence[~labeled].mean() / 255, abs=0.01)
+    current, _ = renewed_with_labels(world, lambda ordinals: ordinals % 5 >= 3)
+    assert prediction_state(current)["expected_right"] is None, "nothing is left"
+
+
+def test_nothing_is_expected_of_images_that_no_label_tells_of(world):
+    current, _ = renewed_with_labels(world, lambda ordinals: ordinals < 240)
+    state = prediction_state(current)
+    assert state["expected_right"] is None and current.quality_to_tell["expected_right"] is None
+    assert state["few_images"] == {"n_labeled": 12, "n": 20}
+    current, _ = renewed_with_labels(world, lambda ordinals: (ordinals >= 240) & (ordinals % 20 < 2))
+    state = prediction_state(current)
+    assert state["few_images"] is None and state["expected_right"] is not None
+
+
+def renewed_with_labels(
+    world: World, chosen: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
+) -> tuple[PredictionSet, npt.NDArray[np.bool_]]:
+    """The predictions of 400 objects in 20 images that can be told apart, after those chosen were labeled; and which these are."""
+    truth = np.where(np.arange(400) % 2, 2, 1)
+    if not world.project.embeddings.exists():
+        for _ in range(20):
+            make_image(world.project)
+        make_embedding(world.project, np.eye(6)[truth] + np.random.default_rng(0).normal(scale=0.02, size=(400, 6)))
+    labeled = chosen(np.arange(400))
+    for value in (1, 2):
+        world.label(value, np.flatnonzero(labeled & (truth == value)))
     Refitter().renew(world.project.pk)
     current = current_prediction_set(world.project)
     assert current is not None
-    predicted = current_predictions(world.project)
-    assert predicted is not None
-    told = prediction_state(current)["expected_right"]
-    assert told == pytest.approx(predicted.confidence[n_labeled:].mean() / 255, abs=0.01)
-    world.label(1, range(n_labeled, n, 2))
-    world.label(2, range(n_labeled + 1, n, 2))
-    Refitter().renew(world.project.pk)
-    current = current_prediction_set(world.project)
-    assert current is not None and prediction_state(current)["expected_right"] is None, "nothing is left"
+    return current, labeled
 
 
 def test_nothing_is_expected_of_the_rest_before_enough_labels_were_held_out(world, embedding):

@@ -13,7 +13,7 @@ from apps.labels.selectors import shared_label_set
 from apps.models.models import Embedding
 from apps.models.selectors import vectors
 from tests.conftest import World
-from tests.factories import make_embedding, make_image, predict
+from tests.factories import blobs, make_embedding, make_image, predict
 from tests.labels.test_sampled_acceptance import Page as LabelingPage
 from tests.workspace.test_api import act, binary
 
@@ -81,8 +81,7 @@ def test_what_was_labeled_is_not_proposed_again(world, rater, embedding):
 
 
 def test_once_every_group_could_have_a_label_pages_to_confirm_come_first(world, rater):
-    for _ in range(5):
-        make_image(world.project)
+    make_image(world.project, mask=blobs(10, 10))
     embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(100, 4)))
     predict(embedding, np.repeat([1, 2], 50).astype(np.uint8), np.repeat([240, 250], 50).astype(np.uint8))
     label_set = shared_label_set(world.project)
@@ -93,9 +92,31 @@ def test_once_every_group_could_have_a_label_pages_to_confirm_come_first(world, 
     assert (first["kind"], first["class_value"], first["n"]) == ("review", 2, 40)
 
 
-def test_a_page_with_more_wrong_than_right_is_not_recommended(world, rater):
+def test_images_without_labels_come_first_where_labels_lie_in_few(world, rater):
     for _ in range(5):
         make_image(world.project)
+    embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(100, 4)))
+    predict(embedding, np.repeat([1, 2], 50).astype(np.uint8), np.repeat([240, 250], 50).astype(np.uint8))
+    label_set = shared_label_set(world.project)
+    act(rater, label_set.pk, range(40))
+    assert "other_images" not in {p["kind"] for p in proposals(rater, world)}, "typical ones of all images come first"
+    act(rater, label_set.pk, range(40, 60))
+    first = proposals(rater, world)[0]
+    assert (first["kind"], first["title"]) == (
+        "other_images",
+        f"{first['n']} typical objects of 2 images without labels",
+    )
+    assert "3 of 5 images" in first["why"]
+    shown = page(rater, world, first)
+    assert len(shown) == first["n"] and set(shown) <= set(range(60, 100))
+    assert set(page(rater, world, first, ordinals=binary(shown[:3]))).isdisjoint(shown[:3])
+    act(rater, label_set.pk, [60, 80])
+    assert proposals(rater, world)[0]["kind"] == "review"
+    assert page(rater, world, {"kind": "other_images"}) == []
+
+
+def test_a_page_with_more_wrong_than_right_is_not_recommended(world, rater):
+    make_image(world.project, mask=blobs(10, 10))
     embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(100, 4)))
     predict(embedding, np.repeat([1, 2], 50).astype(np.uint8), np.full(100, 90, np.uint8))
     act(rater, shared_label_set(world.project).pk, range(60))
@@ -152,8 +173,7 @@ def test_in_the_end_everything_is_labeled(world, rater, embedding):
 @pytest.fixture
 def many(world: World) -> Embedding:
     """200 objects whose groups all could have a label; of the unlabeled, 100 are surely a lymphocyte and 40 perhaps."""
-    for _ in range(10):
-        make_image(world.project)
+    make_image(world.project, mask=blobs(10, 20))
     embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(200, 4)))
     predict(embedding, np.ones(200, np.uint8), np.repeat([255, 130, 255], [100, 40, 60]).astype(np.uint8))
     world.project.allows_sampled, world.project.max_sampled_error = True, 0.1

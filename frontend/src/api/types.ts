@@ -28,6 +28,7 @@ export interface Quality {
   readonly n_held_out: number;
   /** As in `PredictionsInfo`; not of a model version that was measured by an earlier version. */
   readonly expected_right?: number | null;
+  readonly few_images?: FewImages | null;
   /** Class values: the order of the confusion matrix. */
   readonly classes: readonly number[];
   /** Row: the label; column: the prediction. */
@@ -60,6 +61,14 @@ export interface PredictionsInfo {
   /** The share of the objects without any label, 0 to 1, that the model expects to be right about; null where all have one,
    * and before it can be believed. */
   readonly expected_right: number | null;
+  /** Where labels lie in few images, and most of what has none does not: what is predicted there is not known to be right. */
+  readonly few_images: FewImages | null;
+}
+
+/** So many of all images have labels. */
+export interface FewImages {
+  readonly n_labeled: number;
+  readonly n: number;
 }
 
 /** How good the predictions were when so many labels were known. */
@@ -183,7 +192,16 @@ export interface ActionResult {
 
 /** Which page the server proposes to look at next, and why. */
 export interface Proposal {
-  readonly kind: "typical" | "sample" | "doubtful" | "review" | "group" | "uncertain" | "different" | "discordant";
+  readonly kind:
+    | "typical"
+    | "other_images"
+    | "sample"
+    | "doubtful"
+    | "review"
+    | "group"
+    | "uncertain"
+    | "different"
+    | "discordant";
   readonly n: number;
   readonly title: string;
   readonly why: string;

@@ -4,7 +4,7 @@ import type { QualityAnswer } from "../api/projects";
 import type { Quality, QualityAtLabels, ReliabilityBin } from "../api/types";
 import { el } from "../lib/dom";
 import { count, percent, plural } from "../lib/format";
-import { FEWEST_HELD_OUT, fewOfAClass } from "../lib/quality";
+import { FEWEST_HELD_OUT, fewOfAClass, onlyThere } from "../lib/quality";
 
 type Svg = Selection<SVGSVGElement, undefined, null, undefined>;
 
@@ -76,6 +76,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       few !== "" && ` ${few}`,
       unlabeled.length > 0 &&
         ` Nothing is predicted as ${unlabeled.map(quoted).join(" or ")}: there were no labels of it to learn from.`,
+      quality.few_images != null && ` ${onlyThere(quality.few_images)}`,
       " Labels that confirmed a proposal are easier than the rest, of which fewer may be right.",
     ),
     el(

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Quality } from "../api/types";
+import type { FewImages, Quality } from "../api/types";
 import { describeMap, describeQuality, fewOfAClass } from "./quality";
 
 const measured = (
@@ -7,6 +7,7 @@ const measured = (
   between: readonly [number, number] | null,
   n_held_out: number,
   expected_right: number | null = null,
+  few_images: FewImages | null = null,
 ) =>
   describeQuality({
     revision: 1,
@@ -18,6 +19,7 @@ const measured = (
     n_held_out,
     is_measured: n_held_out >= 40,
     expected_right,
+    few_images,
   });
 
 it("says first what is expected of the objects without a label, as the labels may be the easy ones", () => {
@@ -33,6 +35,15 @@ it("tells the balanced accuracy and on how many held-out labels it rests", () =>
   const words = measured(0.984, [0.965, 0.99], 1200);
   expect(words.short).toBe("98% right per class");
   expect(words.long).toContain("98%, 97% to 99% with 95% confidence, on 1,200 held-out labels");
+});
+
+it("says that labels lie in few images instead of a share that holds only there", () => {
+  const words = measured(0.96, [0.89, 0.98], 107, null, { n_labeled: 3, n: 27 });
+  expect(words.short).toBe("labels in 3 of 27 images");
+  expect(words.long).toBe(
+    "Labels lie in 3 of 27 images: in the others, far less may be predicted rightly. A few labels there help most; Next shows " +
+      "typical objects. Balanced accuracy 96%, 89% to 98% with 95% confidence, on 107 held-out labels",
+  );
 });
 
 it("gives no percentage from fewer than ten held-out labels", () => {
@@ -63,6 +74,7 @@ it("says nothing before anything is labeled", () => {
     n_held_out: 0,
     is_measured: false,
     expected_right: null,
+    few_images: null,
   };
   expect(describeQuality(unlabeled)).toEqual({ short: "", long: "" });
 });

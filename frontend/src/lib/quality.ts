@@ -1,5 +1,5 @@
-import type { EmbeddingInfo, PredictionsInfo, Quality } from "../api/types";
-import { percent, plural } from "./format";
+import type { EmbeddingInfo, FewImages, PredictionsInfo, Quality } from "../api/types";
+import { count, percent, plural } from "./format";
 
 /** From fewer held-out labels a percentage says nothing. */
 export const FEWEST_HELD_OUT = 10;
@@ -20,6 +20,7 @@ export function describeQuality(predictions: PredictionsInfo | null): {
     n_held_out: n,
     is_measured: isMeasured,
     expected_right: expected,
+    few_images: fewImages,
   } = predictions;
   if (accuracy === null || between === null || n < FEWEST_HELD_OUT) {
     return { short: "", long: `Accuracy: too few labels (${plural(n, "held-out label")})` };
@@ -27,6 +28,9 @@ export function describeQuality(predictions: PredictionsInfo | null): {
   const [low, high] = between;
   const measured = `balanced accuracy ${percent(accuracy)}, ${percent(low)} to ${percent(high)} with 95% confidence, on ${plural(n, "held-out label")}`;
   if (!isMeasured) return { short: "", long: `${capitalized(measured)}: too few to say more` };
+  if (fewImages !== null) {
+    return { short: `labels in ${labelsIn(fewImages)}`, long: `${onlyThere(fewImages)} ${capitalized(measured)}` };
+  }
   if (expected === null) {
     return {
       short: `${high - low > CLOSELY ? `${percent(low).replace("%", "")}–${percent(high)}` : percent(accuracy)} right per class`,
@@ -51,6 +55,13 @@ export function fewOfAClass({ classes, confusion }: Quality, nameOf: (value: num
   const measured = held.filter((n) => n > 0).length;
   return few.length === 0 || measured < 2 ? "" : `Each class counts alike in the balanced accuracy; ${few.join(", ")}.`;
 }
+
+/** Why it is not said how many are expected to be right. */
+export function onlyThere(few: FewImages): string {
+  return `Labels lie in ${labelsIn(few)}: in the others, far less may be predicted rightly. A few labels there help most; Next shows typical objects.`;
+}
+
+const labelsIn = ({ n_labeled: labeled, n }: FewImages) => `${count(labeled)} of ${plural(n, "image")}`;
 
 const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
