@@ -29,6 +29,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
     );
     if (quality.accuracy === null) return panel;
   }
+  if (quality.few_images != null) panel.append(el("p", { class: "quality__few" }, onlyThere(quality.few_images)));
   const fact = (term: string, value: number | null, note: string, between: readonly [number, number] | null = null) =>
     el(
       "div",
@@ -76,7 +77,6 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       few !== "" && ` ${few}`,
       unlabeled.length > 0 &&
         ` Nothing is predicted as ${unlabeled.map(quoted).join(" or ")}: there were no labels of it to learn from.`,
-      quality.few_images != null && ` ${onlyThere(quality.few_images)}`,
       " Labels that confirmed a proposal are easier than the rest, of which fewer may be right.",
     ),
     el(
