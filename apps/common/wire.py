@@ -8,6 +8,7 @@
 | PSC2 | uint32 k; uint32 revision; k uint32 ordinals; k bytes class value; ceil(k / 8) bytes of bits | labels changed since a revision |
 | PSS1 | uint32 k; uint32 embedding; k uint32 ordinals; k float32 similarities | the most similar objects, nearest first |
 | PSI1 | uint32 n; n uint32 image id by ordinal | which image an object is on |
+| PSO1 | uint32 n; uint32 first ordinal; n uint32 each: box top, box left, corners; uint16 pairs (row, column) from the box's top left; planes of n bytes: label, predicted class, confidence | the objects of one image |
 
 Bits, the lowest first, are 1 where a label was accepted by sample, its patch unseen.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,22 @@ def encode_similar(ordinals: NDArray[Any], similarities: NDArray[Any], embedding
 def encode_images(image_ids: NDArray[Any]) -> bytes:
     """A PSI1 buffer from image ids (n,)."""
     return struct.pack("<4sI", b"PSI1", len(image_ids)) + image_ids.astype("<u4").tobytes()
+
+
+def encode_image_objects(
+    first_ordinal: int,
+    boxes: NDArray[Any],
+    outlines: Sequence[bytes],
+    labels: NDArray[np.uint8],
+    classes: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+) -> bytes:
+    """A PSO1 buffer from the boxes' tops and lefts (n, 2), the outlines as they are stored, labels (n,), predicted classes (n,) and
+    confidences (n,) in 1/255."""
+    header = struct.pack("<4sII", b"PSO1", len(labels), first_ordinal)
+    corners = np.array([len(outline) // 4 for outline in outlines])
+    numbers = b"".join(column.astype("<u4").tobytes() for column in (boxes[:, 0], boxes[:, 1], corners))
+    return b"".join([header, numbers, *outlines, labels.tobytes(), classes.tobytes(), confidence.tobytes()])
 
 
 def gzipped(content: bytes, *, level: int = 6) -> bytes:

@@ -65,6 +65,16 @@ def image_names(project: Project) -> list[dict[str, Any]]:
     return [{"id": image_id, "name": name} for image_id, name in images]
 
 
+def outlines_in_image(image: Image) -> tuple[NDArray[np.int64], list[bytes]]:
+    """By ordinal, where the boxes of the image's objects begin, int64 (n, 2) row and column, and the outlines from there on, as stored
+    (apps/engine/outlines.py)."""
+    last = image.first_ordinal + image.n_objects - 1
+    own = HistoObject.objects.filter(project_id=image.project_id, ordinal__range=(image.first_ordinal, last))
+    found = list(own.order_by("ordinal").values_list("box_top", "box_left", "outline"))
+    boxes = np.array([(top, left) for top, left, _ in found], np.int64).reshape(-1, 2)
+    return boxes, [bytes(outline) for _, _, outline in found]
+
+
 def get_object(project: Project, ordinal: int) -> HistoObject:
     return get_object_or_404(HistoObject.objects.select_related("image"), project=project, ordinal=ordinal)
 

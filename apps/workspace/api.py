@@ -23,9 +23,9 @@ from rest_framework.views import APIView
 
 from apps.accounts.models import User
 from apps.audit.services import record
-from apps.common.api import read_ordinals, read_payload
+from apps.common.api import buffer_response, read_ordinals, read_payload
 from apps.common.requests import ApiRequest
-from apps.common.wire import encode_similar
+from apps.common.wire import encode_similar, gzipped
 from apps.engine.errors import BadInput
 from apps.engine.formats import read_image
 from apps.engine.pixels import middle_square
@@ -68,6 +68,17 @@ class ObjectDetail(APIView):
     def get(self, request: ApiRequest, project_id: int, ordinal: int) -> Response:
         project = get_project_for_user(request.user, project_id)
         return Response(selectors.object_detail(project, ordinal, request.user))
+
+
+class ImageObjects(APIView):
+    """Outlines, labels and predictions of the objects of one image (PSO1)."""
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: ApiRequest, project_id: int, image_id: int) -> HttpResponse:
+        project = get_project_for_user(request.user, project_id)
+        image = get_object_or_404(project.images.select_related("project"), pk=image_id)
+        content, state = selectors.image_objects(image, request.user)
+        return buffer_response(gzipped(content), etag=state)
 
 
 class Order(APIView):

@@ -5,6 +5,7 @@ from apps.workspace import api
 urlpatterns = [
     path("projects/<int:project_id>/state", api.State.as_view(), name="state"),
     path("projects/<int:project_id>/objects/<int:ordinal>", api.ObjectDetail.as_view(), name="object_detail"),
+    path("projects/<int:project_id>/images/<int:image_id>/objects", api.ImageObjects.as_view(), name="image_objects"),
     path("projects/<int:project_id>/objects/order", api.Order.as_view(), name="object_order"),
     path("projects/<int:project_id>/objects/similar", api.Similar.as_view(), name="similar"),
     path("projects/<int:project_id>/objects/similar/picture", api.PictureSearch.as_view(), name="picture_search"),

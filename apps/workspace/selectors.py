@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
+from apps.common.wire import encode_image_objects
 from apps.engine.sampling import longest_first_look
 from apps.engine.suggest import like_beside_like
+from apps.images.models import Image
 from apps.labels.acceptance import Verdict, sizes_of, stated
 from apps.labels.models import Label, LabelAction, LabelSet, StratumSample
 from apps.labels.selectors import (
     claim_of,
+    class_values,
     counts_by_class,
     current_session,
     describe_action,
@@ -34,7 +37,7 @@ from apps.models.selectors import (
     title_of_reducer,
     vectors,
 )
-from apps.objects.selectors import get_object, image_id_by_ordinal, outline_in_image
+from apps.objects.selectors import get_object, image_id_by_ordinal, outline_in_image, outlines_in_image
 from apps.projects.access import permissions_of
 from apps.projects.jobs import job_state
 from apps.projects.models import Project
@@ -141,6 +144,21 @@ def object_detail(project: Project, ordinal: int, user: User) -> dict[str, Any]:
         "confidence": round(int(predicted.confidence[ordinal]) / 255, 3),
         "label": _label_state(label, source) if label and source else None,
     }
+
+
+def image_objects(image: Image, user: User) -> tuple[bytes, str]:
+    """Where an image's objects lie, how they are labeled in the shared set and what is predicted, as PSO1; and a name for its state."""
+    project = image.project
+    own = slice(image.first_ordinal, image.first_ordinal + image.n_objects)
+    label_set = label_sets_visible_to(user, project).get(kind=LabelSet.Kind.SHARED)
+    revision = shown_revision(label_set)  # before the labels: a later one is then fetched twice rather than never
+    labels = class_values(label_set, project.n_objects)[own]
+    predicted = current_predictions(project)
+    boxes, outlines = outlines_in_image(image)
+    content = encode_image_objects(
+        image.first_ordinal, boxes, outlines, labels, predicted.classes[own], predicted.confidence[own]
+    )
+    return content, f"image-{image.pk}-{revision}-{predicted.revision}"
 
 
 def _label_state(label: Label, source: LabelAction) -> dict[str, Any]:

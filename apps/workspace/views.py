@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django.views.decorators.vary import vary_on_headers
 
 from apps.common.requests import AuthenticatedRequest
+from apps.images.selectors import images_of
 from apps.labels.selectors import shared_label_set
 from apps.models.services import IterationRefused, start_iteration
 from apps.projects.access import get_project_for_user, permissions_of
@@ -37,9 +38,12 @@ def overview(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
 @require_GET
 @ensure_csrf_cookie
 def workspace(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
-    """The labeling screen: one island that asks the API for everything else."""
+    """The labeling screen: one island that asks the API for everything else. `image`: of whose objects it begins with."""
     project = get_project_for_user(request.user, project_id)
-    return render(request, "workspace/workspace.html", {"project": project, "label_set": shared_label_set(project)})
+    asked = request.GET.get("image", "")
+    image = images_of(project).filter(pk=asked).first() if asked.isdecimal() and len(asked) < 19 else None
+    context = {"project": project, "label_set": shared_label_set(project), "image": image}
+    return render(request, "workspace/workspace.html", context)
 
 
 @login_required

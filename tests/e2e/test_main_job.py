@@ -232,6 +232,28 @@ def test_from_signing_in_to_masks_with_classes(
         archive.namelist()
     )
 
+    # every object on its image, and from there into the workspace
+    page.get_by_role("link", name="Images", exact=True).click()
+    page.get_by_role("link", name="train_6.png").click()
+    legend = page.get_by_role("list", name="Objects by class")
+    expect(legend.get_by_role("listitem")).to_have_text(
+        [f"inflammatory{(labels == 1).sum()}", f"epithelial{(labels == 2).sum()}", f"no label{(labels == 0).sum()}"][
+            : 3 if (labels == 0).any() else 2
+        ]
+    )
+    pictures.take(page, "image")
+    row, column = (int(value) for value in np.argwhere(ids == np.unique(ids)[1 + one])[0])
+    picture = page.get_by_role("img", name="train_6.png")
+    box = picture.bounding_box()
+    assert box is not None
+    scale = box["width"] / ids.shape[1]
+    picture.hover(position={"x": (column + 0.5) * scale, "y": (row + 0.5) * scale}, force=True)
+    expect(page.get_by_test_id("image-object")).to_contain_text(f"Object {one}: labeled epithelial")
+    page.get_by_role("link", name="Show its objects in the workspace").click()
+    wait_until(page, "page.ready && page.selection().source === 'image'")
+    assert len(handle(page, "selection().ordinals")) == n_objects
+    page.get_by_role("link", name="Colorectal nuclei").click()
+
     # a map that labels were drawn into says so
     page.get_by_role("link", name="Classes and settings").click()
     page.get_by_label("Draw known classes apart on the map").check()

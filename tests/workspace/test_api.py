@@ -364,6 +364,26 @@ def test_which_image_each_object_is_on(world, rater, objects):
     assert named == [{"id": first, "name": "a.png"}, {"id": second, "name": "b.png"}]
 
 
+def test_where_the_objects_of_an_image_lie_and_what_they_are_called(world, rater, objects, signed_in):
+    predict(make_embedding(world.project, np.eye(40)), np.full(40, 2, np.uint8), np.full(40, 200, np.uint8))
+    act(rater, shared_label_set(world.project).pk, [21, 23])
+    second = world.project.images.get(name="b.png")
+    url = f"/api/v1/projects/{world.project.pk}/images/{second.pk}/objects"
+    buffer = content(rater.get(url))
+    assert buffer[:4] == b"PSO1" and struct.unpack("<II", buffer[4:12]) == (20, 20)
+    top, left, n_corners = np.frombuffer(buffer[12:252], "<u4").reshape(3, 20)
+    assert (top[0], left[0], n_corners[0]) == (4, 4, 4)
+    assert (top[6], left[6]) == (20, 20), "the second in the second row"
+    corners = np.frombuffer(buffer[252:-60], "<u2").reshape(20, 4, 2)
+    assert sorted(corners[6].tolist()) == [[0, 0], [0, 8], [8, 0], [8, 8]]
+    label, predicted, confidence = np.frombuffer(buffer[-60:], np.uint8).reshape(3, 20)
+    assert np.flatnonzero(label).tolist() == [1, 3] and set(label) == {0, 1}
+    assert set(predicted) == {2} and set(confidence) == {200}
+    first = world.project.images.get(name="a.png")
+    assert not np.frombuffer(content(rater.get(url.replace(str(second.pk), str(first.pk))))[-60:-40], np.uint8).any()
+    assert rater.get(url.replace(f"images/{second.pk}", "images/987654")).status_code == 404
+
+
 def test_a_lead_starts_an_iteration_and_only_one_at_a_time(world, signed_in, objects):
     url = f"/api/v1/projects/{world.project.pk}/jobs"
     lead = signed_in(world.lead)

@@ -173,6 +173,17 @@ def test_the_labeling_screen_knows_where_it_is(world: World, signed_in: SignIn) 
     assert "csrftoken" in response.cookies
 
 
+def test_the_labeling_screen_begins_with_the_objects_of_an_image_where_it_is_told_to(
+    world: World, signed_in: SignIn
+) -> None:
+    client, image = signed_in(world.rater), make_image(world.project)
+    url = reverse("workspace", args=[world.project.pk])
+    assert f'data-image-id="{image.pk}"' in client.get(url, {"image": image.pk}).content.decode()
+    for other in ("", "x", "987654", "9" * 30):
+        response = client.get(url, {"image": other})
+        assert response.status_code == 200 and "data-image-id" not in response.content.decode()
+
+
 def test_a_fragment_asked_for_after_the_session_ended_leads_to_the_sign_in_page(world: World, client: Client) -> None:
     url = reverse("project_overview", args=[world.project.pk])
     response = client.get(url, headers={"HX-Request": "true"}, follow=True)

@@ -11,6 +11,7 @@ export type SelectionSource =
   | "suggested"
   | "similar"
   | "unplaced"
+  | "image"
   | "undone"
   | "sample"
   | "script";

@@ -1,4 +1,10 @@
-import { decodeImages, decodeSimilar, type SimilarBuffer } from "../lib/wire";
+import {
+  decodeImageObjects,
+  decodeImages,
+  decodeSimilar,
+  type ImageObjectsBuffer,
+  type SimilarBuffer,
+} from "../lib/wire";
 import {
   getBuffer,
   getJson,
@@ -80,6 +86,15 @@ export function postPicture(api: string, projectId: string, picture: File, optio
 
 export async function fetchImages(api: string, projectId: string, options: RequestOptions = {}): Promise<Uint32Array> {
   return decodeImages(await getBuffer(`${api}/projects/${projectId}/objects/images`, options));
+}
+
+export async function fetchImageObjects(
+  api: string,
+  projectId: string,
+  imageId: string,
+  options: RequestOptions = {},
+): Promise<ImageObjectsBuffer> {
+  return decodeImageObjects(await getBuffer(`${api}/projects/${projectId}/images/${imageId}/objects`, options));
 }
 
 /** Names of the project's images by their id. */

@@ -2,6 +2,7 @@ import "../styles/tokens.css";
 import "../styles/base.css";
 import "../styles/components.css";
 import "../styles/pages.css";
+import { ImageObjectsIsland } from "../islands/image-objects";
 import { JobProgressIsland } from "../islands/job-progress";
 import { ModelQualityIsland } from "../islands/model-quality";
 import { destroyIslands, mountIslands } from "../islands/mount";
@@ -11,7 +12,12 @@ import { onRequestFailed, setUpHtmx } from "../pages/htmx";
 import { endLive, startLive } from "../pages/live";
 import { guardUnsaved } from "../pages/unsaved";
 
-const ISLANDS = { "job-progress": JobProgressIsland, "model-quality": ModelQualityIsland, upload: UploadIsland };
+const ISLANDS = {
+  "image-objects": ImageObjectsIsland,
+  "job-progress": JobProgressIsland,
+  "model-quality": ModelQualityIsland,
+  upload: UploadIsland,
+};
 
 function enter(root: ParentNode): void {
   decorate(root);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   decodeChanges,
+  decodeImageObjects,
   decodeImages,
   decodeLabels,
   decodePlot,
@@ -81,4 +82,37 @@ it("similar objects come with their similarities, nearest first", () => {
   const buffer = body("PSS1", Uint32Array.of(2, 7), Uint32Array.of(9, 3), Float32Array.of(1, 0.5));
   const { embedding, ordinals, similarities } = decodeSimilar(buffer);
   expect([embedding, [...ordinals], [...similarities]]).toEqual([7, [9, 3], [1, 0.5]]);
+});
+
+describe("the objects of an image", () => {
+  const buffer = body(
+    "PSO1",
+    Uint32Array.of(2, 40),
+    Uint32Array.of(100, 200), // top
+    Uint32Array.of(10, 20), // left
+    Uint32Array.of(3, 4), // corners
+    Uint16Array.of(0, 0, 0, 5, 7, 5),
+    Uint16Array.of(0, 0, 0, 8, 8, 8, 8, 0),
+    Uint8Array.of(0, 2), // labels
+    Uint8Array.of(1, 2), // predicted
+    Uint8Array.of(128, 255),
+  );
+
+  it("places each outline in the image, column before row", () => {
+    const objects = decodeImageObjects(buffer);
+    expect(objects.firstOrdinal).toBe(40);
+    expect(objects.outlines.map((outline) => [...outline])).toEqual([
+      [10, 100, 15, 100, 15, 107],
+      [20, 200, 28, 200, 28, 208, 20, 208],
+    ]);
+    expect([[...objects.labels], [...objects.predictions], [...objects.confidences]]).toEqual([
+      [0, 2],
+      [1, 2],
+      [128, 255],
+    ]);
+  });
+
+  it("is refused where it is cut off", () => {
+    expect(() => decodeImageObjects(buffer.slice(0, buffer.byteLength - 1))).toThrow(WireError);
+  });
 });

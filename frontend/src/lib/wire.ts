@@ -51,6 +51,19 @@ export interface SimilarBuffer {
   readonly similarities: Float32Array;
 }
 
+/** The objects of one image, in the order of their ordinals. */
+export interface ImageObjectsBuffer {
+  readonly firstOrdinal: number;
+  /** Of each, its corners in pixels of the image, interleaved column, row. */
+  readonly outlines: readonly Float64Array[];
+  /** (n) class value, 0 = unlabeled. */
+  readonly labels: Uint8Array;
+  /** (n) class value, 0 = no prediction. */
+  readonly predictions: Uint8Array;
+  /** (n) confidence of the prediction, 0..255. */
+  readonly confidences: Uint8Array;
+}
+
 export class WireError extends Error {}
 
 function openBody(buffer: ArrayBuffer, magic: string, headerBytes: number): DataView {
@@ -148,4 +161,34 @@ export function decodeImages(buffer: ArrayBuffer): Uint32Array {
   const n = view.getUint32(4, true);
   checkLength(buffer, 8 + 4 * n, "PSI1");
   return new Uint32Array(buffer, 8, n);
+}
+
+export function decodeImageObjects(buffer: ArrayBuffer): ImageObjectsBuffer {
+  const view = openBody(buffer, "PSO1", 12);
+  const n = view.getUint32(4, true);
+  checkLength(buffer, 12 + 15 * n, "PSO1");
+  const numbers = (index: number) => new Uint32Array(buffer, 12 + 4 * n * index, n);
+  const [top, left, counts] = [numbers(0), numbers(1), numbers(2)];
+  const nCorners = counts.reduce((sum, corners) => sum + corners, 0);
+  checkLength(buffer, 12 + 15 * n + 4 * nCorners, "PSO1");
+  const corners = new Uint16Array(buffer, 12 + 12 * n, 2 * nCorners);
+  const outlines: Float64Array[] = [];
+  let at = 0;
+  for (let i = 0; i < n; i++) {
+    const outline = new Float64Array(2 * counts[i]!);
+    for (let j = 0; j < outline.length; j += 2) {
+      outline[j] = left[i]! + corners[at + j + 1]!;
+      outline[j + 1] = top[i]! + corners[at + j]!;
+    }
+    at += outline.length;
+    outlines.push(outline);
+  }
+  const plane = (index: number) => new Uint8Array(buffer, 12 + 12 * n + 4 * nCorners + index * n, n);
+  return {
+    firstOrdinal: view.getUint32(8, true),
+    outlines,
+    labels: plane(0),
+    predictions: plane(1),
+    confidences: plane(2),
+  };
 }

@@ -144,6 +144,13 @@ export class ContextPopup {
     }
   }
 
+  /** The whole image, with all its objects, is a page of its own. */
+  private whereItIs({ image, label_id: labelId }: ObjectDetail): HTMLElement[] {
+    const href = `${this.controller.config.imagesUrl}${image.id}/`;
+    const link = el("a", { href, target: "_blank", title: "The whole image, with all its objects" }, image.name);
+    return [el("dt", {}, "Image"), el("dd", {}, link, `, label_id ${labelId}`)];
+  }
+
   private knownFacts(): HTMLElement[] {
     const { project, labels } = this.controller;
     const predicted = project.classOf(project.predictions[this.ordinal] ?? 0);
@@ -164,7 +171,7 @@ export class ContextPopup {
     return [
       ...(label === null ? [] : fact("Labeled by", `${label.by}, ${ago(label.at, Date.now())} (${label.provenance})`)),
       ...(label?.sample == null ? [] : fact("Not seen", claimText(label.sample))),
-      ...fact("Image", `${detail.image.name}, label_id ${detail.label_id}`),
+      ...this.whereItIs(detail),
       ...fact("Place", `row ${Math.round(detail.row)}, column ${Math.round(detail.column)}`),
       ...fact("Area", `${count(detail.area)} px`),
     ];

@@ -29,6 +29,8 @@ export interface WorkspaceConfig {
   readonly projectUrl: string;
   readonly imagesUrl: string;
   readonly jobsUrl: string;
+  /** Where to begin: the objects of this image. */
+  readonly imageId: number | null;
 }
 
 /** Everything the labeling screen can do, without a pixel of it: the stores, the parts that work on them, and how the person

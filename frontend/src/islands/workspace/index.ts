@@ -28,6 +28,7 @@ function readConfig(element: HTMLElement): WorkspaceConfig {
     projectUrl,
     imagesUrl: dataset["imagesUrl"] ?? `${projectUrl}images/`,
     jobsUrl: dataset["jobsUrl"] ?? `${projectUrl}jobs/`,
+    imageId: dataset["imageId"] === undefined ? null : Number(dataset["imageId"]),
   };
 }
 

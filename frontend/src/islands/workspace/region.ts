@@ -82,6 +82,15 @@ export class ShownRegion extends Part<"order" | "onward"> {
     void this.show(ordinalsUpTo(this.project.nObjects, this.project.plot?.n), "unplaced");
   }
 
+  /** The objects of one image, all together: what a person does who works from image to image. */
+  async showImage(id: number): Promise<void> {
+    await this.controller.sync.loadImages();
+    const { images } = this.project;
+    if (images === null) return;
+    const own = ordinalsUpTo(images.length).filter((ordinal) => images[ordinal] === id);
+    if (own.length > 0) await this.show(own, "image");
+  }
+
   /** @param polygon in data coordinates of the current map */
   lasso(polygon: Polygon, op: LassoOp): Promise<void> {
     const caught = this.inPolygon(polygon);

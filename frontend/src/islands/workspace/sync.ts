@@ -49,6 +49,7 @@ export class Sync extends Part {
       if (state.embedding !== null) {
         await Promise.all([this.loadEmbedding(state.embedding.number), this.syncPredictions()]);
       } else this.controller.region.showAll();
+      if (this.config.imageId !== null) await this.controller.region.showImage(this.config.imageId);
       if (this.filters.color === "image") await this.loadImages();
     } catch (error) {
       if (this.signal.aborted) return;

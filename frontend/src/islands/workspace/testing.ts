@@ -24,7 +24,7 @@ const made: WorkspaceController[] = [];
  * its own accord. What the server says next
  * is given by each test. */
 export function makeController() {
-  const controller = new WorkspaceController({ api: "", projectId: "" } as WorkspaceConfig);
+  const controller = new WorkspaceController({ api: "", projectId: "", imageId: null } as WorkspaceConfig);
   made.push(controller);
   const { project, selection, labels, notices, sampling } = controller;
   const told: string[] = [];

@@ -147,6 +147,10 @@ export class RegionBanner {
     if (selection.source === "undone") {
       return el("p", {}, el("strong", {}, plural(selection.size, "object")), " that an undo or redo changed.");
     }
+    if (selection.source === "image") {
+      const name = project.imageNames.get(project.images?.[selection.order[0] ?? 0] ?? 0);
+      return el("p", {}, el("strong", {}, plural(selection.size, "object")), ` of ${name ?? "one image"}.`);
+    }
     return el("p", {}, el("strong", {}, plural(selection.size, "object")), " chosen by a script.");
   }
 

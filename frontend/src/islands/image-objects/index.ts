@@ -1,0 +1,182 @@
+import { messageOf } from "../../api/http";
+import { fetchImageObjects } from "../../api/objects";
+import { fetchState } from "../../api/projects";
+import type { LabelClass } from "../../api/types";
+import { el } from "../../lib/dom";
+import { count, percent } from "../../lib/format";
+import type { ImageObjectsBuffer } from "../../lib/wire";
+import type { Island } from "../mount";
+import { type ColorBy, countsBy, isShown, ObjectFinder, outlinePaths } from "./objects";
+
+const SVG = "http://www.w3.org/2000/svg";
+const COLOR_BY: readonly (readonly [ColorBy, string, string])[] = [
+  ["label", "Labels", "Outlines in the color of their label"],
+  ["prediction", "Predictions", "Outlines in the color of what the model says"],
+  ["difference", "Differences", "Only objects whose label is not what the model says, in the color of their label"],
+];
+/** Pixels of the screen for one of the image; null: as wide as the page. */
+const ZOOMS: readonly (readonly [number | null, string])[] = [
+  [null, "Fit"],
+  [1, "100%"],
+  [2, "200%"],
+  [4, "400%"],
+];
+
+/** <div data-island="image-objects" data-project-id="1" data-image-id="2" data-width data-height><img></div>: the objects on the image,
+ * in the colors of their classes. */
+export class ImageObjectsIsland implements Island {
+  private readonly lifetime = new AbortController();
+  private readonly picture = el("div", { class: "image-objects__picture" });
+  private readonly overlay = document.createElementNS(SVG, "svg");
+  private readonly legend = el("ul", { class: "image-objects__legend", "aria-label": "Objects by class" });
+  private readonly under = el("p", { class: "image-objects__under muted", "data-testid": "image-object" });
+  private colorBy: ColorBy = "label";
+  private classes: ReadonlyMap<number, LabelClass> = new Map();
+  private objects: ImageObjectsBuffer | null = null;
+  private finder: ObjectFinder | null = null;
+
+  constructor(private readonly element: HTMLElement) {
+    void this.load();
+  }
+
+  destroy(): void {
+    this.lifetime.abort();
+  }
+
+  private async load(): Promise<void> {
+    const { projectId = "", imageId = "", api = "/api/v1" } = this.element.dataset;
+    const options = { signal: this.lifetime.signal };
+    try {
+      const [objects, state] = await Promise.all([
+        fetchImageObjects(api, projectId, imageId, options),
+        fetchState(api, projectId, options),
+      ]);
+      this.objects = objects;
+      this.finder = new ObjectFinder(objects.outlines);
+      this.classes = new Map(state.classes.map((labelClass) => [labelClass.value, labelClass]));
+      // Where nothing is labeled yet, the predictions say more.
+      if (!objects.labels.some((value) => value !== 0) && objects.predictions.some((value) => value !== 0))
+        this.colorBy = "prediction";
+      this.build();
+    } catch (error) {
+      if (this.lifetime.signal.aborted) return;
+      this.element.append(el("p", { class: "muted" }, `The objects could not be shown: ${messageOf(error)}`));
+    }
+  }
+
+  /** Around the picture that the page came with. */
+  private build(): void {
+    const picture = this.element.querySelector("img");
+    if (picture === null) return;
+    const { width, height } = this.element.dataset;
+    this.overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    this.overlay.setAttribute("class", "image-objects__overlay");
+    this.overlay.setAttribute("aria-hidden", "true");
+    const stage = el("div", { class: "image-objects__stage" }, this.picture);
+    this.picture.append(picture, this.overlay);
+    this.picture.addEventListener("pointermove", (event) => this.tell(event));
+    this.picture.addEventListener("pointerleave", () => this.tellNothing());
+    this.element.prepend(
+      el(
+        "div",
+        { class: "image-objects__bar" },
+        this.choices("Color", COLOR_BY, this.colorBy, (colorBy) => {
+          this.colorBy = colorBy;
+          this.draw();
+        }),
+        this.choices("Size", ZOOMS, null, (zoom) => this.zoomTo(zoom)),
+        this.legend,
+      ),
+      this.under,
+      stage,
+    );
+    this.zoomTo(null);
+    this.tellNothing();
+    this.draw();
+  }
+
+  /** Buttons of which one is pressed. */
+  private choices<T>(
+    name: string,
+    choices: readonly (readonly [T, string, string?])[],
+    first: T,
+    choose: (chosen: T) => void,
+  ): HTMLElement {
+    const buttons = choices.map(([value, text, title]) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: "button button--small",
+          title,
+          "aria-pressed": String(value === first),
+          onclick: (event: Event) => {
+            for (const button of buttons) button.setAttribute("aria-pressed", String(button === event.currentTarget));
+            choose(value);
+          },
+        },
+        text,
+      ),
+    );
+    return el("div", { class: "button-group", role: "group", "aria-label": name }, ...buttons);
+  }
+
+  private zoomTo(zoom: number | null): void {
+    const { width } = this.element.dataset;
+    this.picture.style.width = zoom === null ? "100%" : `${zoom * Number(width)}px`;
+  }
+
+  private draw(): void {
+    const { objects } = this;
+    if (objects === null) return;
+    const paths = [...outlinePaths(objects, this.colorBy)].map(([value, d]) => {
+      const path = document.createElementNS(SVG, "path");
+      path.setAttribute("d", d);
+      path.setAttribute("class", value === 0 ? "image-objects__none" : "image-objects__outline");
+      const color = this.classes.get(value)?.color;
+      if (color !== undefined) path.style.setProperty("--swatch", color);
+      return path;
+    });
+    this.overlay.replaceChildren(...paths);
+    this.legend.replaceChildren(
+      ...[...countsBy(objects, this.colorBy)].map(([value, n]) =>
+        el(
+          "li",
+          { class: "class-chip" },
+          el("span", { class: "class-chip__swatch", style: { "--swatch": this.classes.get(value)?.color ?? "" } }),
+          value === 0 ? this.noneName : this.nameOf(value),
+          el("span", { class: "num muted" }, count(n)),
+        ),
+      ),
+    );
+  }
+
+  private get noneName(): string {
+    return this.colorBy === "prediction" ? "no prediction" : "no label";
+  }
+
+  private nameOf(value: number): string {
+    return this.classes.get(value)?.name ?? `class ${value}`;
+  }
+
+  private tell(event: PointerEvent): void {
+    const { objects } = this;
+    if (objects === null || this.finder === null) return;
+    const { left, top, width } = this.picture.getBoundingClientRect();
+    const scale = Number(this.element.dataset["width"]) / width;
+    const found = this.finder.at((event.clientX - left) * scale, (event.clientY - top) * scale);
+    if (found === null || !isShown(objects, this.colorBy, found)) {
+      this.tellNothing();
+      return;
+    }
+    const [label, predicted] = [objects.labels[found]!, objects.predictions[found]!];
+    const said = label === 0 ? "no label" : `labeled ${this.nameOf(label)}`;
+    const sure = percent(objects.confidences[found]! / 255);
+    const model = predicted === 0 ? "" : `, predicted ${this.nameOf(predicted)}, ${sure}`;
+    this.under.textContent = `Object ${objects.firstOrdinal + found}: ${said}${model}`;
+  }
+
+  private tellNothing(): void {
+    this.under.textContent = "Point at an object to see what it is called.";
+  }
+}
