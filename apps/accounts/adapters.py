@@ -7,5 +7,12 @@ from django.http import HttpRequest
 class InvitationOnlyAdapter(DefaultAccountAdapter):
     """Accounts are made by an organization's administrators; nobody signs up from outside."""
 
+    # In the words of the form, and with the way out.
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": "This e-mail address and password do not belong together. Who forgot the password asks an owner or "
+        "admin of the organization for a new one.",
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False

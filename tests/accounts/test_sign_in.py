@@ -56,6 +56,7 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(world: Worl
     ]
     messages = [answer.split('role="alert">')[1].split("<")[0] for answer in answers]
     assert messages[0] == messages[1]
+    assert "e-mail address and password do not belong together" in messages[0]
 
 
 def test_guessing_is_slowed_down(world: World, client: Client) -> None:

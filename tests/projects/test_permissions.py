@@ -166,7 +166,9 @@ def test_a_grant_opens_a_page_and_a_denial_closes_it(world: World, signed_in: Si
     manager.post(change, {"role": "viewer", "audit.view": "grant"})
     assert viewer.get(page).status_code == 200
     manager.post(change, {"role": "manager", "audit.view": "deny"})
-    assert viewer.get(page).status_code == 403
+    refused = viewer.get(page)
+    assert refused.status_code == 403
+    assert f'href="{reverse("project_overview", args=[world.project.pk])}"' in refused.content.decode(), "the way back"
     manager.post(change, {"role": "manager", "project.view": "deny"})
     assert viewer.get(reverse("project_overview", args=[world.project.pk])).status_code == 404
 
