@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Flags = npt.NDArray[np.bool_]
+from apps.engine.suggest import Flags
 
-# So many images at least have a label once a person has labeled the typical objects that they are shown first, however many there are.
+# So many images mostly have a label once a person has labeled the typical objects that they are shown first, however many there are.
 ENOUGH_IMAGES = 30
 # Where less of what has no label lies in other images, what is measured on labels holds for nearly all of it.
 FEW_ELSEWHERE = 0.25

@@ -23,7 +23,7 @@ from apps.projects.permissions import Permission
 from apps.projects.views import render_project_page
 
 IMAGES_PER_PAGE = 60
-THUMBNAIL_SIZES_PX = (128, 256, 512, 1024, 2048)
+THUMBNAIL_SIZES_PX = (128, 256, 512, 1024, 2048, 4096)
 
 
 @login_required

@@ -72,7 +72,7 @@ HELD_OUT_TO_BELIEVE = LABELS_TO_BELIEVE // 5
 
 
 class FewImages(TypedDict):
-    """`n_labeled` of `n` images have a label that predictions were learned from."""
+    """`n_labeled` of the `n` images whose objects are on the map have a label."""
 
     n_labeled: int
     n: int

@@ -111,9 +111,10 @@ def predict_objects(
         confidence[held_out_labels.ordinals] = held_out_labels.confidence
     # Labels are no random sample: those that confirmed a proposal are easier than what is left. What was accepted unseen has a label
     # too, though nothing is learned from it.
-    unlabeled = kept_class_values(shared_label_set(project), project.n_objects)[:n] == 0
+    stated = kept_class_values(shared_label_set(project), project.n_objects)[:n]
+    unlabeled = stated == 0
     expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
-    others = find_unlabeled_images(image_id_by_ordinal(project)[:n], values)
+    others = find_unlabeled_images(image_id_by_ordinal(project)[:n], stated)
     few_images = {"n_labeled": others.n_labeled, "n": others.n_images} if others else None
     quality = {**head.quality.to_json(), "expected_right": expected_right, "few_images": few_images} if head else {}
     new = NewPredictions(

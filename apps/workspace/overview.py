@@ -87,10 +87,8 @@ class Overview:
         predictions = self.predictions
         if predictions is None or not predictions.has_predictions:
             return ""
-        if predictions.few_images:
-            return "once more images have labels"
         if predictions.is_measured:
-            return ""
+            return "once more images have labels" if predictions.few_images else ""
         if predictions.n_labels < LABELS_TO_BELIEVE:
             return f"from some {LABELS_TO_BELIEVE} labels on"
         return "with a few more labels"

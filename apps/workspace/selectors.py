@@ -14,10 +14,10 @@ from apps.labels.acceptance import Verdict, sizes_of, stated
 from apps.labels.models import Label, LabelAction, LabelSet, StratumSample
 from apps.labels.selectors import (
     claim_of,
-    class_values,
     counts_by_class,
     current_session,
     describe_action,
+    kept_class_values,
     label_sets_visible_to,
     last_redoable,
     last_undoable,
@@ -146,19 +146,24 @@ def object_detail(project: Project, ordinal: int, user: User) -> dict[str, Any]:
     }
 
 
-def image_objects(image: Image, user: User) -> tuple[bytes, str]:
-    """Where an image's objects lie, how they are labeled in the shared set and what is predicted, as PSO1; and a name for its state."""
+def image_objects_state(image: Image, user: User) -> str:
+    """A name for what `image_objects` gives now; its objects themselves never change."""
+    label_set = label_sets_visible_to(user, image.project).get(kind=LabelSet.Kind.SHARED)
+    predicted = current_prediction_set(image.project)
+    return f"image-{image.pk}-{shown_revision(label_set)}-{predicted.revision if predicted else 0}"
+
+
+def image_objects(image: Image, user: User) -> bytes:
+    """Where an image's objects lie, how they are labeled in the shared set and what is predicted, as PSO1."""
     project = image.project
     own = slice(image.first_ordinal, image.first_ordinal + image.n_objects)
     label_set = label_sets_visible_to(user, project).get(kind=LabelSet.Kind.SHARED)
-    revision = shown_revision(label_set)  # before the labels: a later one is then fetched twice rather than never
-    labels = class_values(label_set, project.n_objects)[own]
+    labels = kept_class_values(label_set, project.n_objects)[own]
     predicted = current_predictions(project)
     boxes, outlines = outlines_in_image(image)
-    content = encode_image_objects(
+    return encode_image_objects(
         image.first_ordinal, boxes, outlines, labels, predicted.classes[own], predicted.confidence[own]
     )
-    return content, f"image-{image.pk}-{revision}-{predicted.revision}"
 
 
 def _label_state(label: Label, source: LabelAction) -> dict[str, Any]:

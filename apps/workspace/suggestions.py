@@ -65,8 +65,6 @@ class _Known:
     labels: NDArray[np.uint8]
     predictions: Predictions
     classes: dict[int, LabelClass]
-    other_images: UnlabeledImages | None
-    """Those without a label, where labels lie in few."""
 
     @property
     def unlabeled(self) -> NDArray[np.bool_]:
@@ -75,6 +73,11 @@ class _Known:
     @property
     def groups(self) -> Groups:
         return object_groups(self.embedding)
+
+    @property
+    def other_images(self) -> UnlabeledImages | None:
+        """Those without a label, where labels lie in few."""
+        return find_unlabeled_images(image_id_by_ordinal(self.label_set.project)[: len(self.labels)], self.labels)
 
     def name_of(self, class_value: int) -> str:
         label_class = self.classes.get(class_value)
@@ -86,14 +89,13 @@ def _known(project: Project, label_set: LabelSet, labels: NDArray[np.uint8]) -> 
     if embedding is None or not embedding.n:
         return None
     classes, confidence, revision = current_predictions(project)
-    n = embedding.n
+    n = min(embedding.n, len(labels))  # an import may have ended since they were read
     return _Known(
         embedding,
         label_set,
         labels[:n],
         Predictions(classes[:n], confidence[:n], revision),
         {label_class.value: label_class for label_class in project.label_classes.all()},
-        find_unlabeled_images(image_id_by_ordinal(project)[:n], labels[:n]),
     )
 
 
@@ -113,8 +115,9 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
 
 def suggestions(project: Project) -> Suggestions:
     """What to look at next. Typical objects until each group of similar ones has a label, or the model can say what it
-    takes the rest for, and where labels lie in few images, of the others; then, where that is allowed, what can be accepted by sample or brings a class nearer to it; then
-    pages to confirm, the one with the most labels per second first, as long as they give more than labeling one by one."""
+    takes the rest for; then typical objects of images without labels, where labels lie in few; then, where that is
+    allowed, what can be accepted by sample or brings a class nearer to it; then pages to confirm, the one with the most
+    labels per second first, as long as they give more than labeling one by one."""
     label_set = shared_label_set(project)
     labels = kept_class_values(label_set, project.n_objects)
     n_labeled = int(np.count_nonzero(labels))

@@ -139,7 +139,9 @@ def _across_images() -> dict[str, Any]:
 
 def _from_some_images(known: Known, truth: ClassValues, n_images: int) -> dict[str, Any]:
     image, groups = known.surroundings.image, group_objects(known.features)
-    found: dict[str, list[Worth]] = {OURS: [], UNCALLED: [], ALONE: [], FOREST: [], WITH_TYPICAL: []}
+    ways = {OURS: OURS, UNCALLED: UNCALLED, ALONE: ALONE, FOREST: FOREST, WITH_TYPICAL: OURS}
+    found: dict[str, list[Worth]] = {way: [] for way in ways}
+    expected: dict[str, list[float]] = {way: [] for way in ways}  # mean probability
     held_out: list[float] = []
     for seed in range(DRAWS[True]):
         rng = np.random.default_rng(seed)
@@ -155,11 +157,20 @@ def _from_some_images(known: Known, truth: ClassValues, n_images: int) -> dict[s
         assert others is not None
         typical = typical_objects(groups, labels == 0, among=others.elsewhere)
         with_typical[typical] = truth[typical]
-        for way, worths in found.items():
+        for way, by in ways.items():
             of = with_typical if way == WITH_TYPICAL else labels
-            values, probability = WAYS[OURS if way == WITH_TYPICAL else way](known, of)
-            worths.append(_judge(values, probability, truth, ~is_labeled & (of == 0), 0.0))
-    worth = {way: {name: _mean(worths, name) for name in ("right", "balanced")} for way, worths in found.items()}
+            asked = ~is_labeled & (of == 0)
+            values, probability = WAYS[by](known, of)
+            found[way].append(_judge(values, probability, truth, asked, 0.0))
+            expected[way].append(float(probability[asked].mean()))
+    worth = {
+        way: {
+            "right": _mean(worths, "right"),
+            "balanced": _mean(worths, "balanced"),
+            "expected": significant(float(np.mean(expected[way]))),
+        }
+        for way, worths in found.items()
+    }
     return {**worth, "right of held-out labels": significant(float(np.mean(held_out)))}
 
 

@@ -237,7 +237,7 @@ def test_from_signing_in_to_masks_with_classes(
     page.get_by_role("link", name="train_6.png").click()
     legend = page.get_by_role("list", name="Objects by class")
     expect(legend.get_by_role("listitem")).to_have_text(
-        [f"inflammatory{(labels == 1).sum()}", f"epithelial{(labels == 2).sum()}", f"no label{(labels == 0).sum()}"][
+        [f"inflammatory {(labels == 1).sum()}", f"epithelial {(labels == 2).sum()}", f"no label {(labels == 0).sum()}"][
             : 3 if (labels == 0).any() else 2
         ]
     )

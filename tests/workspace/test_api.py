@@ -364,7 +364,7 @@ def test_which_image_each_object_is_on(world, rater, objects):
     assert named == [{"id": first, "name": "a.png"}, {"id": second, "name": "b.png"}]
 
 
-def test_where_the_objects_of_an_image_lie_and_what_they_are_called(world, rater, objects, signed_in):
+def test_where_the_objects_of_an_image_lie_and_what_they_are_called(world, rater, objects):
     predict(make_embedding(world.project, np.eye(40)), np.full(40, 2, np.uint8), np.full(40, 200, np.uint8))
     act(rater, shared_label_set(world.project).pk, [21, 23])
     second = world.project.images.get(name="b.png")
@@ -382,6 +382,24 @@ def test_where_the_objects_of_an_image_lie_and_what_they_are_called(world, rater
     first = world.project.images.get(name="a.png")
     assert not np.frombuffer(content(rater.get(url.replace(str(second.pk), str(first.pk))))[-60:-40], np.uint8).any()
     assert rater.get(url.replace(f"images/{second.pk}", "images/987654")).status_code == 404
+
+    state = {"HTTP_IF_NONE_MATCH": rater.get(url)["ETag"]}
+    assert rater.get(url, **state).status_code == 304
+    act(rater, shared_label_set(world.project).pk, [30])
+    changed = rater.get(url, **state)
+    assert changed.status_code == 200 and np.frombuffer(content(changed)[-60:-40], np.uint8)[10] == 1
+    state = {"HTTP_IF_NONE_MATCH": changed["ETag"]}
+    predict(world.project.embeddings.get(), np.full(40, 1, np.uint8), np.full(40, 20, np.uint8))
+    assert rater.get(url, **state).status_code == 200
+
+
+def test_an_image_that_came_after_the_map_has_objects_without_predictions(world, rater):
+    make_image(world.project)
+    predict(make_embedding(world.project, np.eye(20)), np.full(20, 2, np.uint8), np.full(20, 200, np.uint8))
+    later = make_image(world.project)
+    buffer = content(rater.get(f"/api/v1/projects/{world.project.pk}/images/{later.pk}/objects"))
+    assert struct.unpack("<II", buffer[4:12]) == (20, 20)
+    assert not any(buffer[-60:])
 
 
 def test_a_lead_starts_an_iteration_and_only_one_at_a_time(world, signed_in, objects):

@@ -152,6 +152,8 @@ def test_few_labels_say_nothing_of_the_rest(world: World, signed_in: SignIn) -> 
     assert "from some 200 labels on" not in page(n_held_out=400, accuracy=0.6, expected_right=None), "all have one"
     few = page(n_held_out=400, accuracy=0.6, expected_right=0.73, few_images={"n_labeled": 3, "n": 27})
     assert "once more images have labels" in few and "73%" not in few
+    both = page(n_held_out=10, accuracy=0.6, expected_right=0.73, few_images={"n_labeled": 3, "n": 27})
+    assert "from some 200 labels on" in both
 
 
 def test_training_starts_from_the_page_once_at_a_time(world: World, signed_in: SignIn) -> None:

@@ -33,6 +33,8 @@ export interface RegionDetails {
   /** The proposal that the region is the page of. */
   readonly proposal?: Proposal | null;
   readonly query?: SimilarQuery | null;
+  /** The name of the image whose objects the region has. */
+  readonly imageName?: string | null;
   readonly keepPicks?: boolean;
   readonly pickAll?: boolean;
 }
@@ -64,6 +66,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   reviewClass: number | null = null;
   proposal: Proposal | null = null;
   query: SimilarQuery | null = null;
+  imageName: string | null = null;
   /** (n_objects) 1 = picked. */
   picked: Uint8Array = new Uint8Array(0);
   pickedCount = 0;
@@ -116,6 +119,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.reviewClass = details.reviewClass ?? null;
     this.proposal = details.proposal ?? null;
     this.query = details.query ?? null;
+    this.imageName = details.imageName ?? null;
     this.ranks = null;
     this.cursor = -1;
     this.anchor = -1;

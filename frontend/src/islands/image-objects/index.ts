@@ -8,6 +8,11 @@ import type { ImageObjectsBuffer } from "../../lib/wire";
 import type { Island } from "../mount";
 import { type ColorBy, countsBy, isShown, ObjectFinder, outlinePaths } from "./objects";
 
+/** Pixels of the screen for one of the picture. */
+const MOST_STRETCHED = 4;
+/** Of outlines without a class. */
+const NONE_COLOR = "#f4f4f4";
+const API = "/api/v1";
 const SVG = "http://www.w3.org/2000/svg";
 const COLOR_BY: readonly (readonly [ColorBy, string, string])[] = [
   ["label", "Labels", "Outlines in the color of their label"],
@@ -26,9 +31,15 @@ const ZOOMS: readonly (readonly [number | null, string])[] = [
  * in the colors of their classes. */
 export class ImageObjectsIsland implements Island {
   private readonly lifetime = new AbortController();
+  /** One answer after the other, so that an older one never comes last. */
+  private renewal: Promise<void> = Promise.resolve();
   private readonly picture = el("div", { class: "image-objects__picture" });
   private readonly overlay = document.createElementNS(SVG, "svg");
-  private readonly legend = el("ul", { class: "image-objects__legend", "aria-label": "Objects by class" });
+  private readonly legend = el("ul", {
+    class: "image-objects__legend",
+    role: "list",
+    "aria-label": "Objects by class",
+  });
   private readonly under = el("p", { class: "image-objects__under muted", "data-testid": "image-object" });
   private colorBy: ColorBy = "label";
   private classes: ReadonlyMap<number, LabelClass> = new Map();
@@ -44,23 +55,40 @@ export class ImageObjectsIsland implements Island {
   }
 
   private async load(): Promise<void> {
-    const { projectId = "", imageId = "", api = "/api/v1" } = this.element.dataset;
-    const options = { signal: this.lifetime.signal };
+    const { projectId = "", api = API } = this.element.dataset;
     try {
-      const [objects, state] = await Promise.all([
-        fetchImageObjects(api, projectId, imageId, options),
-        fetchState(api, projectId, options),
-      ]);
-      this.objects = objects;
-      this.finder = new ObjectFinder(objects.outlines);
+      const [state] = await Promise.all([fetchState(api, projectId, { signal: this.lifetime.signal }), this.fetch()]);
       this.classes = new Map(state.classes.map((labelClass) => [labelClass.value, labelClass]));
       // Where nothing is labeled yet, the predictions say more.
-      if (!objects.labels.some((value) => value !== 0) && objects.predictions.some((value) => value !== 0))
-        this.colorBy = "prediction";
+      const { labels, predictions } = this.objects!;
+      if (!labels.some((value) => value !== 0) && predictions.some((value) => value !== 0)) this.colorBy = "prediction";
       this.build();
     } catch (error) {
       if (this.lifetime.signal.aborted) return;
       this.element.append(el("p", { class: "muted" }, `The objects could not be shown: ${messageOf(error)}`));
+      return;
+    }
+    // Somebody labels meanwhile, perhaps in the window beside.
+    const renew = () => {
+      this.renewal = this.renewal.then(() => this.renew());
+    };
+    for (const topic of ["live:labels", "live:predictions"])
+      this.element.addEventListener(topic, renew, { signal: this.lifetime.signal });
+  }
+
+  private async fetch(): Promise<void> {
+    const { projectId = "", imageId = "", api = API } = this.element.dataset;
+    this.objects = await fetchImageObjects(api, projectId, imageId, { signal: this.lifetime.signal });
+    this.finder ??= new ObjectFinder(this.objects.outlines);
+  }
+
+  private async renew(): Promise<void> {
+    try {
+      await this.fetch();
+      this.draw();
+    } catch (error) {
+      // The next event asks again, and so does the return of a lost connection.
+      if (!this.lifetime.signal.aborted) console.warn("PatchSorter could not fetch the labels:", messageOf(error));
     }
   }
 
@@ -72,9 +100,15 @@ export class ImageObjectsIsland implements Island {
     this.overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.overlay.setAttribute("class", "image-objects__overlay");
     this.overlay.setAttribute("aria-hidden", "true");
-    const stage = el("div", { class: "image-objects__stage" }, this.picture);
+    const stage = el(
+      "div",
+      // What is larger than the page is scrolled by the arrow keys, too.
+      { class: "image-objects__stage", tabindex: "0", role: "region", "aria-label": "The image" },
+      this.picture,
+    );
     this.picture.append(picture, this.overlay);
-    this.picture.addEventListener("pointermove", (event) => this.tell(event));
+    for (const touch of ["pointermove", "pointerdown"] as const)
+      this.picture.addEventListener(touch, (event) => this.tell(event));
     this.picture.addEventListener("pointerleave", () => this.tellNothing());
     this.element.prepend(
       el(
@@ -84,7 +118,7 @@ export class ImageObjectsIsland implements Island {
           this.colorBy = colorBy;
           this.draw();
         }),
-        this.choices("Size", ZOOMS, null, (zoom) => this.zoomTo(zoom)),
+        this.choices("Size", this.zooms(picture), null, (zoom) => this.zoomTo(zoom)),
         this.legend,
       ),
       this.under,
@@ -93,6 +127,14 @@ export class ImageObjectsIsland implements Island {
     this.zoomTo(null);
     this.tellNothing();
     this.draw();
+  }
+
+  /** Those at which the picture, which is smaller than a large image, has something to show. */
+  private zooms({ src }: HTMLImageElement): typeof ZOOMS {
+    const { width, height } = this.element.dataset;
+    const sent = Number(new URL(src).searchParams.get("px"));
+    const most = MOST_STRETCHED * Math.min(1, sent / Math.max(Number(width), Number(height)));
+    return ZOOMS.filter(([zoom]) => zoom === null || zoom <= most);
   }
 
   /** Buttons of which one is pressed. */
@@ -129,13 +171,9 @@ export class ImageObjectsIsland implements Island {
   private draw(): void {
     const { objects } = this;
     if (objects === null) return;
-    const paths = [...outlinePaths(objects, this.colorBy)].map(([value, d]) => {
-      const path = document.createElementNS(SVG, "path");
-      path.setAttribute("d", d);
-      path.setAttribute("class", value === 0 ? "image-objects__none" : "image-objects__outline");
-      const color = this.classes.get(value)?.color;
-      if (color !== undefined) path.style.setProperty("--swatch", color);
-      return path;
+    const paths = [...outlinePaths(objects, this.colorBy)].flatMap(([value, d]) => {
+      const color = this.classes.get(value)?.color ?? NONE_COLOR;
+      return [outlinePath("image-objects__rim", d, ""), outlinePath("image-objects__outline", d, color)];
     });
     this.overlay.replaceChildren(...paths);
     this.legend.replaceChildren(
@@ -143,8 +181,11 @@ export class ImageObjectsIsland implements Island {
         el(
           "li",
           { class: "class-chip" },
-          el("span", { class: "class-chip__swatch", style: { "--swatch": this.classes.get(value)?.color ?? "" } }),
-          value === 0 ? this.noneName : this.nameOf(value),
+          el("span", {
+            class: "class-chip__swatch",
+            style: { "--swatch": this.classes.get(value)?.color ?? NONE_COLOR },
+          }),
+          `${value === 0 ? this.noneName : this.nameOf(value)} `,
           el("span", { class: "num muted" }, count(n)),
         ),
       ),
@@ -179,4 +220,12 @@ export class ImageObjectsIsland implements Island {
   private tellNothing(): void {
     this.under.textContent = "Point at an object to see what it is called.";
   }
+}
+
+function outlinePath(name: string, d: string, color: string): SVGPathElement {
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("class", name);
+  path.setAttribute("d", d);
+  path.style.setProperty("--swatch", color);
+  return path;
 }

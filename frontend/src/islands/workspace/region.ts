@@ -85,10 +85,12 @@ export class ShownRegion extends Part<"order" | "onward"> {
   /** The objects of one image, all together: what a person does who works from image to image. */
   async showImage(id: number): Promise<void> {
     await this.controller.sync.loadImages();
-    const { images } = this.project;
-    if (images === null) return;
+    const { images, imageNames } = this.project;
+    // Whoever has turned to something else meanwhile is left there.
+    const isUntouched = this.wantedSource === "all" && this.selection.pickedCount === 0 && !this.isSelecting;
+    if (images === null || !isUntouched) return;
     const own = ordinalsUpTo(images.length).filter((ordinal) => images[ordinal] === id);
-    if (own.length > 0) await this.show(own, "image");
+    await this.show(own, "image", { imageName: imageNames.get(id) ?? null });
   }
 
   /** @param polygon in data coordinates of the current map */

@@ -148,8 +148,7 @@ export class RegionBanner {
       return el("p", {}, el("strong", {}, plural(selection.size, "object")), " that an undo or redo changed.");
     }
     if (selection.source === "image") {
-      const name = project.imageNames.get(project.images?.[selection.order[0] ?? 0] ?? 0);
-      return el("p", {}, el("strong", {}, plural(selection.size, "object")), ` of ${name ?? "one image"}.`);
+      return el("p", {}, el("strong", {}, plural(selection.size, "object")), ` of ${selection.imageName}.`);
     }
     return el("p", {}, el("strong", {}, plural(selection.size, "object")), " chosen by a script.");
   }
