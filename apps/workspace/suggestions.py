@@ -163,8 +163,17 @@ def _proposals(known: _Known, strata: list[Stratum]) -> list[Proposal]:
             Proposal("uncertain", n, f"{n} that the model is least sure of", "each tells it more than a sure one")
         )
     n = min(n_unlabeled, suggest.PAGE)
-    last.append(Proposal("different", n, f"{n} unlike anything labeled", "for what the groups have missed"))
+    last.append(Proposal("different", n, f"{n} unlike anything labeled", _what_may_be_missed(known)))
     return [proposal for proposal in [*first, *last] if proposal.n]
+
+
+def _what_may_be_missed(known: _Known) -> str:
+    """A class that nobody has labeled is in no group's page and in no prediction."""
+    labeled = set(np.unique(known.labels))
+    missing = [label_class.name for value, label_class in known.classes.items() if value not in labeled]
+    if not missing or known.unlabeled.all():
+        return "for what the groups have missed"
+    return f"nothing is labeled {' or '.join(missing[:2])} yet: look for it here"
 
 
 def _typical(known: _Known) -> Proposal:

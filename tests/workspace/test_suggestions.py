@@ -155,6 +155,17 @@ def test_the_doubtful_the_discordant_and_the_different_are_offered_too(world, ra
     assert sorted(different) == [ordinal for ordinal in range(N) if ordinal not in (3, 30)]
 
 
+def test_a_class_without_a_label_is_looked_for_where_nothing_is_labeled_yet(world, rater, embedding):
+    def why() -> str:
+        return next(p["why"] for p in proposals(rater, world) if p["kind"] == "different")
+
+    assert why() == "for what the groups have missed"
+    act(rater, shared_label_set(world.project).pk, [3], class_value=2)
+    assert why() == "nothing is labeled lymphocyte yet: look for it here"
+    act(rater, shared_label_set(world.project).pk, [4], class_value=1)
+    assert why() == "for what the groups have missed"
+
+
 def test_a_group_is_confirmed_as_what_most_of_it_looks_like(world, rater, embedding):
     predict(embedding, np.repeat([1, 2], 20).astype(np.uint8), np.full(N, 250, np.uint8))
     group = next(p for p in proposals(rater, world) if p["kind"] == "group")
