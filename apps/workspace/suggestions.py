@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,7 +24,6 @@ Kind = Literal[
     "typical", "other_images", "sample", "doubtful", "review", "group", "uncertain", "different", "discordant"
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-MOST_GROUPS_PROPOSED = 3
 MOST_DISCORDANT = 40
 ONE_BY_ONE = 1 / suggest.GestureSeconds().single
 
@@ -74,9 +74,9 @@ class _Known:
     def groups(self) -> Groups:
         return object_groups(self.embedding)
 
-    @property
+    @cached_property
     def other_images(self) -> UnlabeledImages | None:
-        """Those without a label, where labels lie in few."""
+        """Those with few labels or none, where labels lie in few."""
         return find_unlabeled_images(image_id_by_ordinal(self.label_set.project)[: len(self.labels)], self.labels)
 
     def name_of(self, class_value: int) -> str:
@@ -116,8 +116,8 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
 def suggestions(project: Project) -> Suggestions:
     """What to look at next. Typical objects until each group of similar ones has a label, or the model can say what it
     takes the rest for; then typical objects of images without labels, where labels lie in few; then, where that is
-    allowed, what can be accepted by sample or brings a class nearer to it; then pages to confirm, the one with the most
-    labels per second first, as long as they give more than labeling one by one."""
+    allowed, what can be accepted by sample or brings a class nearer to it; then pages to confirm, those with the most
+    labels per second first and of these one of a class with few labels, as long as they give more than labeling one by one."""
     label_set = shared_label_set(project)
     labels = kept_class_values(label_set, project.n_objects)
     n_labeled = int(np.count_nonzero(labels))
@@ -147,9 +147,7 @@ def _proposals(known: _Known, strata: list[Stratum]) -> list[Proposal]:
     if not n_unlabeled:
         return last
     reviews = suggest.rank_reviews(predicted, unlabeled, known.groups)
-    by_class = [_review("review", review, known) for review in reviews.by_class]
-    by_group = [_review("group", review, known) for review in reviews.by_group[:MOST_GROUPS_PROPOSED]]
-    pages = sorted([*by_class, *by_group], key=lambda page: -(page.labels_per_second or 0))
+    pages = [_review(review, known) for review in suggest.order_reviews(reviews, known.labels)]
     has_started = len(known.labels) - n_unlabeled >= len(known.groups)
     worth_it = [page for page in pages if has_started and (page.labels_per_second or 0) > ONE_BY_ONE]
     nearer = [_nearer_to_sample(stratum, known) for stratum in strata]
@@ -192,7 +190,7 @@ def _of_other_images(known: _Known) -> list[Proposal]:
         return []
     n = len(suggest.typical_objects(known.groups, known.unlabeled, among=others.elsewhere))
     images = "1 image" if others.n == 1 else f"{others.n:,} images"
-    title = f"{n} typical object{'' if n == 1 else 's'} of {images} without labels"
+    title = f"{n} typical object{'' if n == 1 else 's'} of {images} with few or no labels"
     why = f"labels lie in {others.n_labeled} of {others.n_images:,} images: in the others, predictions may be far worse"
     return [Proposal("other_images", n, title, why)]
 
@@ -208,20 +206,25 @@ def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:
     title = f"Review {n_shown} that look like {name}, the doubtful ones"
     if stratum.n_sample:
         first = "then" if n_shown == stratum.n_doubtful else f"after {stratum.n_doubtful:,} such"
-        why = f"{_share_right(right)}; {first} {n - stratum.n_doubtful:,} may be accepted by a sample of {stratum.n_sample}"
+        why = f"{_share_right(right, known)}; {first} {n - stratum.n_doubtful:,} may be accepted by a sample of {stratum.n_sample}"
     else:
-        why = f"{_share_right(right)}; too many of {n:,} are doubtful for a sample, and these teach the model most"
+        why = (
+            f"{_share_right(right, known)}; too many of {n:,} are doubtful for a sample, and these teach the model most"
+        )
     return Proposal("doubtful", n_shown, title, why, value, expected_right=right)
 
 
-def _share_right(share: float) -> str:
+def _share_right(share: float, known: _Known) -> str:
+    if known.other_images is not None:
+        return "how many are right is not known: few images have labels"
     return f"about {round(100 * share)}% right"
 
 
-def _review(kind: Literal["review", "group"], review: Review, known: _Known) -> Proposal:
+def _review(review: Review, known: _Known) -> Proposal:
     name = known.name_of(review.class_value)
     right = review.expected_right / review.n
-    share = _share_right(right)
+    share = _share_right(right, known)
+    kind: Kind = "review" if review.group is None else "group"
     if kind == "review":
         title = f"Review {review.n} that look like {name}, surest first"
         n_alike = np.count_nonzero(known.unlabeled & (known.predictions.classes == review.class_value))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 from django.views.decorators.vary import vary_on_headers
@@ -40,8 +40,9 @@ def overview(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
 def workspace(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     """The labeling screen: one island that asks the API for everything else. `image`: of whose objects it begins with."""
     project = get_project_for_user(request.user, project_id)
-    asked = request.GET.get("image", "")
-    image = images_of(project).filter(pk=asked).first() if asked.isdecimal() and len(asked) < 19 else None
+    image, asked = None, request.GET.get("image")
+    if asked is not None:
+        image = get_object_or_404(images_of(project), pk=asked if asked.isdecimal() and len(asked) < 19 else 0)
     context = {"project": project, "label_set": shared_label_set(project), "image": image}
     return render(request, "workspace/workspace.html", context)
 

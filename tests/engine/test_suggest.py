@@ -10,11 +10,14 @@ import pytest
 
 from apps.engine.suggest import (
     Groups,
+    Review,
+    Reviews,
     discordant,
     group_objects,
     like_beside_like,
     most_different,
     most_uncertain,
+    order_reviews,
     rank_reviews,
     review_page,
     typical_objects,
@@ -203,3 +206,23 @@ def test_few_objects_equal_ones_and_broken_vectors_are_put_beside_each_other_too
     assert sorted(like_beside_like(np.ones((5, 4), np.float16), ordinals)) == list(range(n))
     broken = np.array([[np.nan, 1], [np.inf, 0], [1, 1], [0, 1], [2, 0]], np.float16)
     assert sorted(like_beside_like(broken, ordinals)) == list(range(n))
+
+
+def test_of_pages_that_give_nearly_as_many_labels_one_of_the_class_with_the_fewest_comes_first():
+    def page(class_value: int, per_second: float, group: int | None = None) -> Review:
+        return Review(class_value, group, 100, 90.0, per_second)
+
+    reviews = Reviews([page(1, 8.0), page(2, 7.5), page(3, 5.0)], [page(1, 9.0, 4), page(1, 6.0, 5)])
+    labels = np.repeat([0, 1, 2], [500, 200, 20]).astype(np.uint8)
+    ordered = order_reviews(reviews, labels)
+    assert [(each.class_value, each.labels_per_second) for each in ordered] == [
+        (2, 7.5),
+        (1, 9.0),
+        (1, 8.0),
+        (1, 6.0),
+        (3, 5.0),
+    ]
+    many = np.repeat([0, 1, 2], [500, 200, 300]).astype(np.uint8)
+    assert order_reviews(reviews, many)[0].labels_per_second == 9.0
+    assert [each.group for each in order_reviews(reviews, labels, most_groups=1)] == [None, 4, None, None]
+    assert order_reviews(Reviews(), labels) == []

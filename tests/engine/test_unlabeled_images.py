@@ -21,6 +21,24 @@ def test_labels_in_few_images_leave_the_others_unknown():
     np.testing.assert_array_equal(others.elsewhere, np.arange(540) >= 60)
 
 
+def test_two_labels_of_hundreds_of_objects_do_not_make_an_image_known():
+    image = np.repeat(np.arange(6), 840)
+    labels = np.zeros(len(image), np.uint8)
+    labels[:400] = 1
+    by_image = labels.reshape(6, 840)
+    by_image[1:5, :2] = 1
+    others = find_unlabeled_images(image, labels)
+    assert others is not None and (others.n_labeled, others.n) == (1, 5)
+    by_image[1:5, :5] = 1
+    assert find_unlabeled_images(image, labels) is None, "one of five is left"
+
+
+def test_a_few_scattered_labels_are_no_labels_of_few_images():
+    labels = np.zeros(6 * 840, np.uint8)
+    labels[::840] = 1
+    assert find_unlabeled_images(np.repeat(np.arange(6), 840), labels) is None
+
+
 @pytest.mark.parametrize(
     ("n_labeled", "n"),
     [(0, 27), (27, 27), (22, 27), (ENOUGH_IMAGES, 500), (1, 1)],

@@ -104,13 +104,16 @@ def test_images_without_labels_come_first_where_labels_lie_in_few(world, rater):
     first = proposals(rater, world)[0]
     assert (first["kind"], first["title"]) == (
         "other_images",
-        f"{first['n']} typical objects of 2 images without labels",
+        f"{first['n']} typical objects of 2 images with few or no labels",
     )
     assert "3 of 5 images" in first["why"]
+    assert not any("% right" in p["why"] for p in proposals(rater, world)), "nor is that known"
     shown = page(rater, world, first)
     assert len(shown) == first["n"] and set(shown) <= set(range(60, 100))
     assert set(page(rater, world, first, ordinals=binary(shown[:3]))).isdisjoint(shown[:3])
     act(rater, label_set.pk, [60, 80])
+    assert proposals(rater, world)[0]["kind"] == "other_images", "one of twenty says little"
+    act(rater, label_set.pk, [*range(60, 65), *range(80, 85)])
     assert proposals(rater, world)[0]["kind"] == "review"
     assert page(rater, world, {"kind": "other_images"}) == []
 

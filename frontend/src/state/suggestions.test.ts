@@ -77,3 +77,14 @@ it("titles a page with the number of those that came", () => {
     "60 typical objects, one per group",
   ]);
 });
+
+it("does not recommend again what nothing is left of, when labels elsewhere have made the list anew", () => {
+  const store = new SuggestionStore();
+  const page = (n: number) => ({ ...proposal("group"), class_value: 1, group: 4, n }) as Proposal;
+  store.set({ proposals: [page(101), proposal("different")], message: "" });
+  store.exhaust(store.recommended!);
+  store.set({ proposals: [page(101), proposal("different")], message: "" });
+  expect(store.recommended?.kind).toBe("different");
+  store.set({ proposals: [page(102), proposal("different")], message: "" });
+  expect(store.recommended?.kind).toBe("group");
+});

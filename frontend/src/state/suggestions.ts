@@ -20,7 +20,11 @@ export class SuggestionStore extends Emitter<"suggestions"> {
     this.status = "ready";
     this.proposals = proposals;
     this.message = message;
-    this.exhausted = [];
+    // The same page again is as exhausted as it was: the bar must not promise it. A sample may be drawn anew.
+    this.exhausted = proposals.filter(
+      (proposal) => proposal.kind !== "sample" && this.exhausted.some((before) => isSame(before, proposal)),
+    );
+    if (proposals.length > 0 && this.recommended === undefined) this.beginAnew();
     this.isOld = false;
     this.emit("suggestions");
   }
@@ -55,11 +59,13 @@ export class SuggestionStore extends Emitter<"suggestions"> {
   /** Nothing of it was left that had not been passed over: the next is recommended. After the last the round begins anew. */
   exhaust(proposal: Proposal): void {
     this.exhausted = [...this.exhausted, proposal];
-    if (this.recommended === undefined) {
-      this.exhausted = [];
-      this.left.clear();
-    }
+    if (this.recommended === undefined) this.beginAnew();
     this.emit("suggestions");
+  }
+
+  private beginAnew(): void {
+    this.exhausted = [];
+    this.left.clear();
   }
 
   /** What was passed over may be shown again. */
@@ -67,6 +73,9 @@ export class SuggestionStore extends Emitter<"suggestions"> {
     this.left.delete(keyOf(proposal));
   }
 }
+
+const isSame = (a: Proposal, b: Proposal): boolean =>
+  a.kind === b.kind && a.class_value === b.class_value && a.group === b.group && a.n === b.n;
 
 /** Who left a patch out as not being of a class left it out of all pages of that class. */
 function keyOf({ kind, class_value }: Proposal): string {

@@ -115,11 +115,11 @@ class OurLoop:
         return True
 
     def take_best(self, predictions: Predictions) -> None:
-        """Confirm the page that promises the most labels a second, of one for each class and for each group of similar ones."""
+        """Confirm the page that is proposed first."""
         unlabeled, groups = self._session.labels == 0, self._groups
         assert groups is not None
         reviews = suggest.rank_reviews(predictions, unlabeled, groups, seconds=self._seconds)
-        best = max([*reviews.by_class[:1], *reviews.by_group[:1]], key=lambda review: review.labels_per_second)
+        best = suggest.order_reviews(reviews, self._session.labels)[0]
         among = None if best.group is None else groups.group == best.group
         page = suggest.review_page(predictions, unlabeled, best.class_value, among=among, size=self._page_size)
         self._session.review_page(page)

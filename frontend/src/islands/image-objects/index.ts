@@ -19,7 +19,7 @@ const COLOR_BY: readonly (readonly [ColorBy, string, string])[] = [
   ["prediction", "Predictions", "Outlines in the color of what the model says"],
   ["difference", "Differences", "Only objects whose label is not what the model says, in the color of their label"],
 ];
-/** Pixels of the screen for one of the image; null: as wide as the page. */
+/** Pixels of the screen for one of the image; null: all of it at once. */
 const ZOOMS: readonly (readonly [number | null, string])[] = [
   [null, "Fit"],
   [1, "100%"],
@@ -164,8 +164,9 @@ export class ImageObjectsIsland implements Island {
   }
 
   private zoomTo(zoom: number | null): void {
-    const { width } = this.element.dataset;
-    this.picture.style.width = zoom === null ? "100%" : `${zoom * Number(width)}px`;
+    const { width, height } = this.element.dataset;
+    const all = `min(100%, calc(var(--stage-height) * ${Number(width) / Number(height)}))`;
+    this.picture.style.width = zoom === null ? all : `${zoom * Number(width)}px`;
   }
 
   private draw(): void {
@@ -214,7 +215,7 @@ export class ImageObjectsIsland implements Island {
     const said = label === 0 ? "no label" : `labeled ${this.nameOf(label)}`;
     const sure = percent(objects.confidences[found]! / 255);
     const model = predicted === 0 ? "" : `, predicted ${this.nameOf(predicted)}, ${sure}`;
-    this.under.textContent = `Object ${objects.firstOrdinal + found}: ${said}${model}`;
+    this.under.textContent = `${capitalized(said)}${model}`;
   }
 
   private tellNothing(): void {
@@ -229,3 +230,5 @@ function outlinePath(name: string, d: string, color: string): SVGPathElement {
   path.style.setProperty("--swatch", color);
   return path;
 }
+
+const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

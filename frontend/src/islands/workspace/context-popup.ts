@@ -148,7 +148,7 @@ export class ContextPopup {
   private whereItIs({ image, label_id: labelId }: ObjectDetail): HTMLElement[] {
     const href = `${this.controller.config.imagesUrl}${image.id}/`;
     const link = el("a", { href, target: "_blank", title: "The whole image, with all its objects" }, image.name);
-    return [el("dt", {}, "Image"), el("dd", {}, link, `, label_id ${labelId}`)];
+    return [el("dt", {}, "Image"), el("dd", {}, el("span", {}, link, `, label_id ${labelId}`))];
   }
 
   private knownFacts(): HTMLElement[] {
