@@ -297,9 +297,9 @@ def order_reviews(reviews: Reviews, labels: Bytes, *, most_groups: int = MOST_GR
     """The pages of the classes and of some groups, the most labels per second first; but before them, of those that give nearly as many,
     one of the class with the fewest `labels` (n,).
 
-    Whoever follows takes no longer for a project (five of real objects: 67.2 and 66.9 simulated minutes), and what is left is
-    predicted better on the way (0.80 instead of 0.77 with 2,000 labels of 2,795 nuclei, 0.79 instead of 0.76 of 5,011): the surest
-    class alone would be labeled first, which teaches the model nothing of the others."""
+    Whoever follows takes as long for a project (five of real objects, one seed each: 67.2 and 66.9 simulated minutes), and what is left
+    of nuclei is predicted better on the way (0.80 instead of 0.77 with 2,000 labels of 2,795, 0.79 instead of 0.76 of 5,011): the
+    surest class alone would be labeled first, which teaches the model nothing of the others."""
     pages = sorted([*reviews.by_class, *reviews.by_group[:most_groups]], key=lambda page: -page.labels_per_second)
     if not pages:
         return []

@@ -8,6 +8,8 @@ export const count = (n: number): string => grouped(n);
 /** "1 object", "1,204 objects" */
 export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
 
+export const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 export const percent = (fraction: number): string => `${Math.round(fraction * 100)}%`;
 
 /** 0.02 -> "2%", 0.005 -> "0.5%", 0.975 -> "97.5%" */

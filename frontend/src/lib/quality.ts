@@ -1,5 +1,5 @@
 import type { EmbeddingInfo, FewImages, PredictionsInfo, Quality } from "../api/types";
-import { count, percent, plural } from "./format";
+import { capitalized, count, percent, plural } from "./format";
 
 /** From fewer held-out labels a percentage says nothing. */
 export const FEWEST_HELD_OUT = 10;
@@ -62,8 +62,6 @@ export function onlyThere(few: FewImages): string {
 }
 
 const labelsIn = ({ n_labeled: labeled, n }: FewImages) => `${count(labeled)} of ${plural(n, "image")}`;
-
-const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** What a map's own figures say in words. */
 export function describeMap(

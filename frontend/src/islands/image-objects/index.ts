@@ -3,7 +3,7 @@ import { fetchImageObjects } from "../../api/objects";
 import { fetchState } from "../../api/projects";
 import type { LabelClass } from "../../api/types";
 import { el } from "../../lib/dom";
-import { count, percent } from "../../lib/format";
+import { capitalized, count, percent } from "../../lib/format";
 import type { ImageObjectsBuffer } from "../../lib/wire";
 import type { Island } from "../mount";
 import { type ColorBy, countsBy, isShown, ObjectFinder, outlinePaths } from "./objects";
@@ -40,7 +40,7 @@ export class ImageObjectsIsland implements Island {
     role: "list",
     "aria-label": "Objects by class",
   });
-  private readonly under = el("p", { class: "image-objects__under muted", "data-testid": "image-object" });
+  private readonly told = el("p", { class: "image-objects__told muted", "data-testid": "image-object" });
   private colorBy: ColorBy = "label";
   private classes: ReadonlyMap<number, LabelClass> = new Map();
   private objects: ImageObjectsBuffer | null = null;
@@ -121,7 +121,7 @@ export class ImageObjectsIsland implements Island {
         this.choices("Size", this.zooms(picture), null, (zoom) => this.zoomTo(zoom)),
         this.legend,
       ),
-      this.under,
+      this.told,
       stage,
     );
     this.zoomTo(null);
@@ -215,11 +215,11 @@ export class ImageObjectsIsland implements Island {
     const said = label === 0 ? "no label" : `labeled ${this.nameOf(label)}`;
     const sure = percent(objects.confidences[found]! / 255);
     const model = predicted === 0 ? "" : `, predicted ${this.nameOf(predicted)}, ${sure}`;
-    this.under.textContent = `${capitalized(said)}${model}`;
+    this.told.textContent = `${capitalized(said)}${model}`;
   }
 
   private tellNothing(): void {
-    this.under.textContent = "Point at an object to see what it is called.";
+    this.told.textContent = "Point at an object to see what it is called.";
   }
 }
 
@@ -230,5 +230,3 @@ function outlinePath(name: string, d: string, color: string): SVGPathElement {
   path.style.setProperty("--swatch", color);
   return path;
 }
-
-const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
