@@ -72,15 +72,21 @@ class World:
         return found
 
     def label(
-        self, value: int | None, ordinals: Iterable[int], label_set: LabelSet | None = None
+        self,
+        value: int | None,
+        ordinals: Iterable[int],
+        label_set: LabelSet | None = None,
+        *,
+        left_out: Iterable[int] = (),
     ) -> LabelAction | None:
-        """What the rater does: give the objects the class of this value, or take their labels away."""
+        """What the rater does: give the objects the class of this value, or take their labels away. `left_out`: seen with them on a page
+        of that class, and not confirmed."""
         return label_objects(
             label_set=label_set or shared_label_set(self.project),
             label_class=None if value is None else self.project.label_classes.get(value=value),
             ordinals=np.array(list(ordinals), np.uint32),
             actor=self.rater,
-            gesture=Gesture(provenance="bulk", selection={}),
+            gesture=Gesture(provenance="bulk", selection={"left_out": out} if (out := list(left_out)) else {}),
         )
 
 

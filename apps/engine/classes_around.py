@@ -12,14 +12,16 @@ repeats an object's label of those beside it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from apps.engine.errors import EngineError
+from apps.engine.evidence import Denied, among_possible
 from apps.engine.jit import sum_kernel
-from apps.engine.predict import ClassValues, guess_classes, in_blocks, total_variance
+from apps.engine.predict import ClassValues, Rows, guess_classes, in_blocks, total_variance
 from apps.engine.surroundings import Surroundings, check_same_objects
 
 # With fewer, the columns tell of held-out labels (by 0.05 of 60) and predict nothing better (0.002 at most, of 100 and 200 too).
@@ -36,7 +38,12 @@ PART_OF_VARIANCE = 0.05
 
 
 def with_classes_around(
-    predictors: npt.NDArray[np.float16], class_values: ClassValues, surroundings: Surroundings, *, seed: int
+    predictors: npt.NDArray[np.float16],
+    class_values: ClassValues,
+    surroundings: Surroundings,
+    *,
+    seed: int,
+    denied: Mapping[int, Rows] | None = None,
 ) -> npt.NDArray[np.float16]:
     """`predictors` (n, d), and beside them which classes lie around, (n, d + 3 k) float16, of the k classes with the most labels.
 
@@ -56,6 +63,8 @@ def with_classes_around(
     values, share = guessed
     # The label of a class that is not among the k says that it is none of these.
     share[class_values > 0] = class_values[class_values > 0][:, None] == values
+    known = Denied.among(denied or {}, class_values, values)
+    share[known.rows] = among_possible(share[known.rows], ~known.is_denied)
     mean = share.mean(axis=0, dtype=np.float64).astype(np.float32)
     image, nearest = surroundings.image, surroundings.nearest
     sums = np.stack([np.bincount(image, column) for column in share.T], axis=1)

@@ -16,8 +16,11 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.special import softmax
 
+from apps.engine.evidence import Evidence
+
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 # On the features of CoNSeP's nuclei and of Chula's red blood cells all of 0.01 to 0.3, and widths from half to twice the
 # cloud's, are within a hundredth of accuracy.
@@ -59,9 +62,9 @@ class Correction:
 class Likeness:
     """Labeled objects as their likeness to the landmarks says they are: what corrections are fitted to."""
 
-    def __init__(self, x: Floats, targets: Rows, shares: Floats, landmarks: Rows, *, variance: float) -> None:
-        """`x` (n, d) are features as they are, `targets` (n,) their labels and `shares` (n,) the weights of these;
-        `landmarks` (m,) are rows of x. `variance` is that of all objects, over all dimensions together."""
+    def __init__(self, x: Floats, evidence: Evidence, landmarks: Rows, *, variance: float) -> None:
+        """`x` (n, d) are features as they are, `evidence` what is known of these n; `landmarks` (m,) are rows of x. `variance`
+        is that of all objects, over all dimensions together."""
         self._origin = np.median(x[landmarks], axis=0)
         self._landmarks = x[landmarks] - self._origin
         self._nearness = 1 / variance if variance > np.finfo(np.float32).tiny else 1.0
@@ -70,28 +73,29 @@ class Likeness:
         self._lower = np.linalg.cholesky(among + JITTER * np.eye(len(among))).astype(np.float32)
         likeness = _kernel(x - self._origin, self._landmarks, self._nearness)
         self._features = np.ascontiguousarray(self._solve(likeness.T).T)  # (n, m): their products are the kernel
-        self._targets = targets
+        self._evidence = evidence
+        shares = evidence.shares()
         self._weights = (shares / shares.mean())[:, None]
         self._products = self._products_of(slice(None))
 
     def fit(self, logits: npt.NDArray[Any], *, without: npt.NDArray[np.bool_] | None = None) -> Correction:
-        """What makes the labels more likely than a linear head's `logits` (n, classes) do; `without` (n,) are not known.
+        """What makes the evidence more likely than a linear head's `logits` (n, classes) do; `without` (n,) are not known.
 
-        By Böhning's bound on the curvature (Ann. Inst. Stat. Math. 44:197, 1992): no step makes the labels less likely, and
-        all steps share one factorization.
+        By Böhning's bound on the curvature (Ann. Inst. Stat. Math. 44:197, 1992): no step makes it less likely, and all steps share
+        one factorization.
         """
-        known: Rows = np.arange(len(self._targets)) if without is None else np.flatnonzero(~without)
+        known: Flags = np.ones(len(self._evidence), np.bool_) if without is None else ~without
         curvature = (self._products if without is None else self._products - self._products_of(without)) / 2
         curvature[np.diag_indices_from(curvature)] += SHRINKAGE + ROUNDED * np.trace(curvature)
         factor = cho_factor(curvature.astype(np.float64), overwrite_a=True)
         x, weights, logits = self._features[known], self._weights[known], logits[known].astype(np.float32)
-        wanted = np.zeros(logits.shape, np.float32)
-        wanted[np.arange(len(known)), self._targets[known]] = 1
+        evidence = self._evidence.of(known)
         outward = np.zeros((x.shape[1], logits.shape[1]))
         for _ in range(STEPS):
-            missing = weights * (wanted - softmax(logits + x @ outward.astype(np.float32), axis=1))
-            slope = np.asarray(missing.T @ x).T - SHRINKAGE * outward
-            outward += cho_solve(factor, slope)
+            probability = softmax(logits + x @ outward.astype(np.float32), axis=1)
+            excess = weights * evidence.excess(probability)
+            slope = np.asarray(excess.T @ x).T + SHRINKAGE * outward
+            outward -= cho_solve(factor, slope)
         from_kernel = self._solve(outward.astype(np.float32), transposed=True)
         return Correction(self._origin, self._landmarks, self._nearness, from_kernel)
 

@@ -6,7 +6,8 @@ labels while the network still trains.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,11 +21,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unus
 from apps.engine.cores import usable_cores
 from apps.engine.correction import Correction, Likeness, n_landmarks
 from apps.engine.errors import EngineError
+from apps.engine.evidence import Denied, Evidence, among_possible, contradicted
 from apps.engine.halves import to_float32
 
 Floats = npt.NDArray[np.float32]
 ClassValues = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 # Strength of the fit against the shrinkage of its weights, on standardized features.
 REGULARIZATION_C = 0.01
@@ -57,10 +60,13 @@ N_CONFIDENCE_BINS = 10
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Held-out labels whose predictions are about equally sure: one point of a reliability diagram."""
+    """Held-out labels, and what was held out of what was ruled out, whose predictions are about equally sure: one point of a
+    reliability diagram."""
 
     confidence: float  # their mean, 0 to 1
-    right: float  # share that is predicted rightly
+    right: (
+        float  # share that is predicted rightly; who is only known not to be of some classes counts as right as it says
+    )
     n: int
 
 
@@ -133,8 +139,11 @@ class Head:
     # By the fold left out, -1: none; over features as they are; to start from.
     fits: dict[int, _Fit] = field(default_factory=dict, repr=False)
 
-    def predict(self, features: npt.NDArray[np.floating[Any]]) -> tuple[ClassValues, Floats]:
-        """For features (n, d): class value (n,) uint8, and its calibrated probability (n,) float32, 0 to 1."""
+    def predict(
+        self, features: npt.NDArray[np.floating[Any]], *, possible: Flags | None = None
+    ) -> tuple[ClassValues, Floats]:
+        """For features (n, d): class value (n,) uint8, and its calibrated probability (n,) float32, 0 to 1. `possible` (n, classes):
+        only of these, at least one of each object."""
         n = len(features)
         class_value = np.empty(n, np.uint8)
         confidence = np.empty(n, np.float32)
@@ -144,6 +153,8 @@ class Head:
             logits = x @ self.weights + self.bias
             if self.correction is not None:
                 logits += self.correction.logits(x)
+            if possible is not None:
+                logits[~possible[rows]] = -np.inf
             best = logits.argmax(axis=1)
             # The largest probability only, not the whole softmax: 1 / sum of exp(logit - largest logit).
             below = (logits - logits[np.arange(len(best)), best][:, None]) / np.float32(self.temperature)
@@ -154,7 +165,7 @@ class Head:
         return class_value, confidence
 
 
-def draw_held_out(class_values: ClassValues, *, seed: int) -> npt.NDArray[np.bool_]:
+def draw_held_out(class_values: ClassValues, *, seed: int) -> Flags:
     """Which labels, (n,) bool, to measure quality on: about a fifth, and of every class with two labels at least one.
 
     It depends on the object's number and the seed, not on what else is labeled: an object that was held out stays so
@@ -173,13 +184,15 @@ def fit_head(
     class_values: ClassValues,
     *,
     seed: int,
-    held_out: npt.NDArray[np.bool_] | None = None,
+    denied: Mapping[int, Rows] | None = None,
+    held_out: Flags | None = None,
     start_from: Head | None = None,
     may_correct: bool = False,
 ) -> Head | None:
     """A head fitted to the labeled rows of `features` (n, d); None when fewer than two classes have labels.
 
-    `class_values` (n,) uint8 are the labels, 0 for none. Classes count alike whatever their number of labels. Of a few classes
+    `class_values` (n,) uint8 are the labels, 0 for none; `denied` are the rows of those that were found not to be of a class, by its
+    value, which teaches something where they have no label. Classes count alike whatever their number of labels. Of a few classes
     a fit takes tenths of a second; of 254 with 10,000 labels 8 s of a core.
     Quality is measured on `held_out` (see `draw_held_out`, which is the default) by a head fitted without it; the head
     returned is fitted to all labels.
@@ -198,7 +211,13 @@ def fit_head(
         return None
     chosen = _stratified_sample(targets, MOST_LABELS, np.random.default_rng(seed))
     rows, targets = labeled[chosen], targets[chosen]
-    raw = to_float32(features[rows])
+    ruled_out = Denied.among(denied or {}, class_values, values)
+    # As large a part of these as of the labels, but never more of them than there may be labels.
+    n_some = min(MOST_LABELS, math.ceil(len(ruled_out.rows) * len(rows) / len(labeled)))
+    ruled_out = ruled_out.of(np.sort(np.argsort(_scrambled(ruled_out.rows, seed))[:n_some]))
+    evidence = Evidence(targets, ~ruled_out.is_denied)
+    known_rows = np.concatenate([rows, ruled_out.rows])
+    raw = to_float32(features[known_rows])
     center, scale, variance = _center_and_scale(features)
     x = (raw - center) / scale
 
@@ -207,25 +226,27 @@ def fit_head(
     elif held_out[rows].all():
         raise EngineError("All labels are held out: none is left to learn from")
     n_folds = N_FOLDS if len(targets) < MANY_LABELS else N_FOLDS_OF_MANY
-    folds = _folds(rows, targets, seed=seed, n_folds=n_folds, first=held_out[rows])
+    of_labels = _folds(rows, targets, seed=seed, n_folds=n_folds, first=held_out[rows])
+    drawn = (_scrambled(ruled_out.rows, seed) % np.uint64(N_FOLDS)).astype(np.int64)
+    folds = np.concatenate([of_labels, np.where(drawn > 0, 1 + (drawn - 1) % (n_folds - 1), 0)])
     earlier = {
         fold: fit.of_standardized(center, scale) for fold, fit in _earlier_fits(start_from, values, x.shape[1]).items()
     }
-    logits = np.full((len(targets), len(values)), np.nan)  # of each label by the fit that did not know it
+    logits = np.full((len(evidence), len(values)), np.nan)  # of each by the fit that did not know what is known of it
     may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
     fitted_without = {fold: folds == fold for fold in range(n_folds) if (folds == fold).any()}
 
     def fit_without(fold: int) -> _Fit:
         """Fitted to all labels but the fold's, to all for -1; begun from no fit that knew what this one is measured on."""
-        known = slice(None) if fold == -1 else ~fitted_without[fold]
-        return _fit(x[known], targets[known], len(values), start=earlier.get(fold))
+        known = folds != fold if fold >= 0 else np.ones(len(folds), np.bool_)
+        return _fit(x[known], evidence.of(known), len(values), start=earlier.get(fold))
 
     # Fits side by side, each on one thread: within so small a one, threads would wait for each other.
     with threadpool_limits(limits=1), ThreadPoolExecutor(usable_cores(), "fit") as pool:
         at_once = [*((-1,) if -1 in earlier else ()), *fitted_without]
         fits = dict(zip(at_once, pool.map(fit_without, at_once), strict=True))
         if -1 not in fits:
-            fits[-1] = _fit(x, targets, len(values), start=fits.get(0))
+            fits[-1] = _fit(x, evidence, len(values), start=fits.get(0))
         of_all = dict(zip(fits, pool.map(lambda fit: fit.logits(x), fits.values()), strict=True))
         for fold, left_out in fitted_without.items():
             logits[left_out] = of_all[fold][left_out]
@@ -235,13 +256,15 @@ def fit_head(
         if may_correct:
             # Surer than its shrunken weights say, as what was held out shows: what the correction has to add to. A head that
             # knows nothing fits any temperature: what is then added must not be blown up by it.
-            temperature = float(np.clip(_fit_temperature(logits, targets, predicted & ~first_fold), 0.1, 1.0))
-            landmarks = np.argsort(_scrambled(rows, seed))[: n_landmarks(len(rows), len(features), x.shape[1])]
-            likeness = Likeness(raw, targets, _shares(targets, len(values)), landmarks, variance=variance)
+            temperature = float(np.clip(_fit_temperature(logits, evidence, predicted & ~first_fold), 0.1, 1.0))
+            landmarks = np.argsort(_scrambled(known_rows, seed))[
+                : n_landmarks(len(evidence), len(features), x.shape[1])
+            ]
+            likeness = Likeness(raw, evidence, landmarks, variance=variance)
             corrections = np.zeros_like(logits)
 
             def correct_without(fold: int) -> Floats:
-                """What is added to the labels of that fold."""
+                """What is added to the logits of that fold."""
                 left_out = fitted_without[fold]
                 found = likeness.fit(of_all[fold] / temperature, without=left_out)
                 return temperature * likeness.logits(left_out, found)
@@ -250,18 +273,22 @@ def fit_head(
                 corrections[fitted_without[fold]] = added
             # What was corrected stays so unless that is worse: predictions must not flicker from gesture to gesture.
             gain = 0.0 if start_from is not None and start_from.correction is not None else WORTH_CORRECTING
-            strength = _choose_strength(corrections, logits, targets, predicted & ~first_fold, gain=gain)
+            strength = _choose_strength(corrections, logits, evidence, predicted & ~first_fold, gain=gain)
             if strength:
                 logits += strength * corrections
                 correction = likeness.fit(of_all[-1] / temperature).scaled(strength * temperature)
+    held_out_logits = logits[first_fold] / _fit_temperature(logits, evidence, predicted & ~first_fold)
+    known = evidence.of(first_fold)
     quality = measure_quality(
-        logits[first_fold] / _fit_temperature(logits, targets, predicted & ~first_fold),
-        targets[first_fold],
+        held_out_logits[: len(known.targets)],
+        known.targets,
         values,
-        n_train=int((~first_fold).sum()),
+        n_train=int((of_labels != 0).sum()),
+        ruled_out=(held_out_logits[len(known.targets) :], ~known.possible),
     )
-    temperature = _fit_temperature(logits, targets, predicted)
-    probabilities = softmax(logits[predicted] / temperature, axis=1)
+    temperature = _fit_temperature(logits, evidence, predicted)
+    predicted = predicted[: len(rows)]
+    probabilities = softmax(logits[: len(rows)][predicted] / temperature, axis=1)
     fits = {fold: fit.of_raw(center, scale) for fold, fit in fits.items()}
     return Head(
         weights=fits[-1].weights.astype(np.float32),
@@ -284,14 +311,34 @@ def fit_kernel_head(
     class_values: ClassValues,
     *,
     seed: int,
-    held_out: npt.NDArray[np.bool_] | None = None,
+    denied: Mapping[int, Rows] | None = None,
+    held_out: Flags | None = None,
     start_from: Head | None = None,
 ) -> Head | None:
     """As `fit_head`, and from `FEWEST_TO_CORRECT` labels on labeled objects correct what it says of those like them.
 
     Only where held-out labels are more likely with it, and their balanced accuracy hardly falls.
     """
-    return fit_head(features, class_values, seed=seed, held_out=held_out, start_from=start_from, may_correct=True)
+    return fit_head(
+        features, class_values, seed=seed, denied=denied, held_out=held_out, start_from=start_from, may_correct=True
+    )
+
+
+def heed_denied(
+    head: Any,
+    features: npt.NDArray[np.floating[Any]],
+    class_values: ClassValues,
+    denied: Mapping[int, Rows],
+    predicted: tuple[ClassValues, Floats],
+) -> None:
+    """Change what a head has `predicted` of features (n, d), classes and confidence (n,): who has no label (n,) is not taken for a class
+    that it is known not to be of, but for the likeliest of the others. Where none is left, or the head is another package's, which
+    is not asked for the others, what it said stays, with confidence 0."""
+    classes, confidence = predicted
+    if isinstance(head, Head):
+        others = Denied.among(denied, class_values, head.class_values)
+        classes[others.rows], confidence[others.rows] = head.predict(features[others.rows], possible=~others.is_denied)
+    confidence[(class_values == 0) & contradicted(denied, classes)] = 0
 
 
 def guess_classes(
@@ -310,7 +357,8 @@ def guess_classes(
     center, scale, _ = _center_and_scale(features)
     with threadpool_limits(limits=1):
         x = (to_float32(features[labeled]) - center) / scale
-        fit = _fit(x, targets, len(values), start=None, most_steps=STEPS_TO_GUESS).of_raw(center, scale)
+        labels = Evidence.of_labels(targets, len(values))
+        fit = _fit(x, labels, len(values), start=None, most_steps=STEPS_TO_GUESS).of_raw(center, scale)
     weights, bias = fit.weights.astype(np.float32), fit.bias.astype(np.float32)
     likely = np.empty((len(features), len(values)), np.float32)
 
@@ -330,22 +378,23 @@ def in_blocks(n: int, work: Callable[[slice], None]) -> None:
 def _choose_strength(
     corrections: npt.NDArray[np.float64],
     logits: npt.NDArray[np.float64],
-    targets: Rows,
-    rows: npt.NDArray[np.bool_],
+    evidence: Evidence,
+    rows: Flags,
     *,
     gain: float,
 ) -> float:
-    """How much of the corrections (n, classes) serves the held-out labels of `rows` (n,): all, half, or nothing of them.
-    They have to surprise less by this part, `gain`."""
+    """How much of the corrections (n, classes) serves what was held out of `rows` (n,): all, half, or nothing of them.
+    It has to surprise less by this part, `gain`."""
     if not rows.any():
         return 0.0
-    labels = targets[rows]
+    known = evidence.of(rows)
+    labels = known.targets
 
-    def judge(strength: float) -> tuple[float, npt.NDArray[np.bool_]]:
-        """Mean surprise of the labels once calibrated, and which of them are right."""
+    def judge(strength: float) -> tuple[float, Flags]:
+        """Mean surprise once calibrated, and which labels are predicted rightly."""
         of = logits + strength * corrections
-        log_probability = log_softmax(of[rows] / _fit_temperature(of, targets, rows), axis=1)
-        return -float(log_probability[np.arange(len(labels)), labels].mean()), log_probability.argmax(axis=1) == labels
+        log_probability = log_softmax(of[rows] / _fit_temperature(of, evidence, rows), axis=1)
+        return float(known.surprise(log_probability).mean()), log_probability[: len(labels)].argmax(axis=1) == labels
 
     without, right_without = judge(0.0)
     for strength in (1.0, 0.5):
@@ -415,9 +464,7 @@ def _stratified_sample(targets: Rows, most: int, rng: np.random.Generator) -> Ro
     return np.sort(np.concatenate(rows))
 
 
-def _folds(
-    rows: Rows, targets: Rows, *, seed: int, n_folds: int = N_FOLDS, first: npt.NDArray[np.bool_] | None = None
-) -> Rows:
+def _folds(rows: Rows, targets: Rows, *, seed: int, n_folds: int = N_FOLDS, first: Flags | None = None) -> Rows:
     """A fold (m,) per label, 0 to n_folds - 1, from the numbers (m,) of the labeled objects; -1, never held out, for the only label
     of a class. Of a class with two labels or more, some are in fold 0 and some in others.
 
@@ -452,33 +499,28 @@ def _scrambled(numbers: Rows, seed: int) -> npt.NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _shares(targets: Rows, n_classes: int) -> Floats:
-    """What each label (n,) counts, so that every class counts alike; adds up to 1."""
-    counts = np.bincount(targets, minlength=n_classes)
-    return (1 / ((counts > 0).sum() * counts[targets])).astype(np.float32)
-
-
-def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None, most_steps: int = MOST_STEPS) -> _Fit:
-    """A multinomial logistic regression of labels (n,), every class counting alike.
+def _fit(x: Floats, evidence: Evidence, n_classes: int, *, start: _Fit | None, most_steps: int = MOST_STEPS) -> _Fit:
+    """A multinomial logistic regression of what is known of x (n, d).
 
     The objective is scikit-learn's with class_weight="balanced", by the same L-BFGS; a fit of its own because this one
-    starts from given weights also where a class is new, and none of a class's labels may be there.
+    starts from given weights also where a class is new, none of a class's labels may be there, and of some objects only what
+    they are not is known.
     """
-    n, dimension = x.shape
+    n, dimension = len(evidence.targets), x.shape[1]
     shrinkage = 1 / (REGULARIZATION_C * n)
-    share = _shares(targets, n_classes)
-    rows = np.arange(n)
+    share = evidence.shares()
 
     def cost(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         weights, bias = parameters[:-n_classes].reshape(dimension, n_classes), parameters[-n_classes:]
         logits = x @ weights.astype(np.float32) + bias.astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
         probability = np.exp(logits)
-        total = probability.sum(axis=1)
-        loss = float((share * (np.log(total) - logits[rows, targets])).sum(dtype=np.float64))
-        probability *= (share / total)[:, None]
-        probability[rows, targets] -= share
-        slope = np.concatenate([(x.T @ probability).ravel() + shrinkage * weights.ravel(), probability.sum(axis=0)])
+        total = probability.sum(axis=1, keepdims=True)
+        logits -= np.log(total)
+        loss = float((share * evidence.surprise(logits)).sum(dtype=np.float64))
+        pull = evidence.excess(probability / total)
+        pull *= share[:, None]
+        slope = np.concatenate([(x.T @ pull).ravel() + shrinkage * weights.ravel(), pull.sum(axis=0)])
         return loss + 0.5 * shrinkage * float((weights**2).sum()), slope
 
     begin = np.zeros((dimension + 1) * n_classes)
@@ -490,21 +532,21 @@ def _fit(x: Floats, targets: Rows, n_classes: int, *, start: _Fit | None, most_s
     return _Fit(found.x[:-n_classes].reshape(dimension, n_classes), found.x[-n_classes:])
 
 
-def _fit_temperature(logits: npt.NDArray[np.float64], targets: Rows, rows: npt.NDArray[np.bool_]) -> float:
-    """The temperature that makes the logits of held-out labels most likely; 1 where there are none.
+def _fit_temperature(logits: npt.NDArray[np.float64], evidence: Evidence, rows: Flags) -> float:
+    """The temperature that makes most likely what is known of `rows` (n,) and was held out of their logits; 1 where there are none.
 
     The targets are smoothed as Platt (1999) does: few labels, all right, do not prove certainty.
     """
     n = int(rows.sum())
     if n == 0:
         return 1.0
-    logits, targets = logits[rows], targets[rows]
+    logits, evidence = logits[rows], evidence.of(rows)
     n_classes = logits.shape[1]
-    wanted = np.full(logits.shape, 1 / (n + n_classes))
-    wanted[np.arange(n), targets] += n / (n + n_classes)
 
     def cost(log_temperature: float) -> float:
-        return -float((wanted * log_softmax(logits / np.exp(log_temperature), axis=1)).sum()) / n
+        log_probability = log_softmax(logits / np.exp(log_temperature), axis=1)
+        of_any = -float(log_probability.sum())
+        return (n * float(evidence.surprise(log_probability).sum()) + of_any) / (n + n_classes) / n
 
     return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.02), np.log(50.0)), method="bounded").x))
 
@@ -524,8 +566,20 @@ def _mean_between(right: npt.NDArray[np.int64], n: npt.NDArray[np.int64]) -> tup
     return max(0.0, mean - below), min(1.0, mean + above)
 
 
-def measure_quality(logits: npt.NDArray[np.float64], targets: Rows, values: ClassValues, *, n_train: int) -> Quality:
-    """The quality from calibrated logits (n, classes) of held-out labels; `targets` (n,) are rows of `values` (classes,)."""
+def measure_quality(
+    logits: npt.NDArray[np.float64],
+    targets: Rows,
+    values: ClassValues,
+    *,
+    n_train: int,
+    ruled_out: tuple[npt.NDArray[np.float64], Flags] | None = None,
+) -> Quality:
+    """The quality from calibrated logits (n, classes) of held-out labels; `targets` (n,) are rows of `values` (classes,).
+
+    `ruled_out`: the same logits of those that were found not to be of some classes, and of which, both (r, classes). How sure the head is
+    is measured on them, too: labels that confirmed what it said would make it seem too careful. Who is taken for another class
+    counts as right as often as it says.
+    """
     n, n_classes = len(targets), len(values)
     confusion = np.zeros((n_classes, n_classes), np.int64)
     accuracy = balanced = ece = accuracy_between = balanced_between = None
@@ -541,12 +595,17 @@ def measure_quality(logits: npt.NDArray[np.float64], targets: Rows, values: Clas
         accuracy_between = _mean_between(right.sum()[None], np.array([n]))
         balanced = float((np.diag(confusion)[present] / per_class[present]).mean())
         balanced_between = _mean_between(np.diag(confusion)[present], per_class[present])
+        if ruled_out is not None:
+            of_others = softmax(ruled_out[0], axis=1)
+            taken_for = of_others.argmax(axis=1)
+            likely = among_possible(of_others, ~ruled_out[1])[np.arange(len(taken_for)), taken_for]
+            confidence, right = np.append(confidence, of_others.max(axis=1)), np.append(right, likely)
         bins = np.minimum((confidence * N_CONFIDENCE_BINS).astype(np.int64), N_CONFIDENCE_BINS - 1)
         reliability = [
             ReliabilityBin(float(confidence[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum()))
             for b in np.unique(bins)
         ]
-        ece = sum(entry.n * abs(entry.confidence - entry.right) for entry in reliability) / n
+        ece = sum(entry.n * abs(entry.confidence - entry.right) for entry in reliability) / len(bins)
     return Quality(
         accuracy=accuracy,
         accuracy_between=accuracy_between,

@@ -13,11 +13,17 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from apps.engine.classes_around import FEWEST_LABELS, with_classes_around
-from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head
+from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head, heed_denied
 from apps.engine.registry import CLASSIFIERS
 from apps.engine.surroundings import N_AROUND, Surroundings
 from apps.engine.unlabeled_images import find_unlabeled_images
-from apps.labels.selectors import kept_class_values, labels_to_learn_from, shared_label_set, shown_revision
+from apps.labels.selectors import (
+    denied_ordinals,
+    kept_class_values,
+    labels_to_learn_from,
+    shared_label_set,
+    shown_revision,
+)
 from apps.models.models import Embedding
 from apps.models.selectors import current_prediction_set, latest_embedding, predictors, surroundings
 from apps.models.services import NewPredictions, lock_predictions, publish_predictions
@@ -97,25 +103,28 @@ def predict_objects(
 ) -> tuple[NewPredictions, Any]:
     """What the project's classifier says of the objects with features (n, d) after it learned from the labels (n,), 0 for
     none; and its head, None below two classes. `surroundings`: None where only the object counts."""
+    label_set = shared_label_set(project)
+    denied = denied_ordinals(label_set)
     if surroundings is not None:
-        features = with_classes_around(features, values, surroundings, seed=SEED)
+        features = with_classes_around(features, values, surroundings, seed=SEED, denied=denied)
     # Only our own head can be started from: other packages' classifiers are not asked to know the word.
     start = {} if start_from is None else {"start_from": start_from}
     fit_head = CLASSIFIERS.get(project.classifier).load()
-    head = fit_head(features, values, seed=SEED, held_out=held_out, **start)
+    head = fit_head(features, values, seed=SEED, denied=denied, held_out=held_out, **start)
     n = len(values)
     classes, confidence = head.predict(features) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
     if (held_out_labels := getattr(head, "held_out", None)) is not None:
         # As if they had no label: only then a slip is seen to differ from what the model says.
         classes[held_out_labels.ordinals] = held_out_labels.class_values
         confidence[held_out_labels.ordinals] = held_out_labels.confidence
+    heed_denied(head, features, values, denied, (classes, confidence))
     # Labels are no random sample: those that confirmed a proposal are easier than what is left. What was accepted unseen has a label
     # too, though nothing is learned from it.
-    stated = kept_class_values(shared_label_set(project), project.n_objects)[:n]
+    stated = kept_class_values(label_set, project.n_objects)[:n]
     unlabeled = stated == 0
     expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
-    others = find_unlabeled_images(image_id_by_ordinal(project)[:n], stated)
-    few_images = {"n_labeled": others.n_labeled, "n": others.n_images} if others else None
+    images = find_unlabeled_images(image_id_by_ordinal(project)[:n], stated)
+    few_images = {"n_labeled": images.n_labeled, "n": images.n_images} if images else None
     quality = {**head.quality.to_json(), "expected_right": expected_right, "few_images": few_images} if head else {}
     new = NewPredictions(
         classes=classes,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine import suggest
+from apps.engine.evidence import contradicted
 from apps.engine.strata import Stratum, strata_to_sample
 from apps.engine.suggest import Groups, Review
 from apps.engine.unlabeled_images import UnlabeledImages, find_unlabeled_images
@@ -70,6 +71,11 @@ class _Known:
     def unlabeled(self) -> NDArray[np.bool_]:
         return self.labels == 0
 
+    @cached_property
+    def contradicted(self) -> NDArray[np.bool_]:
+        """Those that somebody has found not to be what they are taken for: of a page of that class they would be left out again."""
+        return contradicted(denied_ordinals(self.label_set), self.predictions.classes)
+
     @property
     def groups(self) -> Groups:
         return object_groups(self.embedding)
@@ -103,10 +109,7 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
     """What could be accepted by sample; nothing where the project's manager has not switched that on."""
     if not project.allows_sampled:
         return []
-    predicted, eligible = known.predictions, unlabeled.copy()
-    for value, ordinals in denied_ordinals(known.label_set).items():
-        on_map = ordinals[ordinals < len(eligible)]
-        eligible[on_map[predicted.classes[on_map] == value]] = False
+    predicted, eligible = known.predictions, unlabeled & ~known.contradicted
     counts = np.bincount(predicted.classes[eligible], minlength=256)
     sizes = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value}
     earlier = attempts_at(known.label_set, sizes)
@@ -146,7 +149,7 @@ def _proposals(known: _Known, strata: list[Stratum]) -> list[Proposal]:
         last.append(Proposal("discordant", n, f"{n} where label and prediction differ", why))
     if not n_unlabeled:
         return last
-    reviews = suggest.rank_reviews(predicted, unlabeled, known.groups)
+    reviews = suggest.rank_reviews(predicted, unlabeled & ~known.contradicted, known.groups)
     pages = [_review(review, known) for review in suggest.order_reviews(reviews, known.labels)]
     has_started = len(known.labels) - n_unlabeled >= len(known.groups)
     worth_it = [page for page in pages if has_started and (page.labels_per_second or 0) > ONE_BY_ONE]
@@ -155,11 +158,8 @@ def _proposals(known: _Known, strata: list[Stratum]) -> list[Proposal]:
         first = [*_of_other_images(known), *nearer, *worth_it, _typical(known), *pages[len(worth_it) :]]
     else:
         first = [_typical(known), *nearer, *pages]
-    if pages:
-        n = len(suggest.most_uncertain(predicted, unlabeled))
-        last.append(
-            Proposal("uncertain", n, f"{n} that the model is least sure of", "each tells it more than a sure one")
-        )
+    n = len(suggest.most_uncertain(predicted, unlabeled))
+    last.append(Proposal("uncertain", n, f"{n} that the model is least sure of", "each tells it more than a sure one"))
     n = min(n_unlabeled, suggest.PAGE)
     last.append(Proposal("different", n, f"{n} unlike anything labeled", _what_may_be_missed(known)))
     return [proposal for proposal in [*first, *last] if proposal.n]
@@ -227,7 +227,9 @@ def _review(review: Review, known: _Known) -> Proposal:
     kind: Kind = "review" if review.group is None else "group"
     if kind == "review":
         title = f"Review {review.n} that look like {name}, surest first"
-        n_alike = np.count_nonzero(known.unlabeled & (known.predictions.classes == review.class_value))
+        n_alike = np.count_nonzero(
+            known.unlabeled & ~known.contradicted & (known.predictions.classes == review.class_value)
+        )
         why = f"{share}; the last ones are at the boundary" if n_alike > review.n else share
     else:
         title = f"Review {review.n} alike that look like {name}"
@@ -272,9 +274,10 @@ def suggested_page(
                 return stratum.surest_first
             return suggest.like_beside_like(vectors(known.embedding), stratum.doubtful)
         case "review":
-            return suggest.review_page(predicted, unlabeled, class_value or 0)
+            return suggest.review_page(predicted, unlabeled & ~known.contradicted, class_value or 0)
         case "group":
-            return suggest.review_page(predicted, unlabeled, class_value or 0, among=known.groups.group == group)
+            among = ~known.contradicted & (known.groups.group == group)
+            return suggest.review_page(predicted, unlabeled, class_value or 0, among=among)
         case "uncertain":
             return suggest.like_beside_like(vectors(known.embedding), suggest.most_uncertain(predicted, unlabeled))
         case "different":

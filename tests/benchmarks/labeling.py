@@ -39,11 +39,12 @@ from tests.benchmarks.simulation.annotator import NUCLEI, Annotator
 from tests.benchmarks.simulation.figure import Panel, write_curves
 from tests.benchmarks.simulation.learners import OriginalLearner, OurLearner
 from tests.benchmarks.simulation.measures import measure
-from tests.benchmarks.simulation.session import ORIGINAL_SCREEN, OUR_SCREEN, ClassValues, Screen, Session
+from tests.benchmarks.simulation.session import ORIGINAL_SCREEN, OUR_SCREEN, ClassValues, Rows, Screen, Session
 from tests.benchmarks.simulation.strategies import (
     ITERATIONS_AT,
     REGION,
     Floats,
+    LeavingOutLoop,
     OurLoop,
     SampledLoop,
     one_by_one,
@@ -73,6 +74,7 @@ ORIGINAL_LARGE = "original, pages of 300"
 OWN_SCHEDULE_PX = 32
 ORIGINAL_OWN_SCHEDULE = f"original, trained as long as it trains by itself, patches of {OWN_SCHEDULE_PX} px"
 OURS = "ours, every patch seen"
+OURS_LEAVING_OUT = "ours, wrong ones only left out"
 OURS_SAMPLED = "ours, with acceptance by sample"
 
 
@@ -91,7 +93,7 @@ class FixedFeatures:
         """Synthetic objects lie nowhere."""
         return features
 
-    def with_classes_around(self, predictors: Floats, labels: ClassValues) -> Floats:
+    def with_classes_around(self, predictors: Floats, labels: ClassValues, denied: Mapping[int, Rows]) -> Floats:
         """Nor do others around them."""
         return predictors
 
@@ -119,6 +121,9 @@ WAYS = {
         ORIGINAL_SCREEN, lambda session, learner: original_loop(session, learner.draw_map, page_size=300)
     ),
     OURS: Way(OUR_SCREEN, lambda session, learner: OurLoop(session, learner, page_size=PAGE_SIZE).run()),
+    OURS_LEAVING_OUT: Way(
+        OUR_SCREEN, lambda session, learner: LeavingOutLoop(session, learner, page_size=PAGE_SIZE).run()
+    ),
     OURS_SAMPLED: Way(
         OUR_SCREEN,
         lambda session, learner: SampledLoop(session, learner, page_size=PAGE_SIZE, max_error=MAX_SAMPLED_ERROR).run(),
@@ -168,7 +173,7 @@ FULL = (
     RealWorld("chula_rbc", 80, n_images=None, training_s=60.0),
     FOUR_IMAGES,
 )
-REAL_WAYS = (ORIGINAL, ORIGINAL_LARGE, OURS, OURS_SAMPLED)
+REAL_WAYS = (ORIGINAL, ORIGINAL_LARGE, OURS, OURS_LEAVING_OUT, OURS_SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,7 @@ def simulate_synthetic() -> dict[str, dict[str, Session]]:
 
 
 def simulate_real(world: RealWorld, work: Path, trainer: Trainer, *, seed: int = 0) -> RealSessions:
-    """Ours, both ways, then the original with as many seconds for each training.
+    """Ours, all ways, then the original with as many seconds for each training.
 
     A look at a nucleus or at a red blood cell is taken to be as quick as the paper's at nuclei.
     """
@@ -203,6 +208,12 @@ def simulate_real(world: RealWorld, work: Path, trainer: Trainer, *, seed: int =
     sessions = {way: session(ORIGINAL_SCREEN if way in page_sizes else OUR_SCREEN) for way in REAL_WAYS}
     ours = OurLearner(objects, work / f"{world.set_name}-models", training_s, trainer)
     OurLoop(sessions[OURS], ours, page_size=PAGE_SIZE).run()
+    leaving = LeavingOutLoop(
+        sessions[OURS_LEAVING_OUT],
+        OurLearner(objects, work / f"{world.set_name}-leaving-models", training_s, trainer),
+        page_size=PAGE_SIZE,
+    )
+    leaving.run()
     sampled = OurLearner(objects, work / f"{world.set_name}-sampled-models", training_s, trainer)
     SampledLoop(sessions[OURS_SAMPLED], sampled, page_size=PAGE_SIZE, max_error=MAX_SAMPLED_ERROR).run()
     for way, page_size in page_sizes.items():
@@ -215,9 +226,13 @@ def simulate_real(world: RealWorld, work: Path, trainer: Trainer, *, seed: int =
         "original_waited_s": round(sessions[ORIGINAL].waited_s, 1),
         "cold_start": cold_start(
             ours.first_features,
-            lambda labels: ours.with_classes_around(ours.predictors(ours.first_features), labels),
+            lambda labels: ours.with_classes_around(ours.predictors(ours.first_features), labels, {}),
             objects.class_values,
         ),
+        "of_the_rest_at_half_when_leaving_out": {
+            "expected_right": significant(leaving.expected_right),
+            "right": significant(leaving.right),
+        },
     }
     return RealSessions(sessions, machine)
 

@@ -14,6 +14,7 @@ from tests.benchmarks.simulation.annotator import GLOMERULI, NUCLEI, TUBULES, An
 from tests.benchmarks.simulation.figure import Panel, write_curves
 from tests.benchmarks.simulation.measures import measure, windows_of
 from tests.benchmarks.simulation.session import OUR_SCREEN, Session
+from tests.benchmarks.simulation.strategies import LeavingOutLoop, OurLoop
 from tests.benchmarks.simulation.worlds import SYNTHETIC_WORLDS, SyntheticWorld, make_objects
 
 
@@ -71,6 +72,14 @@ def test_each_odd_one_costs_pointing_and_clicking_and_each_odd_class_a_key() -> 
     assert (mixed.labels == mixed.truth).all()
 
 
+def test_who_only_takes_out_what_is_wrong_saves_the_keys_of_its_classes_and_leaves_it_without_a_label() -> None:
+    labeling_all, leaving = session_of([1] * 97 + [2, 2, 3]), session_of([1] * 97 + [2, 2, 3])
+    labeling_all.review_page(labeling_all.unlabeled)
+    assert leaving.confirm_page(leaving.unlabeled, 1).tolist() == [97, 98, 99]
+    assert leaving.unlabeled.tolist() == [97, 98, 99]
+    assert labeling_all.human_s - leaving.human_s == pytest.approx(2 * 0.4 + 2 * 0.28)
+
+
 def test_odd_ones_of_one_class_side_by_side_could_be_dragged_over() -> None:
     session = session_of([1] * 21 + [2] * 5 + [1, 2, 1, 1] + [1] * 7 + [2, 2, 2] + [3, 3, 3, 2] + [1] * 30)
     session.review_page(session.unlabeled)
@@ -120,6 +129,21 @@ def test_ours_stays_ahead_of_the_originals_loop() -> None:
     assert sampled["theta_human"] > 1.03 * figures[labeling.OURS]["theta_human"]
     assert sampled["unseen"] > 1000
     assert sampled["concordance"] > 0.98
+
+
+def test_wrong_ones_that_are_only_left_out_come_again_with_their_own_and_what_is_said_of_the_rest_is_true() -> None:
+    features, truth = make_objects(2.33, 3000, 0)
+    sessions = [Session(truth, NUCLEI, OUR_SCREEN, np.random.default_rng(0)) for _ in range(2)]
+    learner = labeling.FixedFeatures(features)
+    leaving = LeavingOutLoop(sessions[0], learner, page_size=labeling.PAGE_SIZE)
+    leaving.run()
+    OurLoop(sessions[1], learner, page_size=labeling.PAGE_SIZE).run()
+    left_out, labeled = (measure(session) for session in sessions)
+    assert left_out["labels"] == 3000
+    assert left_out["concordance"] > labeled["concordance"] - 0.005
+    assert left_out["theta_human"] > 0.8 * labeled["theta_human"]
+    assert 0.5 < leaving.right < 0.95
+    assert leaving.expected_right == pytest.approx(leaving.right, abs=0.05)
 
 
 @pytest.mark.slow

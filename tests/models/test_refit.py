@@ -78,6 +78,34 @@ def test_what_was_accepted_by_sample_is_neither_learned_from_nor_measured_on(wor
     assert prediction_state(predicted)["expected_right"] is None, "everything has a label, seen or not: nothing is left"
 
 
+def test_what_was_left_out_of_a_page_is_predicted_otherwise_until_that_is_undone(world, embedding):
+    world.label(1, [0, 2, 4])
+    world.label(2, [1, 3, 5])
+    Refitter().renew(world.project.pk)
+    assert current_predictions(world.project).classes[10] == 1
+    world.label(1, [6, 8], left_out=[10])
+    Refitter().renew(world.project.pk)
+    predicted = current_predictions(world.project)
+    assert predicted.classes[10] == 2
+    assert predicted.classes[12] == 1, "those like it are not what one of them is not"
+    undo(label_set=shared_label_set(world.project), actor=world.rater)
+    Refitter().renew(world.project.pk)
+    assert current_predictions(world.project).classes[10] == 1
+
+
+def test_of_what_is_none_of_the_classes_nothing_is_expected_to_be_right(world):
+    current, _ = renewed_with_labels(world, lambda ordinals: ordinals < 390)
+    assert prediction_state(current)["expected_right"] > 0.9
+    for value in (1, 2):
+        world.label(value, [value - 1, value + 1], left_out=range(390, 395))
+    Refitter().renew(world.project.pk)
+    predicted = current_predictions(world.project)
+    assert not predicted.confidence[390:395].any() and predicted.classes[390:395].all()
+    assert predicted.confidence[395:].all()
+    told = prediction_state(current_prediction_set(world.project))["expected_right"]
+    assert told == pytest.approx(prediction_state(current)["expected_right"] / 2, abs=0.05)
+
+
 def test_a_label_does_not_speak_for_itself(world):
     for _ in range(8):
         make_image(world.project)
@@ -288,7 +316,12 @@ def test_a_damaged_file_of_a_map_is_named_and_predictions_stay_until_it_is_whole
 
 
 def other_classifier(
-    features: npt.NDArray[Any], class_values: npt.NDArray[np.uint8], *, seed: int, held_out: Any = None
+    features: npt.NDArray[Any],
+    class_values: npt.NDArray[np.uint8],
+    *,
+    seed: int,
+    denied: dict[int, npt.NDArray[np.int64]],
+    held_out: Any = None,
 ) -> Any:
     """Of another package: it knows the words that its contract names, and no other."""
     return fit_head(features[:, :3], class_values, seed=seed, held_out=held_out) and OtherHead()

@@ -80,6 +80,24 @@ def test_what_was_labeled_is_not_proposed_again(world, rater, embedding):
     assert not set(page(rater, world, first)) & set(shown[:30])
 
 
+def test_what_was_left_out_of_a_page_comes_with_those_of_another_class_and_not_with_its_own_again(world, rater):
+    make_image(world.project, mask=blobs(10, 10))
+    embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(100, 4)))
+    classes = np.repeat([1, 2], 50).astype(np.uint8)
+    predict(embedding, classes, np.full(100, 240, np.uint8))
+    world.label(1, range(20), left_out=[20, 21])
+    of_1 = {"kind": "review", "class_value": 1}
+    assert sorted(page(rater, world, of_1)) == list(range(22, 50))
+    told = next(p for p in proposals(rater, world) if p["kind"] == "review" and p["class_value"] == 1)
+    assert told["n"] == 28
+    classes[20] = 2  # as the model says once it has heard of it
+    predict(embedding, classes, np.full(100, 240, np.uint8))
+    assert sorted(page(rater, world, {"kind": "review", "class_value": 2})) == [20, *range(50, 100)]
+    world.label(2, range(50, 100), left_out=[20])
+    assert page(rater, world, {"kind": "review", "class_value": 2}) == [], "of no class that anybody has named"
+    assert 20 in page(rater, world, {"kind": "uncertain"})
+
+
 def test_once_every_group_could_have_a_label_pages_to_confirm_come_first(world, rater):
     make_image(world.project, mask=blobs(10, 10))
     embedding = make_embedding(world.project, np.random.default_rng(0).normal(size=(100, 4)))

@@ -85,7 +85,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
       figure("Confusion matrix", "Rows: the label. Columns: the prediction.", confusionMatrix(quality, classes)),
       figure(
         "Reliability",
-        "Of predictions so sure, so many are right: on the line, confidence means what it says.",
+        "Of predictions so sure, so many are right: on the line, confidence means what it says. Also measured on what was left out of pages.",
         reliabilityDiagram(quality.reliability),
       ),
       curve.length > 1 ? figure("Balanced accuracy by labels", "On this map.", learningCurve(curve)) : null,

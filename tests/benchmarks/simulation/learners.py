@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from apps.engine.registry import APPROACHES
 from apps.engine.surroundings import find_surroundings, with_surroundings
 from tests.benchmarks.labeled_sets import LabeledSet
 from tests.benchmarks.original_recipe import OriginalRecipe
-from tests.benchmarks.simulation.session import ClassValues, Session
+from tests.benchmarks.simulation.session import ClassValues, Rows, Session
 from tests.benchmarks.simulation.strategies import ITERATIONS_AT, Floats
 from tests.benchmarks.trainer import ENCODER_SIZE_PX, SEED, Trainer
 
@@ -71,9 +72,10 @@ class OurLearner:
         """As in the product: with what lies around each object."""
         return with_surroundings(np.asarray(features, np.float16), self._surroundings)
 
-    def with_classes_around(self, predictors: Floats, labels: ClassValues) -> Floats:
+    def with_classes_around(self, predictors: Floats, labels: ClassValues, denied: Mapping[int, Rows]) -> Floats:
         """As in the product: with what those around it are called, or are guessed to be."""
-        return with_classes_around(np.asarray(predictors, np.float16), labels, self._surroundings, seed=SEED)
+        predictors = np.asarray(predictors, np.float16)
+        return with_classes_around(predictors, labels, self._surroundings, seed=SEED, denied=denied)
 
     def _train(self, session: Session) -> None:
         number = len(self.training_s)

@@ -129,6 +129,23 @@ class Session:
         self._spend(seconds, n_new)
         return n_noticed
 
+    def confirm_page(self, rows: Rows, class_value: int) -> Rows:
+        """Look over a page (m,) of what the tool takes for a class, take out what is not of it, and give the class to the rest; returns
+        what was taken out, which has no label yet."""
+        odd = self.truth[rows] != class_value
+        taken_out = odd & (self.rng.random(len(rows)) >= self.annotator.overlooked)
+        n_taken_out = int(taken_out.sum())
+        self.labels[rows[~taken_out]] = class_value
+        a = self.annotator
+        n_turns = (len(rows) - 1) // self.screen.patches
+        seconds = self.screen.response_s + a.mental_s + (n_turns + self.screen.keys_for_all) * a.key_s
+        seconds += len(rows) * self.use_case.look_s
+        if n_taken_out:
+            seconds += n_taken_out * a.mark_s + 2 * a.home_s
+        self.n_picked += n_taken_out
+        self._spend(seconds, len(rows) - n_taken_out)
+        return rows[taken_out]
+
     def _spared_by_dragging(self, odd: ClassValues) -> float:
         """Seconds: of the classes of a page's odd ones, (m,) with 0 for the others, those in one row and of one class together."""
         spared, a = 0.0, self.annotator

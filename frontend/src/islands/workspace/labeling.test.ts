@@ -156,7 +156,7 @@ it("labels nothing of a page by Enter for whoever may only look", () => {
 });
 
 it("tells the server who was left out of a page that is confirmed, but not whom nobody saw", async () => {
-  const { controller, selection } = makeController();
+  const { controller, selection, told } = makeController();
   vi.mocked(postAction).mockResolvedValue({ n: 2, n_changed: 2, revision: 1 } as never);
   selection.setRegion(Uint32Array.of(0, 1, 2, 3, 4), "review", { reviewClass: 1, pickAll: true });
   controller.region.markSeen([0, 1, 2, 3], 4);
@@ -167,4 +167,5 @@ it("tells the server who was left out of a page that is confirmed, but not whom 
   const [, , action, ordinals] = vi.mocked(postAction).mock.calls[0]!;
   expect([...ordinals]).toEqual([0, 1, 2]);
   expect(action.selection.left_out).toEqual([3]);
+  expect(told).toContain("3 objects labeled lymphocyte; 1 left out: not lymphocyte");
 });
