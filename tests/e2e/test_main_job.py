@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Position, Route, expect
 from skimage.io import imread
 
 from apps.engine.demonstration import demonstration_image, segment_nuclei
@@ -247,11 +247,16 @@ def test_from_signing_in_to_masks_with_classes(
     box = picture.bounding_box()
     assert box is not None
     scale = box["width"] / ids.shape[1]
-    picture.hover(position={"x": (column + 0.5) * scale, "y": (row + 0.5) * scale}, force=True)
+    pixel: Position = {"x": (column + 0.5) * scale, "y": (row + 0.5) * scale}
+    picture.hover(position=pixel, force=True)
     expect(page.get_by_test_id("image-object")).to_contain_text("Labeled epithelial")
-    page.get_by_role("link", name="Show its objects in the workspace").click()
+    expect(page.get_by_role("link", name="Show its objects in the workspace")).to_be_visible()
+    picture.click(position=pixel, force=True)
     wait_until(page, "page.ready && page.selection().source === 'image'")
     assert len(handle(page, "selection().ordinals")) == n_objects
+    page.keyboard.press("c")
+    expect(page.get_by_text(f"Object {one}", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
     page.get_by_role("link", name="Colorectal nuclei").click()
 
     # a map that labels were drawn into says so

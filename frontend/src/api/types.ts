@@ -235,7 +235,8 @@ export interface ObjectDetail {
   readonly confidence: number | null;
   readonly label: {
     readonly class_value: number;
-    readonly by: string;
+    /** null: no person, a command on the server. */
+    readonly by: string | null;
     readonly at: string;
     readonly provenance: string;
     /** Where nobody saw the patch: n of size objects were looked at, of which some were wrong, and the share of wrong ones in all

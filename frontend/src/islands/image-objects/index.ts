@@ -4,6 +4,7 @@ import { fetchState } from "../../api/projects";
 import type { LabelClass } from "../../api/types";
 import { el } from "../../lib/dom";
 import { capitalized, count, percent } from "../../lib/format";
+import { hashOfOrdinal } from "../../lib/ordinal-hash";
 import type { ImageObjectsBuffer } from "../../lib/wire";
 import type { Island } from "../mount";
 import { type ColorBy, countsBy, isShown, ObjectFinder, outlinePaths } from "./objects";
@@ -45,6 +46,8 @@ export class ImageObjectsIsland implements Island {
   private classes: ReadonlyMap<number, LabelClass> = new Map();
   private objects: ImageObjectsBuffer | null = null;
   private finder: ObjectFinder | null = null;
+  /** What is told of. A click is for that: its own place is rounded to whole pixels, and may lie beside a small object. */
+  private pointed: number | null = null;
 
   constructor(private readonly element: HTMLElement) {
     void this.load();
@@ -109,7 +112,8 @@ export class ImageObjectsIsland implements Island {
     this.picture.append(picture, this.overlay);
     for (const touch of ["pointermove", "pointerdown"] as const)
       this.picture.addEventListener(touch, (event) => this.tell(event));
-    this.picture.addEventListener("pointerleave", () => this.tellNothing());
+    this.picture.addEventListener("pointerleave", () => this.leave());
+    this.picture.addEventListener("click", (event) => this.open(event));
     this.element.prepend(
       el(
         "div",
@@ -203,11 +207,10 @@ export class ImageObjectsIsland implements Island {
 
   private tell(event: PointerEvent): void {
     const { objects } = this;
-    if (objects === null || this.finder === null) return;
-    const { left, top, width } = this.picture.getBoundingClientRect();
-    const scale = Number(this.element.dataset["width"]) / width;
-    const found = this.finder.at((event.clientX - left) * scale, (event.clientY - top) * scale);
-    if (found === null || !isShown(objects, this.colorBy, found)) {
+    const found = this.at(event);
+    this.pointed = found;
+    this.picture.classList.toggle("image-objects__picture--on-object", found !== null);
+    if (objects === null || found === null) {
       this.tellNothing();
       return;
     }
@@ -218,8 +221,32 @@ export class ImageObjectsIsland implements Island {
     this.told.textContent = `${capitalized(said)}${model}`;
   }
 
+  /** The place in the image's objects of the one that is shown under the pointer; null where there is none. */
+  private at(event: PointerEvent): number | null {
+    const { objects } = this;
+    if (objects === null || this.finder === null) return null;
+    const { left, top, width } = this.picture.getBoundingClientRect();
+    const scale = Number(this.element.dataset["width"]) / width;
+    const found = this.finder.at((event.clientX - left) * scale, (event.clientY - top) * scale);
+    return found === null || !isShown(objects, this.colorBy, found) ? null : found;
+  }
+
+  /** In the workspace, where it can be labeled; in a tab of its own by the key that opens links so. */
+  private open(event: MouseEvent): void {
+    const { objects, pointed } = this;
+    if (objects === null || pointed === null) return;
+    const url = `${this.element.dataset["workspaceUrl"]}${hashOfOrdinal(objects.firstOrdinal + pointed)}`;
+    if (event.ctrlKey || event.metaKey) window.open(url);
+    else window.location.assign(url);
+  }
+
+  private leave(): void {
+    this.pointed = null;
+    this.tellNothing();
+  }
+
   private tellNothing(): void {
-    this.told.textContent = "Point at an object to see what it is called.";
+    this.told.textContent = "Point at an object to see what it is called. A click opens it in the workspace.";
   }
 }
 

@@ -169,7 +169,9 @@ export class ContextPopup {
   private fetchedFacts(detail: ObjectDetail): HTMLElement[] {
     const { label } = detail;
     return [
-      ...(label === null ? [] : fact("Labeled by", `${label.by}, ${ago(label.at, Date.now())} (${label.provenance})`)),
+      ...(label === null
+        ? []
+        : fact("Labeled by", `${label.by ?? "the server"}, ${ago(label.at, Date.now())} (${label.provenance})`)),
       ...(label?.sample == null ? [] : fact("Not seen", claimText(label.sample))),
       ...this.whereItIs(detail),
       ...fact("Place", `row ${Math.round(detail.row)}, column ${Math.round(detail.column)}`),

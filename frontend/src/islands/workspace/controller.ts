@@ -31,6 +31,8 @@ export interface WorkspaceConfig {
   readonly jobsUrl: string;
   /** Where to begin: the objects of this image. */
   readonly imageId: number | null;
+  /** And this one of them. */
+  readonly ordinal: number | null;
 }
 
 /** Everything the labeling screen can do, without a pixel of it: the stores, the parts that work on them, and how the person

@@ -1,5 +1,6 @@
 import { el } from "../../lib/dom";
 import { belongsToControl, belongsToField, type Command, commandFor } from "../../lib/keymap";
+import { ordinalOfHash } from "../../lib/ordinal-hash";
 import type { Island } from "../mount";
 import { ContextPopup } from "./context-popup";
 import { type WorkspaceConfig, WorkspaceController } from "./controller";
@@ -29,6 +30,7 @@ function readConfig(element: HTMLElement): WorkspaceConfig {
     imagesUrl: dataset["imagesUrl"] ?? `${projectUrl}images/`,
     jobsUrl: dataset["jobsUrl"] ?? `${projectUrl}jobs/`,
     imageId: dataset["imageId"] === undefined ? null : Number(dataset["imageId"]),
+    ordinal: ordinalOfHash(window.location.hash),
   };
 }
 

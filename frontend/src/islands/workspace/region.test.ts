@@ -1,5 +1,7 @@
 import { expect, it, vi } from "vitest";
+import { postAction } from "../../api/labels";
 import { fetchImageNames, fetchImages, fetchOrder } from "../../api/objects";
+import { hashOfOrdinal, ordinalOfHash } from "../../lib/ordinal-hash";
 import { makeController, N } from "./testing";
 
 vi.mock("../../api/jobs");
@@ -35,6 +37,20 @@ it("shows the objects of an image, and still knows its name where a filter leave
   controller.filters.setMode("labeled");
   await vi.waitFor(() => expect(selection.size).toBe(0));
   expect([selection.source, selection.imageName]).toEqual(["image", "a.png"]);
+});
+
+it("begins with the object that was clicked on the image, and a class's key is for it", async () => {
+  const answer = imagesThatAreOnTheirWay();
+  const { controller, selection, labels } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 1, revision: 1 } as never);
+  const shown = controller.region.showImage(7, ordinalOfHash(hashOfOrdinal(42)));
+  answer();
+  await shown;
+  expect(selection.order[selection.cursor]).toBe(42);
+  controller.labeling.label(2);
+  expect(labels.shown[42]).toBe(2);
+  expect(labels.shown.filter((value) => value === 2)).toHaveLength(1);
+  expect(["#object=", "#object=4x", "#next", ""].map(ordinalOfHash)).toEqual([null, null, null, null]);
 });
 
 it("leaves who has turned to something else before the image was there", async () => {

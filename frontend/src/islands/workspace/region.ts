@@ -82,8 +82,8 @@ export class ShownRegion extends Part<"order" | "onward"> {
     void this.show(ordinalsUpTo(this.project.nObjects, this.project.plot?.n), "unplaced");
   }
 
-  /** The objects of one image, all together: what a person does who works from image to image. */
-  async showImage(id: number): Promise<void> {
+  /** The objects of one image, all together: what a person does who works from image to image. `ordinal`: the one to begin with. */
+  async showImage(id: number, ordinal: number | null = null): Promise<void> {
     await this.controller.sync.loadImages();
     const { images, imageNames } = this.project;
     // Whoever has turned to something else meanwhile is left there.
@@ -91,6 +91,8 @@ export class ShownRegion extends Part<"order" | "onward"> {
     if (images === null || !isUntouched) return;
     const own = ordinalsUpTo(images.length).filter((ordinal) => images[ordinal] === id);
     await this.show(own, "image", { imageName: imageNames.get(id) ?? null });
+    const rank = ordinal === null || this.selection.source !== "image" ? -1 : this.selection.rankOf(ordinal);
+    if (rank >= 0) this.selection.setCursor(rank, true);
   }
 
   /** @param polygon in data coordinates of the current map */

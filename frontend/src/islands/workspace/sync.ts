@@ -49,7 +49,8 @@ export class Sync extends Part {
       if (state.embedding !== null) {
         await Promise.all([this.loadEmbedding(state.embedding.number), this.syncPredictions()]);
       } else this.controller.region.showAll();
-      if (this.config.imageId !== null) await this.controller.region.showImage(this.config.imageId);
+      const { imageId, ordinal } = this.config;
+      if (imageId !== null) await this.controller.region.showImage(imageId, ordinal);
       if (this.filters.color === "image") await this.loadImages();
     } catch (error) {
       if (this.signal.aborted) return;

@@ -24,7 +24,12 @@ const made: WorkspaceController[] = [];
  * its own accord. What the server says next
  * is given by each test. */
 export function makeController() {
-  const controller = new WorkspaceController({ api: "", projectId: "", imageId: null } as WorkspaceConfig);
+  const controller = new WorkspaceController({
+    api: "",
+    projectId: "",
+    imageId: null,
+    ordinal: null,
+  } as WorkspaceConfig);
   made.push(controller);
   const { project, selection, labels, notices, sampling } = controller;
   const told: string[] = [];
