@@ -19,6 +19,7 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.floating[Any]]
+NOBODY: Rows = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,32 @@ class Denied:
 
     @classmethod
     def among(cls, denied: Mapping[int, Rows], labels: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8]) -> Denied:
-        """From the rows that are denied each class, by its value. Left out are those that have a label (n,), classes that are not
+        """From the rows that are denied each class, by its value. Not among them are those that have a label (n,), classes that are not
         among `values` (k,), and who is denied all of these: nothing is known of what it is."""
-        by_class = [denied.get(int(value), np.zeros(0, np.int64)) for value in values]
-        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *by_class]))
-        rows = rows[rows < len(labels)]
-        rows = rows[labels[rows] == 0]
-        is_denied = np.stack([np.isin(rows, of_class) for of_class in by_class], axis=1)
+        by_class = [_unlabeled(denied.get(int(value), NOBODY), labels) for value in values]
+        rows = np.unique(np.concatenate([NOBODY, *by_class]))
+        is_denied = np.zeros((len(rows), len(values)), np.bool_)
+        for column, of_class in enumerate(by_class):
+            is_denied[np.searchsorted(rows, of_class), column] = True
         some = np.flatnonzero(~is_denied.all(axis=1))
         return cls(rows[some], is_denied[some])
 
     def of(self, some: Rows) -> Denied:
         """Some of them, by their places here."""
         return Denied(self.rows[some], self.is_denied[some])
+
+
+def _unlabeled(rows: Rows, labels: npt.NDArray[np.uint8]) -> Rows:
+    rows = rows[rows < len(labels)]
+    return rows[labels[rows] == 0]
+
+
+def with_a_choice(denied: Mapping[int, Rows], labels: npt.NDArray[np.uint8]) -> dict[int, Rows]:
+    """Those that may still be of two classes or more that have labels (n,). For while some class has no label: who is left with one of
+    the others may be of that, and would be taken for a label of the only one that is known."""
+    known = Denied.among(denied, labels, np.unique(labels[labels > 0]))
+    settled = known.rows[(~known.is_denied).sum(axis=1) < 2]
+    return {value: rows[~np.isin(rows, settled)] for value, rows in denied.items()}
 
 
 def contradicted(denied: Mapping[int, Rows], classes: npt.NDArray[np.uint8]) -> Flags:
@@ -75,13 +89,15 @@ class Evidence:
         return Evidence(self.targets[rows[:m]], self.possible[rows[m:]])
 
     def shares(self) -> npt.NDArray[np.float32]:
-        """What each counts, (n,), so that every class that has a label counts alike; adds up to 1. Who has none is expected to be of
-        the possible classes as often as labels are."""
+        """What each counts, (n,), so that every class that has a label counts alike. Who has none is expected to be of the possible
+        classes as often as labels are; but labels count half of their class at least, as those alone tell it from the other possible ones."""
         n_labels = np.bincount(self.targets, minlength=self.possible.shape[1])
-        expected = among_possible(n_labels.astype(np.float64)[None], self.possible)
+        by_object = among_possible(n_labels.astype(np.float64)[None], self.possible)
+        expected = by_object.sum(axis=0)
         present = n_labels > 0
-        of_class = present / (present.sum() * np.maximum(n_labels + expected.sum(axis=0), 1))
-        return np.concatenate([of_class[self.targets], expected @ of_class]).astype(np.float32)
+        of_label = present / (present.sum() * np.maximum(n_labels + np.minimum(expected, n_labels), 1))
+        of_other = present / (present.sum() * np.maximum(n_labels + expected, 1))
+        return np.concatenate([of_label[self.targets], by_object @ of_other]).astype(np.float32)
 
     def surprise(self, log_probability: Array) -> Array:
         """The negative logarithm of how likely what is known is, (n,), by the logarithm of each class's probability (n, classes)."""

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unus
 from apps.engine.cores import usable_cores
 from apps.engine.correction import Correction, Likeness, n_landmarks
 from apps.engine.errors import EngineError
-from apps.engine.evidence import Denied, Evidence, among_possible, contradicted
+from apps.engine.evidence import Denied, Evidence, among_possible
 from apps.engine.halves import to_float32
 
 Floats = npt.NDArray[np.float32]
@@ -40,6 +40,7 @@ N_FOLDS = 5
 MANY_LABELS, N_FOLDS_OF_MANY = 2000, 3
 # More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
 MOST_LABELS = 10_000
+MOST_RULED_OUT = 2_500
 # A guess need not be the best fit: it is asked what lies around, not what an object is. The first columns are an object's own
 # principal components. Of CoNSeP's 160, the first 128 (without the means of what lies around) let as many be predicted rightly to 0.0006,
 # and 64 to 0.0013.
@@ -212,8 +213,8 @@ def fit_head(
     chosen = _stratified_sample(targets, MOST_LABELS, np.random.default_rng(seed))
     rows, targets = labeled[chosen], targets[chosen]
     ruled_out = Denied.among(denied or {}, class_values, values)
-    # As large a part of these as of the labels, but never more of them than there may be labels.
-    n_some = min(MOST_LABELS, math.ceil(len(ruled_out.rows) * len(rows) / len(labeled)))
+    # As large a part of these as of the labels.
+    n_some = min(MOST_RULED_OUT, math.ceil(len(ruled_out.rows) * len(rows) / len(labeled)))
     ruled_out = ruled_out.of(np.sort(np.argsort(_scrambled(ruled_out.rows, seed))[:n_some]))
     evidence = Evidence(targets, ~ruled_out.is_denied)
     known_rows = np.concatenate([rows, ruled_out.rows])
@@ -225,10 +226,9 @@ def fit_head(
         held_out = draw_held_out(class_values, seed=seed)
     elif held_out[rows].all():
         raise EngineError("All labels are held out: none is left to learn from")
-    n_folds = N_FOLDS if len(targets) < MANY_LABELS else N_FOLDS_OF_MANY
+    n_folds = N_FOLDS if len(evidence) < MANY_LABELS else N_FOLDS_OF_MANY
     of_labels = _folds(rows, targets, seed=seed, n_folds=n_folds, first=held_out[rows])
-    drawn = (_scrambled(ruled_out.rows, seed) % np.uint64(N_FOLDS)).astype(np.int64)
-    folds = np.concatenate([of_labels, np.where(drawn > 0, 1 + (drawn - 1) % (n_folds - 1), 0)])
+    folds = np.concatenate([of_labels, _drawn_folds(ruled_out.rows, seed=seed, n_folds=n_folds)])
     earlier = {
         fold: fit.of_standardized(center, scale) for fold, fit in _earlier_fits(start_from, values, x.shape[1]).items()
     }
@@ -237,7 +237,7 @@ def fit_head(
     fitted_without = {fold: folds == fold for fold in range(n_folds) if (folds == fold).any()}
 
     def fit_without(fold: int) -> _Fit:
-        """Fitted to all labels but the fold's, to all for -1; begun from no fit that knew what this one is measured on."""
+        """Fitted to all that is known but the fold's, to all for -1; begun from no fit that knew what this one is measured on."""
         known = folds != fold if fold >= 0 else np.ones(len(folds), np.bool_)
         return _fit(x[known], evidence.of(known), len(values), start=earlier.get(fold))
 
@@ -325,20 +325,17 @@ def fit_kernel_head(
 
 
 def heed_denied(
-    head: Any,
+    head: Head,
     features: npt.NDArray[np.floating[Any]],
     class_values: ClassValues,
     denied: Mapping[int, Rows],
     predicted: tuple[ClassValues, Floats],
 ) -> None:
-    """Change what a head has `predicted` of features (n, d), classes and confidence (n,): who has no label (n,) is not taken for a class
-    that it is known not to be of, but for the likeliest of the others. Where none is left, or the head is another package's, which
-    is not asked for the others, what it said stays, with confidence 0."""
+    """Change what our head has `predicted` of features (n, d), classes and confidence (n,): who has no label (n,) is not taken for a
+    class that it is known not to be of, but for the likeliest of the others, where there is another."""
     classes, confidence = predicted
-    if isinstance(head, Head):
-        others = Denied.among(denied, class_values, head.class_values)
-        classes[others.rows], confidence[others.rows] = head.predict(features[others.rows], possible=~others.is_denied)
-    confidence[(class_values == 0) & contradicted(denied, classes)] = 0
+    others = Denied.among(denied, class_values, head.class_values)
+    classes[others.rows], confidence[others.rows] = head.predict(features[others.rows], possible=~others.is_denied)
 
 
 def guess_classes(
@@ -471,10 +468,10 @@ def _folds(rows: Rows, targets: Rows, *, seed: int, n_folds: int = N_FOLDS, firs
     `first` (m,) bool: what fold 0 is instead.
     """
     drawn = _scrambled(rows, seed)
-    folds = (drawn % np.uint64(N_FOLDS)).astype(np.int64)
+    folds = _drawn_folds(rows, seed=seed, n_folds=n_folds)
     if first is not None:
-        folds = np.where(first, 0, np.where(folds == 0, 1 + (drawn >> np.uint64(32)).astype(np.int64) % 4, folds))
-    folds = np.where(folds > 0, 1 + (folds - 1) % (n_folds - 1), folds)
+        others = 1 + (drawn >> np.uint64(32)).astype(np.int64) % 4
+        folds = np.where(first, 0, np.where(folds == 0, 1 + (others - 1) % (n_folds - 1), folds))
     for k in np.unique(targets):
         of_class = np.flatnonzero(targets == k)
         of_class = of_class[np.argsort(drawn[of_class])]
@@ -489,6 +486,12 @@ def _folds(rows: Rows, targets: Rows, *, seed: int, n_folds: int = N_FOLDS, firs
             # Left out together, the class would be unknown to that fold's head.
             folds[others] = -1 if len(others) == 1 else 1 + np.arange(len(others)) % (n_folds - 1)
     return folds
+
+
+def _drawn_folds(rows: Rows, *, seed: int, n_folds: int) -> Rows:
+    """A fold (m,) for each object of these numbers, whatever else there is: a fifth is in 0, the others in 1 to n_folds - 1."""
+    folds = (_scrambled(rows, seed) % np.uint64(N_FOLDS)).astype(np.int64)
+    return np.where(folds > 0, 1 + (folds - 1) % (n_folds - 1), 0)
 
 
 def _scrambled(numbers: Rows, seed: int) -> npt.NDArray[np.uint64]:
@@ -506,7 +509,7 @@ def _fit(x: Floats, evidence: Evidence, n_classes: int, *, start: _Fit | None, m
     starts from given weights also where a class is new, none of a class's labels may be there, and of some objects only what
     they are not is known.
     """
-    n, dimension = len(evidence.targets), x.shape[1]
+    n, dimension = x.shape
     shrinkage = 1 / (REGULARIZATION_C * n)
     share = evidence.shares()
 

@@ -186,8 +186,9 @@ def like_beside_like(vectors: npt.NDArray[np.floating[Any]], ordinals: Ordinals)
 
 
 def most_uncertain(predicted: Predicted, unlabeled: Flags, *, size: int = PAGE) -> Ordinals:
-    """Unlabeled objects that the model is least sure of (Lewis and Gale 1994); equally unsure ones by ordinal."""
-    members = np.flatnonzero(unlabeled & (predicted.classes > 0))
+    """Unlabeled objects that the model is least sure of (Lewis and Gale 1994); equally unsure ones by ordinal. Without those of confidence 0:
+    what they are taken for is known to be wrong, and they tell nothing of where it doubts."""
+    members = np.flatnonzero(unlabeled & (predicted.classes > 0) & (predicted.confidence > 0))
     return members[np.argsort(predicted.confidence[members], kind="stable")][:size]
 
 

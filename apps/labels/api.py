@@ -85,6 +85,7 @@ class SelectionField(serializers.JSONField):
 
     MAX_BYTES = 1_000_000
     MAX_DEPTH = 8
+    MOST_LEFT_OUT = 10_000  # more than anybody has looked at on one page
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, dict):
@@ -95,6 +96,8 @@ class SelectionField(serializers.JSONField):
         left_out = canonical.get(LEFT_OUT, [])
         if not isinstance(left_out, list) or not all(type(ordinal) is int and ordinal >= 0 for ordinal in left_out):
             raise serializers.ValidationError(f"{LEFT_OUT}: expected ordinals")
+        if len(left_out) > self.MOST_LEFT_OUT:
+            raise serializers.ValidationError(f"{LEFT_OUT}: more than {self.MOST_LEFT_OUT:,} objects")
         return canonical
 
 

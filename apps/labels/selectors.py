@@ -132,19 +132,44 @@ def open_sample(project: Project, user: User) -> StratumSample | None:
     return StratumSample.objects.filter(project=project, drawn_by=user, state=StratumSample.State.OPEN).first()
 
 
-def denied_ordinals(label_set: LabelSet) -> dict[int, NDArray[np.int64]]:
-    """What somebody has looked at and found not to be of the class, by the class's value: ordinals (k,). It was marked in a
-    sample, or left out of a page that was confirmed and was not taken back."""
-    denied: dict[int, set[int]] = {}
+def denied_ordinals(label_set: LabelSet, *, with_open_samples: bool = True) -> dict[int, NDArray[np.int64]]:
+    """What somebody has looked at and found not to be of the class, by the class's value: ordinals (k,), ascending. It was marked in a
+    sample, or left out of a page that was confirmed and was not taken back.
+
+    `with_open_samples`: also of a sample that was not accepted, or not yet. Its right ones have no labels then: learned from, its wrong
+    ones alone would make the class seem rarer than it is.
+    """
     marked = StratumSample.objects.filter(label_set=label_set).exclude(wrong=[])
+    if not with_open_samples:
+        marked = marked.filter(state=StratumSample.State.ACCEPTED)
+    denied = {value: [ordinals] for value, ordinals in _left_out(label_set).items()}
+    for value, wrong in marked.values_list("label_class__value", "wrong"):
+        denied.setdefault(value, []).append(np.array(wrong, np.int64))
+    return {value: np.unique(np.concatenate(found)) for value, found in denied.items()}
+
+
+_kept_left_out: dict[int, tuple[int, dict[int, NDArray[np.int64]]]] = {}
+
+
+def _left_out(label_set: LabelSet) -> dict[int, NDArray[np.int64]]:
+    """What was left out of confirmed pages, by the class's value; kept by this process until a label action comes."""
+    # The revision first: what is committed in between is read again rather than never.
+    revision = LabelSet.objects.values_list("revision", flat=True).get(pk=label_set.pk)
+    known_revision, known = _kept_left_out.get(label_set.pk, (-1, {}))
+    if known_revision == revision:
+        return known
     kinds = [LabelAction.Kind.LABEL, LabelAction.Kind.REDO]
     confirmed = label_set.actions.filter(
         selection__has_key=LEFT_OUT, kind__in=kinds, undone_by=None, label_class__isnull=False
     )
-    for found, ordinals in ((marked, "wrong"), (confirmed, f"selection__{LEFT_OUT}")):
-        for value, wrong in found.values_list("label_class__value", ordinals):
-            denied.setdefault(value, set()).update(wrong)
-    return {value: np.array(sorted(ordinals), np.int64) for value, ordinals in denied.items()}
+    found: dict[int, list[NDArray[np.int64]]] = {}
+    for value, ordinals in confirmed.values_list("label_class__value", f"selection__{LEFT_OUT}").iterator():
+        found.setdefault(value, []).append(np.array(ordinals, np.int64))
+    left_out = {value: np.unique(np.concatenate(ordinals)) for value, ordinals in found.items()}
+    while len(_kept_left_out) >= MOST_KEPT and label_set.pk not in _kept_left_out:
+        _kept_left_out.pop(next(iter(_kept_left_out)), None)
+    _kept_left_out[label_set.pk] = (revision, left_out)
+    return left_out
 
 
 def attempts_at(label_set: LabelSet, sizes: Mapping[int, int]) -> dict[int, list[Attempt]]:

@@ -13,6 +13,7 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from apps.engine.classes_around import FEWEST_LABELS, with_classes_around
+from apps.engine.evidence import contradicted, with_a_choice
 from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head, heed_denied
 from apps.engine.registry import CLASSIFIERS
 from apps.engine.surroundings import N_AROUND, Surroundings
@@ -104,7 +105,10 @@ def predict_objects(
     """What the project's classifier says of the objects with features (n, d) after it learned from the labels (n,), 0 for
     none; and its head, None below two classes. `surroundings`: None where only the object counts."""
     label_set = shared_label_set(project)
-    denied = denied_ordinals(label_set)
+    was_denied = denied_ordinals(label_set, with_open_samples=False)
+    labeled_classes = np.unique(values[values > 0])
+    some_have_none = project.label_classes.exclude(value__in=labeled_classes.tolist()).exists()
+    denied = with_a_choice(was_denied, values) if some_have_none else was_denied
     if surroundings is not None:
         features = with_classes_around(features, values, surroundings, seed=SEED, denied=denied)
     # Only our own head can be started from: other packages' classifiers are not asked to know the word.
@@ -117,7 +121,10 @@ def predict_objects(
         # As if they had no label: only then a slip is seen to differ from what the model says.
         classes[held_out_labels.ordinals] = held_out_labels.class_values
         confidence[held_out_labels.ordinals] = held_out_labels.confidence
-    heed_denied(head, features, values, denied, (classes, confidence))
+    if isinstance(head, Head):
+        heed_denied(head, features, values, denied, (classes, confidence))
+    # Of the others it is known that they are wrong, and not what would be right.
+    confidence = np.where((values == 0) & contradicted(was_denied, classes), np.float32(0), confidence)
     # Labels are no random sample: those that confirmed a proposal are easier than what is left. What was accepted unseen has a label
     # too, though nothing is learned from it.
     stated = kept_class_values(label_set, project.n_objects)[:n]

@@ -22,7 +22,16 @@ from apps.objects.selectors import image_id_by_ordinal
 from apps.projects.models import LabelClass, Project
 
 Kind = Literal[
-    "typical", "other_images", "sample", "doubtful", "review", "group", "uncertain", "different", "discordant"
+    "typical",
+    "other_images",
+    "sample",
+    "doubtful",
+    "review",
+    "group",
+    "uncertain",
+    "left_out",
+    "different",
+    "discordant",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_DISCORDANT = 40
@@ -160,9 +169,17 @@ def _proposals(known: _Known, strata: list[Stratum]) -> list[Proposal]:
         first = [_typical(known), *nearer, *pages]
     n = len(suggest.most_uncertain(predicted, unlabeled))
     last.append(Proposal("uncertain", n, f"{n} that the model is least sure of", "each tells it more than a sure one"))
+    n = len(_left_out(known, unlabeled))
+    why = "they were left out of what they look like: of another class, or of one that is missing"
+    last.append(Proposal("left_out", n, f"{n} that look{'s' if n == 1 else ''} like none of the classes", why))
     n = min(n_unlabeled, suggest.PAGE)
     last.append(Proposal("different", n, f"{n} unlike anything labeled", _what_may_be_missed(known)))
     return [proposal for proposal in [*first, *last] if proposal.n]
+
+
+def _left_out(known: _Known, unlabeled: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """A page of those that are on no page of what they are taken for."""
+    return np.flatnonzero(unlabeled & known.contradicted)[: suggest.PAGE]
 
 
 def _what_may_be_missed(known: _Known) -> str:
@@ -280,6 +297,8 @@ def suggested_page(
             return suggest.review_page(predicted, unlabeled, class_value or 0, among=among)
         case "uncertain":
             return suggest.like_beside_like(vectors(known.embedding), suggest.most_uncertain(predicted, unlabeled))
+        case "left_out":
+            return suggest.like_beside_like(vectors(known.embedding), _left_out(known, unlabeled))
         case "different":
             return suggest.most_different(vectors(known.embedding), unlabeled)
         case "discordant":

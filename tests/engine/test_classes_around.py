@@ -102,6 +102,22 @@ def test_vectors_that_are_no_numbers_do_not_reach_those_around() -> None:
     assert np.isfinite(both[:, predictors.shape[1] :]).all()
 
 
+def test_what_a_neighbor_was_found_not_to_be_is_not_in_what_lies_around() -> None:
+    labels = np.where(np.arange(400) % 20, 1 + np.arange(400) % 2, 0).astype(np.uint8)
+    neighbor = 20  # without a label
+    predictors, around = noise(400), lines(20, 20)
+    plain, told = (
+        with_classes_around(predictors, labels, around, seed=0, denied=denied)[:, predictors.shape[1] :].astype(float)
+        for denied in (None, {1: np.array([neighbor])})
+    )
+    beside_it = (around.nearest[:, :N_NEAR] == neighbor).any(axis=1)
+    assert beside_it.any()
+    assert (told[beside_it, 0] < plain[beside_it, 0]).all(), "less of the class that it is not"
+    assert (told[beside_it, 1] > plain[beside_it, 1]).all()
+    elsewhere = around.image != around.image[neighbor]
+    np.testing.assert_allclose(told[elsewhere], plain[elsewhere], atol=2e-3)  # the mean of all is another by a little
+
+
 def test_of_many_classes_those_with_the_most_labels_count() -> None:
     n = 2_000
     rng = np.random.default_rng(0)

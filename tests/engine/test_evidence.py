@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from apps.engine.evidence import Denied, Evidence, contradicted
+from apps.engine.evidence import Denied, Evidence, contradicted, with_a_choice
 from apps.engine.predict import REGULARIZATION_C, Head, fit_head, fit_kernel_head, heed_denied
 
 N = 3000
@@ -108,7 +108,7 @@ def test_what_is_known_is_as_likely_as_the_best_fit_makes_it() -> None:
         loss = -sum(shares[i] * log_likely[i, targets[i]] for i in range(120))
         of_denied = log_likely[known.rows][known.is_denied]
         loss -= (shares[120:] * np.log1p(-np.exp(of_denied))).sum()
-        return float(loss + 0.5 / (REGULARIZATION_C * 120) * (weights**2).sum())
+        return float(loss + 0.5 / (REGULARIZATION_C * len(shares)) * (weights**2).sum())
 
     standardized = (head.weights * spread[:, None]).astype(np.float64)
     ours = objective(np.concatenate([standardized.ravel(), (head.bias + center @ head.weights).astype(np.float64)]))
@@ -173,11 +173,26 @@ def test_classes_count_alike_with_those_that_may_be_of_them() -> None:
     # The one that is not of the first class can only be of the second; the other is of either as often as labels are.
     both = Evidence(labels, np.array([[False, True], [True, True]]))
     of_first, of_second = 1 / (2 * 3.75), 1 / (2 * 2.25)
-    expected = [of_first] * 3 + [of_second, of_second, 0.75 * of_first + 0.25 * of_second]
+    expected = [of_first] * 3 + [1 / (2 * 2), of_second, 0.75 * of_first + 0.25 * of_second]
     np.testing.assert_allclose(both.shares(), expected, rtol=1e-6)
-    assert both.shares().sum() == pytest.approx(1)
     some = both.of(np.array([True, False, False, True, False, False]))
     np.testing.assert_allclose(some.shares(), [0.5, 0.5])
+
+
+def test_many_that_were_left_out_of_a_frequent_class_do_not_drown_the_few_labels_of_the_others() -> None:
+    labels = np.repeat([0, 1, 2], [10, 10, 1000])
+    shares = Evidence(labels, np.tile([True, True, False], (1500, 1))).shares()
+    assert shares[:10].sum() == pytest.approx(1 / 6) == shares[10:20].sum()
+    assert shares[20:1020].sum() == pytest.approx(1 / 3)
+
+
+def test_while_a_class_has_no_label_who_is_left_with_one_of_the_others_is_not_taken_for_that() -> None:
+    labels = np.array([1, 2, 0, 0, 0], np.uint8)
+    left = with_a_choice({1: np.array([2, 3]), 5: np.array([4])}, labels)
+    assert {value: rows.tolist() for value, rows in left.items()} == {1: [], 5: [4]}
+    labels = np.array([1, 2, 3, 0, 0], np.uint8)
+    left = with_a_choice({1: np.array([3, 4]), 2: np.array([4])}, labels)
+    assert {value: rows.tolist() for value, rows in left.items()} == {1: [3], 2: []}
 
 
 def test_only_a_prediction_that_was_denied_is_contradicted() -> None:

@@ -32,7 +32,7 @@ from apps.models.selectors import (
     prediction_state,
     projects_behind_their_labels,
 )
-from apps.projects.services import allow_sampled_acceptance
+from apps.projects.services import add_label_class, allow_sampled_acceptance
 from tests.conftest import World
 from tests.factories import make_embedding, make_image
 
@@ -91,6 +91,34 @@ def test_what_was_left_out_of_a_page_is_predicted_otherwise_until_that_is_undone
     undo(label_set=shared_label_set(world.project), actor=world.rater)
     Refitter().renew(world.project.pk)
     assert current_predictions(world.project).classes[10] == 1
+
+
+def test_what_was_left_out_of_a_page_teaches_of_those_like_it(world):
+    for _ in range(20):
+        make_image(world.project)
+    ordinals = np.arange(400)
+    place = ordinals % 20 / 20  # in each image the same twenty, from one end to the other
+    make_embedding(world.project, np.stack([np.cos(place), np.sin(place)], axis=1))
+    world.label(1, ordinals[(place < 0.2) & (ordinals < 200)])
+    world.label(2, ordinals[(place > 0.8) & (ordinals < 200)])
+    Refitter().renew(world.project.pk)
+    doubtful = (place > 0.3) & (place < 0.45)
+    (taken_for,) = np.unique(current_predictions(world.project).classes[doubtful])
+    more = (place < 0.2 if taken_for == 1 else place > 0.8) & (ordinals >= 200)
+    world.label(taken_for, ordinals[more], left_out=ordinals[doubtful & (ordinals < 200)].tolist())
+    Refitter().renew(world.project.pk)
+    others = doubtful & (ordinals >= 200)
+    assert (current_predictions(world.project).classes[others] != taken_for).all(), "nobody has looked at these"
+
+
+def test_while_a_class_has_no_label_what_was_left_out_of_the_others_is_of_none(world, embedding):
+    add_label_class(project=world.project, name="macrophage", added_by=world.manager)
+    world.label(1, [0, 2, 4, 6], left_out=[10])
+    world.label(2, [1, 3, 5])
+    Refitter().renew(world.project.pk)
+    predicted = current_predictions(world.project)
+    assert (predicted.classes[10], predicted.confidence[10]) == (1, 0)
+    assert (predicted.classes[12], predicted.confidence[12] > 0) == (1, True)
 
 
 def test_of_what_is_none_of_the_classes_nothing_is_expected_to_be_right(world):

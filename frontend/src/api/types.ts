@@ -195,6 +195,7 @@ export interface Proposal {
   readonly kind:
     | "typical"
     | "other_images"
+    | "left_out"
     | "sample"
     | "doubtful"
     | "review"

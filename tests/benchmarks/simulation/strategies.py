@@ -140,6 +140,7 @@ class OurLoop:
         assert self._head is not None
         classes, confidence = self._head.predict(predictors)
         heed_denied(self._head, predictors, labels, self._denied, (classes, confidence))
+        confidence[(labels == 0) & contradicted(self._denied, classes)] = 0
         return Predictions(classes, np.rint(confidence * 255).astype(np.uint8))
 
 
