@@ -105,16 +105,14 @@ def predict_objects(
     """What the project's classifier says of the objects with features (n, d) after it learned from the labels (n,), 0 for
     none; and its head, None below two classes. `surroundings`: None where only the object counts."""
     label_set = shared_label_set(project)
-    was_denied = denied_ordinals(label_set, with_open_samples=False)
-    labeled_classes = np.unique(values[values > 0])
-    some_have_none = project.label_classes.exclude(value__in=labeled_classes.tolist()).exists()
-    denied = with_a_choice(was_denied, values) if some_have_none else was_denied
+    denied = denied_ordinals(label_set, with_open_samples=False)
+    taught = with_a_choice(denied, values) if _lacks_labels(project, values) else denied
     if surroundings is not None:
-        features = with_classes_around(features, values, surroundings, seed=SEED, denied=denied)
+        features = with_classes_around(features, values, surroundings, seed=SEED, denied=taught)
     # Only our own head can be started from: other packages' classifiers are not asked to know the word.
     start = {} if start_from is None else {"start_from": start_from}
     fit_head = CLASSIFIERS.get(project.classifier).load()
-    head = fit_head(features, values, seed=SEED, denied=denied, held_out=held_out, **start)
+    head = fit_head(features, values, seed=SEED, denied=taught, held_out=held_out, **start)
     n = len(values)
     classes, confidence = head.predict(features) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
     if (held_out_labels := getattr(head, "held_out", None)) is not None:
@@ -122,9 +120,9 @@ def predict_objects(
         classes[held_out_labels.ordinals] = held_out_labels.class_values
         confidence[held_out_labels.ordinals] = held_out_labels.confidence
     if isinstance(head, Head):
-        heed_denied(head, features, values, denied, (classes, confidence))
+        heed_denied(head, features, values, taught, (classes, confidence))
     # Of the others it is known that they are wrong, and not what would be right.
-    confidence = np.where((values == 0) & contradicted(was_denied, classes), np.float32(0), confidence)
+    confidence = np.where((values == 0) & contradicted(denied, classes), np.float32(0), confidence)
     # Labels are no random sample: those that confirmed a proposal are easier than what is left. What was accepted unseen has a label
     # too, though nothing is learned from it.
     stated = kept_class_values(label_set, project.n_objects)[:n]
@@ -142,3 +140,9 @@ def predict_objects(
         quality=quality,
     )
     return new, head
+
+
+def _lacks_labels(project: Project, values: NDArray[np.uint8]) -> bool:
+    """Whether a class of the project is in none of the labels (n,): what is of no other may be of that."""
+    labeled = np.unique(values[values > 0]).tolist()
+    return project.label_classes.exclude(value__in=labeled).exists()
