@@ -335,6 +335,8 @@ def heed_denied(
     class that it is known not to be of, but for the likeliest of the others, where there is another."""
     classes, confidence = predicted
     others = Denied.among(denied, class_values, head.class_values)
+    if not len(others.rows):
+        return
     classes[others.rows], confidence[others.rows] = head.predict(features[others.rows], possible=~others.is_denied)
 
 
