@@ -114,11 +114,11 @@ class Likeness:
         return np.asarray(solved, np.float32)
 
 
-def n_landmarks(n_labels: int, n_objects: int, dimension: int) -> int:
+def n_landmarks(n_known: int, n_objects: int, dimension: int) -> int:
     """As many as a gesture has time for."""
     for_each = n_objects * (dimension + LIKE_MULTIPLICATIONS)
-    has_time_for = min((MOST_TO_FIT / n_labels) ** 0.5, MOST_TO_PREDICT / for_each)
-    return min(n_labels, int(np.clip(has_time_for, FEWEST_LANDMARKS, MOST_LANDMARKS)))
+    has_time_for = min((MOST_TO_FIT / n_known) ** 0.5, MOST_TO_PREDICT / for_each)
+    return min(n_known, int(np.clip(has_time_for, FEWEST_LANDMARKS, MOST_LANDMARKS)))
 
 
 def _kernel(x: npt.NDArray[Any], landmarks: npt.NDArray[Any], nearness: float) -> npt.NDArray[Any]:

@@ -38,7 +38,8 @@ N_FOLDS = 5
 # From here on fits take their time, and a part of the labels says as much: the four fifths that are not held out for the quality
 # are then left out by halves.
 MANY_LABELS, N_FOLDS_OF_MANY = 2000, 3
-# More labels than this change the head little and its fit would take seconds; rare classes are kept whole.
+# More labels than this change the head little and its fit would take seconds; rare classes are kept whole. Of what was ruled out
+# there is less than of labels, and a fit with as many of both would take twice as long.
 MOST_LABELS = 10_000
 MOST_RULED_OUT = 2_500
 # A guess need not be the best fit: it is asked what lies around, not what an object is. The first columns are an object's own
@@ -65,9 +66,7 @@ class ReliabilityBin:
     reliability diagram."""
 
     confidence: float  # their mean, 0 to 1
-    right: (
-        float  # share that is predicted rightly; who is only known not to be of some classes counts as right as it says
-    )
+    right: float  # share that is predicted rightly; what was ruled out is right as often as the head says, or wrong
     n: int
 
 
@@ -472,8 +471,8 @@ def _folds(rows: Rows, targets: Rows, *, seed: int, n_folds: int = N_FOLDS, firs
     drawn = _scrambled(rows, seed)
     folds = _drawn_folds(rows, seed=seed, n_folds=n_folds)
     if first is not None:
-        others = 1 + (drawn >> np.uint64(32)).astype(np.int64) % 4
-        folds = np.where(first, 0, np.where(folds == 0, 1 + (others - 1) % (n_folds - 1), folds))
+        instead = 1 + (drawn >> np.uint64(32)).astype(np.int64) % 4 % (n_folds - 1)
+        folds = np.where(first, 0, np.where(folds == 0, instead, folds))
     for k in np.unique(targets):
         of_class = np.flatnonzero(targets == k)
         of_class = of_class[np.argsort(drawn[of_class])]

@@ -25,7 +25,8 @@ class Classifier(Entry):
     `implementation` is a function like `apps.engine.predict.fit_head`: it takes features (n, d), which are an object's vector,
     then what lies around it (`apps.engine.surroundings`), then what that is called (`apps.engine.classes_around`), all of smaller scale
     and the last in columns that follow the classes with labels; class values (n,) uint8 and
-    the same keywords (`**others` for those that it does not use; `start_from` only after a head of our own), and returns None or an object with `predict` and
+    the same keywords (`**others` for those that it does not use; `start_from` only after a head of our own), and returns None or
+    an object with `predict` and
     `quality` like `apps.engine.predict.Head`; `measure_quality` there measures it. With a `held_out` like its own, too, labeled
     objects are predicted by that, and a wrong label is found.
     """

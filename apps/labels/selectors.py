@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from apps.labels.models import LEFT_OUT, Label, LabelAction, LabelingSession, La
 from apps.labels.statements import read_ordinals, read_sources
 from apps.projects.models import Project
 
+MOST_KEPT = 16  # label sets of which a process remembers something
 # The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
 STATING_KINDS = (LabelSet.Kind.SHARED, LabelSet.Kind.IMPORTED)
 # What `undo` takes back.
@@ -132,44 +134,38 @@ def open_sample(project: Project, user: User) -> StratumSample | None:
     return StratumSample.objects.filter(project=project, drawn_by=user, state=StratumSample.State.OPEN).first()
 
 
-def denied_ordinals(label_set: LabelSet, *, with_open_samples: bool = True) -> dict[int, NDArray[np.int64]]:
+def denied_ordinals(label_set: LabelSet, *, only_accepted_samples: bool = False) -> dict[int, NDArray[np.int64]]:
     """What somebody has looked at and found not to be of the class, by the class's value: ordinals (k,), ascending. It was marked in a
     sample, or left out of a page that was confirmed and was not taken back.
 
-    `with_open_samples`: also of a sample that was not accepted, or not yet. Its right ones have no labels then: learned from, its wrong
-    ones alone would make the class seem rarer than it is.
+    `only_accepted_samples`: no marks of a sample that was refused or is still open. Its right ones have no labels: learned from, its
+    wrong ones alone would make the class seem rarer than it is.
     """
     marked = StratumSample.objects.filter(label_set=label_set).exclude(wrong=[])
-    if not with_open_samples:
+    if only_accepted_samples:
         marked = marked.filter(state=StratumSample.State.ACCEPTED)
-    denied = {value: [ordinals] for value, ordinals in _left_out(label_set).items()}
+    # The revision first: what is committed in between is read again rather than never.
+    revision = LabelSet.objects.values_list("revision", flat=True).get(pk=label_set.pk)
+    denied = {value: [ordinals] for value, ordinals in _left_out(label_set.pk, revision).items()}
     for value, wrong in marked.values_list("label_class__value", "wrong"):
         denied.setdefault(value, []).append(np.array(wrong, np.int64))
     return {value: np.unique(np.concatenate(found)) for value, found in denied.items()}
 
 
-_kept_left_out: dict[int, tuple[int, dict[int, NDArray[np.int64]]]] = {}
-
-
-def _left_out(label_set: LabelSet) -> dict[int, NDArray[np.int64]]:
-    """What was left out of confirmed pages, by the class's value; kept by this process until a label action comes."""
-    # The revision first: what is committed in between is read again rather than never.
-    revision = LabelSet.objects.values_list("revision", flat=True).get(pk=label_set.pk)
-    known_revision, known = _kept_left_out.get(label_set.pk, (-1, {}))
-    if known_revision == revision:
-        return known
-    kinds = [LabelAction.Kind.LABEL, LabelAction.Kind.REDO]
-    confirmed = label_set.actions.filter(
-        selection__has_key=LEFT_OUT, kind__in=kinds, undone_by=None, label_class__isnull=False
+@lru_cache(MOST_KEPT)
+def _left_out(label_set_id: int, revision: int) -> dict[int, NDArray[np.int64]]:
+    """What was left out of confirmed pages, by the class's value, at the set's `revision`: every suggestion asks for it."""
+    confirmed = LabelAction.objects.filter(
+        label_set=label_set_id,
+        selection__has_key=LEFT_OUT,
+        kind__in=[LabelAction.Kind.LABEL, LabelAction.Kind.REDO],
+        undone_by=None,
+        label_class__isnull=False,
     )
     found: dict[int, list[NDArray[np.int64]]] = {}
     for value, ordinals in confirmed.values_list("label_class__value", f"selection__{LEFT_OUT}").iterator():
         found.setdefault(value, []).append(np.array(ordinals, np.int64))
-    left_out = {value: np.unique(np.concatenate(ordinals)) for value, ordinals in found.items()}
-    while len(_kept_left_out) >= MOST_KEPT and label_set.pk not in _kept_left_out:
-        _kept_left_out.pop(next(iter(_kept_left_out)), None)
-    _kept_left_out[label_set.pk] = (revision, left_out)
-    return left_out
+    return {value: np.unique(np.concatenate(ordinals)) for value, ordinals in found.items()}
 
 
 def attempts_at(label_set: LabelSet, sizes: Mapping[int, int]) -> dict[int, list[Attempt]]:
@@ -196,7 +192,6 @@ def class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
 
 
 _kept: dict[int, tuple[int, NDArray[np.uint8]]] = {}
-MOST_KEPT = 16
 
 
 def kept_class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:

@@ -105,7 +105,7 @@ def predict_objects(
     """What the project's classifier says of the objects with features (n, d) after it learned from the labels (n,), 0 for
     none; and its head, None below two classes. `surroundings`: None where only the object counts."""
     label_set = shared_label_set(project)
-    denied = denied_ordinals(label_set, with_open_samples=False)
+    denied = denied_ordinals(label_set, only_accepted_samples=True)
     taught = with_a_choice(denied, values) if _lacks_labels(project, values) else denied
     if surroundings is not None:
         features = with_classes_around(features, values, surroundings, seed=SEED, denied=taught)

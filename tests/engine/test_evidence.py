@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,6 +15,7 @@ from apps.engine.predict import REGULARIZATION_C, Head, fit_head, fit_kernel_hea
 
 N = 3000
 NOTHING = np.zeros(0, np.int64)
+Fit = Callable[..., Head | None]
 
 
 def overlapping(seed: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
@@ -25,7 +28,7 @@ def overlapping(seed: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.
 
 
 def confirmed_pages(
-    fit: object, features: npt.NDArray[np.float32], truth: npt.NDArray[np.uint8], *, is_told: bool
+    fit: Fit, features: npt.NDArray[np.float32], truth: npt.NDArray[np.uint8], *, is_told: bool
 ) -> tuple[Head, npt.NDArray[np.uint8], dict[int, npt.NDArray[np.int64]]]:
     """Twelve pages of what the model takes for a class, surest first, confirmed but for those that are not of it; the head after
     them. `is_told`: it knows which were left out."""
@@ -41,7 +44,7 @@ def confirmed_pages(
         page = members[np.argsort(-confidence[members])][:150]
         labels[page[truth[page] == value]] = value
         denied[value] = np.union1d(denied[value], page[truth[page] != value])
-        head = fit(features, labels, seed=0, denied=denied if is_told else None, start_from=head)  # type: ignore[operator]
+        head = fit(features, labels, seed=0, denied=denied if is_told else None, start_from=head)
     assert head is not None
     return head, labels, denied
 
@@ -61,7 +64,7 @@ def told_and_true(
 
 
 @pytest.mark.parametrize("fit", [fit_head, fit_kernel_head])
-def test_who_confirms_pages_and_leaves_out_the_wrong_ones_is_told_how_many_of_the_rest_are_right(fit: object) -> None:
+def test_who_confirms_pages_and_leaves_out_the_wrong_ones_is_told_how_many_of_the_rest_are_right(fit: Fit) -> None:
     features, truth = overlapping()
     told_of = confirmed_pages(fit, features, truth, is_told=True)
     told, true = told_and_true(features, truth, *told_of)
@@ -138,10 +141,11 @@ def test_a_label_outweighs_what_was_said_before() -> None:
         pytest.param({1: NOTHING}, id="nobody"),
     ],
 )
-def test_whatever_was_left_out_predictions_are_finite(fit: object, denied: dict[int, npt.NDArray[np.int64]]) -> None:
+def test_whatever_was_left_out_predictions_are_finite(fit: Fit, denied: dict[int, npt.NDArray[np.int64]]) -> None:
     features, truth = overlapping()
     labels = np.where((np.arange(N) < 200) & (truth < 3), truth, 0).astype(np.uint8)
-    head = fit(features, labels, seed=0, denied=denied)  # type: ignore[operator]
+    head = fit(features, labels, seed=0, denied=denied)
+    assert head is not None
     confidence = head.predict(features)[1]
     assert np.isfinite(confidence).all() and (confidence > 0).all()
     assert np.isfinite(head.temperature) and head.quality.accuracy is not None

@@ -116,10 +116,7 @@ class Session:
         n_noticed = int(noticed.sum())
         n_new = int((self.labels[rows] == 0).sum())
         self.labels[rows] = np.where(noticed, self.truth[rows], own)
-        a = self.annotator
-        n_turns = (len(rows) - 1) // self.screen.patches
-        seconds = self.screen.response_s + a.mental_s + (n_turns + self.screen.keys_for_all) * a.key_s
-        seconds += len(rows) * self.use_case.look_s
+        a, seconds = self.annotator, self._page_s(len(rows))
         self.n_picked += n_noticed
         self.spared_by_dragging_s += self._spared_by_dragging(np.where(noticed, self.truth[rows], 0))
         if n_noticed:
@@ -136,15 +133,18 @@ class Session:
         taken_out = odd & (self.rng.random(len(rows)) >= self.annotator.overlooked)
         n_taken_out = int(taken_out.sum())
         self.labels[rows[~taken_out]] = class_value
-        a = self.annotator
-        n_turns = (len(rows) - 1) // self.screen.patches
-        seconds = self.screen.response_s + a.mental_s + (n_turns + self.screen.keys_for_all) * a.key_s
-        seconds += len(rows) * self.use_case.look_s
+        a, seconds = self.annotator, self._page_s(len(rows))
         if n_taken_out:
             seconds += n_taken_out * a.mark_s + 2 * a.home_s
         self.n_picked += n_taken_out
         self._spend(seconds, len(rows) - n_taken_out)
         return rows[taken_out]
+
+    def _page_s(self, n: int) -> float:
+        """Until a page of n without odd ones has its class: it appears, is looked over, and gets it by its keys."""
+        n_turns = (n - 1) // self.screen.patches
+        seconds = self.screen.response_s + self.annotator.mental_s
+        return seconds + (n_turns + self.screen.keys_for_all) * self.annotator.key_s + n * self.use_case.look_s
 
     def _spared_by_dragging(self, odd: ClassValues) -> float:
         """Seconds: of the classes of a page's odd ones, (m,) with 0 for the others, those in one row and of one class together."""

@@ -18,6 +18,7 @@ from apps.engine.strata import Attempt, Stratum, strata_to_sample
 from tests.benchmarks.simulation.session import ClassValues, Rows, Session
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float16]
+Flags = npt.NDArray[np.bool_]
 
 # The original's user draws round some 500 points: of 250, 500 and 1,000 the best for it in the synthetic worlds.
 REGION = 500
@@ -118,13 +119,20 @@ class OurLoop:
 
     def take_best(self, predictions: Predictions) -> None:
         """Confirm the page that is proposed first."""
-        unlabeled, groups = self._session.labels == 0, self._groups
-        assert groups is not None
-        reviews = suggest.rank_reviews(predictions, unlabeled, groups, seconds=self._seconds)
-        best = suggest.order_reviews(reviews, self._session.labels)[0]
-        among = None if best.group is None else groups.group == best.group
-        page = suggest.review_page(predictions, unlabeled, best.class_value, among=among, size=self._page_size)
-        self._session.review_page(page)
+        unlabeled = self._session.labels == 0
+        best = self._best_review(predictions, unlabeled)
+        assert best is not None
+        self._session.review_page(self._page_of(best, predictions, unlabeled))
+
+    def _best_review(self, predictions: Predictions, eligible: Flags) -> suggest.Review | None:
+        """What the product recommends of objects (n,); None where there is nothing to confirm."""
+        reviews = suggest.rank_reviews(predictions, eligible, self._groups, seconds=self._seconds)
+        return next(iter(suggest.order_reviews(reviews, self._session.labels)), None)
+
+    def _page_of(self, review: suggest.Review, predictions: Predictions, eligible: Flags) -> Rows:
+        assert self._groups is not None
+        among = None if review.group is None else self._groups.group == review.group
+        return suggest.review_page(predictions, eligible, review.class_value, among=among, size=self._page_size)
 
     def predict(self) -> Predictions:
         """What the head says, fitted to the labels so far but those that nobody saw: the product does so after every gesture,
@@ -152,23 +160,17 @@ class LeavingOutLoop(OurLoop):
 
     def take_best(self, predictions: Predictions) -> None:
         """Confirm the page that is proposed first, as long as one gives more than labeling one by one."""
-        session, groups = self._session, self._groups
+        session = self._session
         unlabeled = session.labels == 0
         if 2 * np.count_nonzero(unlabeled) >= len(unlabeled):
             self.expected_right = float(predictions.confidence[unlabeled].mean()) / 255
             self.right = float((predictions.classes == session.truth)[unlabeled].mean())
-        unlabeled &= ~contradicted(self._denied, predictions.classes)
-        assert groups is not None
-        reviews = suggest.order_reviews(
-            suggest.rank_reviews(predictions, unlabeled, groups, seconds=self._seconds), session.labels
-        )
-        if not reviews or reviews[0].labels_per_second * session.use_case.decide_s < 1:
+        eligible = unlabeled & ~contradicted(self._denied, predictions.classes)
+        best = self._best_review(predictions, eligible)
+        if best is None or best.labels_per_second * session.use_case.decide_s < 1:
             session.one_by_one(session.unlabeled)
             return
-        best = reviews[0]
-        among = None if best.group is None else groups.group == best.group
-        page = suggest.review_page(predictions, unlabeled, best.class_value, among=among, size=self._page_size)
-        taken_out = session.confirm_page(page, best.class_value)
+        taken_out = session.confirm_page(self._page_of(best, predictions, eligible), best.class_value)
         before = self._denied.get(best.class_value, np.zeros(0, np.int64))
         self._denied[best.class_value] = np.union1d(before, taken_out)
 
