@@ -28,10 +28,9 @@ def ready(): return all((folder / f"p{i}.log").read_text() for i in range(len(pr
 def say(line): print(line, flush=True)
 sys.exit(Supervisor(programs, log_folder=folder, say=say).run(is_ready=ready, on_ready=lambda: say("ready")))
 """
-POLITE = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
-WITH_HELPER = (
-    "import os, time; parent = os.fork(); print(os.getpid(), flush=True); time.sleep(600)"  # two processes, one group
-)
+# A line is one write: where Python does not buffer, print makes two, and two processes' lines would mix in one log.
+POLITE = r"import os, time; os.write(1, b'%d\n' % os.getpid()); time.sleep(600)"
+WITH_HELPER = "import os; os.fork();" + POLITE  # two processes, one group
 STUBBORN = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + POLITE
 FAILING = "import sys; print('no such thing', flush=True); sys.exit(7)"
 
