@@ -109,13 +109,13 @@ class Evidence:
         return np.concatenate([of_labels, -np.log(_above_zero(of_possible))])
 
     def excess(self, probability: Array) -> Array:
-        """By how much each `probability` (n, classes) is too high, given what is known: all of it where another class is the label or this
+        """By how much each `probability` (..., n, classes) is too high, given what is known: all of it where another class is the label or this
         one is ruled out; and what was ruled out is missing from the possible ones, in proportion."""
         m = len(self.targets)
         too_high = probability.copy()
-        too_high[self._labeled, self.targets] -= 1
+        too_high[..., self._labeled, self.targets] -= 1
         if len(self.possible):
-            too_high[m:] -= among_possible(probability[m:], self.possible)
+            too_high[..., m:, :] -= among_possible(probability[..., m:, :], self.possible)
         return too_high
 
     @cached_property
@@ -124,9 +124,9 @@ class Evidence:
 
 
 def among_possible(probability: Array, possible: Flags) -> Array:
-    """How likely each class is (n, classes) where only those are `possible` (n, classes)."""
+    """How likely each class is (..., n, classes) where only those are `possible` (n, classes)."""
     left = probability * possible
-    shares: Array = left / _above_zero(left.sum(axis=1, keepdims=True))
+    shares: Array = left / _above_zero(left.sum(axis=-1, keepdims=True))
     return shares
 
 

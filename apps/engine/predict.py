@@ -34,6 +34,7 @@ REGULARIZATION_C = 0.01
 # From the weights of the head before, some ten steps do; from none, some forty.
 MOST_STEPS = 100
 SMALLEST_GRADIENT = 1e-3
+TEMPERATURE_WITHIN = 1e-3  # of itself
 N_FOLDS = 5
 # From here on fits take their time, and a part of the labels says as much: the four fifths that are not held out for the quality
 # are then left out by halves.
@@ -246,9 +247,9 @@ def fit_head(
         fits = dict(zip(at_once, pool.map(fit_without, at_once), strict=True))
         if -1 not in fits:
             fits[-1] = _fit(x, evidence, len(values), start=fits.get(0))
-        of_all = dict(zip(fits, pool.map(lambda fit: fit.logits(x), fits.values()), strict=True))
+        by_fit = dict(zip(fits, pool.map(lambda fit: fit.logits(x), fits.values()), strict=True))
         for fold, left_out in fitted_without.items():
-            logits[left_out] = of_all[fold][left_out]
+            logits[left_out] = by_fit[fold][left_out]
         predicted = np.isfinite(logits).all(axis=1)
         first_fold = folds == 0
         correction = None
@@ -259,23 +260,15 @@ def fit_head(
             landmarks = np.argsort(_scrambled(known_rows, seed))[
                 : n_landmarks(len(evidence), len(features), x.shape[1])
             ]
-            likeness = Likeness(raw, evidence, landmarks, variance=variance)
-            corrections = np.zeros_like(logits)
-
-            def correct_without(fold: int) -> Floats:
-                """What is added to the logits of that fold."""
-                left_out = fitted_without[fold]
-                found = likeness.fit(of_all[fold] / temperature, without=left_out)
-                return temperature * likeness.logits(left_out, found)
-
-            for fold, added in zip(fitted_without, pool.map(correct_without, fitted_without), strict=True):
-                corrections[fitted_without[fold]] = added
+            likeness = Likeness(raw, evidence, landmarks, folds=folds, variance=variance, pool=pool)
+            found = likeness.fit({fold: by_fit[fold] / temperature for fold in (*fitted_without, -1)})
+            corrections = temperature * likeness.left_out(found).astype(np.float64)
             # What was corrected stays so unless that is worse: predictions must not flicker from gesture to gesture.
             gain = 0.0 if start_from is not None and start_from.correction is not None else WORTH_CORRECTING
             strength = _choose_strength(corrections, logits, evidence, predicted & ~first_fold, gain=gain)
             if strength:
                 logits += strength * corrections
-                correction = likeness.fit(of_all[-1] / temperature).scaled(strength * temperature)
+                correction = found[-1].scaled(strength * temperature)
     held_out_logits = logits[first_fold] / _fit_temperature(logits, evidence, predicted & ~first_fold)
     known = evidence.of(first_fold)
     quality = measure_quality(
@@ -552,7 +545,8 @@ def _fit_temperature(logits: npt.NDArray[np.float64], evidence: Evidence, rows: 
         of_any = -float(log_probability.sum())
         return (n * float(evidence.surprise(log_probability).sum()) + of_any) / (n + n_classes) / n
 
-    return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.02), np.log(50.0)), method="bounded").x))
+    bounds = math.log(0.02), math.log(50.0)
+    return math.exp(minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": TEMPERATURE_WITHIN}).x)
 
 
 def _mean_between(right: npt.NDArray[np.int64], n: npt.NDArray[np.int64]) -> tuple[float, float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -23,8 +26,33 @@ def make_labeled(n: int, *, seed: int = 0) -> tuple[Floats, Rows, npt.NDArray[np
     return x, targets, np.stack([np.zeros(n), -x[:, 0], x[:, 0]], axis=1).astype(np.float64)
 
 
-def likeness_of(x: Floats, targets: Rows, n_landmarks: int) -> Likeness:
-    return Likeness(x, Evidence.of_labels(targets, 3), np.arange(n_landmarks), variance=float(x.var(axis=0).sum()))
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Executor]:
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+def likeness_of(
+    x: Floats,
+    targets: Rows,
+    n_landmarks: int,
+    pool: Executor,
+    *,
+    folds: Rows | None = None,
+    variance: float | None = None,
+) -> Likeness:
+    return Likeness(
+        x,
+        Evidence.of_labels(targets, 3),
+        np.arange(n_landmarks),
+        folds=np.full(len(x), -1) if folds is None else folds,
+        variance=float(x.var(axis=0).sum()) if variance is None else variance,
+        pool=pool,
+    )
+
+
+def fit_to_all(likeness: Likeness, logits: npt.NDArray[np.float64]) -> Correction:
+    return likeness.fit({-1: logits})[-1]
 
 
 def weights_of(targets: Rows) -> npt.NDArray[np.float64]:
@@ -39,9 +67,9 @@ def loss_of(logits: npt.NDArray[np.float64], targets: Rows) -> float:
     return -float((weights_of(targets) * likely).sum())
 
 
-def test_it_makes_the_labels_as_likely_as_the_best_of_its_kind() -> None:
+def test_it_makes_the_labels_as_likely_as_the_best_of_its_kind(pool: Executor) -> None:
     x, targets, logits = make_labeled(60)
-    correction = likeness_of(x, targets, 60).fit(logits)
+    correction = fit_to_all(likeness_of(x, targets, 60, pool), logits)
     squares = ((x[:, None] - x) ** 2).sum(axis=2).astype(np.float64)
     kernel = np.exp(-squares / x.var(axis=0).sum())
 
@@ -57,13 +85,14 @@ def test_it_makes_the_labels_as_likely_as_the_best_of_its_kind() -> None:
     assert ours - best < 0.05 * (nothing - best)
 
 
-def test_what_is_left_out_is_not_learned_from() -> None:
+def test_what_is_left_out_is_not_learned_from(pool: Executor) -> None:
     x, targets, logits = make_labeled(300)
     left_out = np.arange(300) % 3 == 0
+    folds = np.where(left_out, 0, -1)
     swapped = targets.copy()
     swapped[left_out] = np.roll(targets[left_out], 1)  # as many of each class
     first, second = (
-        likeness_of(x, labels, 100).fit(logits, without=left_out).logits(x) for labels in (targets, swapped)
+        likeness_of(x, labels, 100, pool, folds=folds).fit({0: logits})[0].logits(x) for labels in (targets, swapped)
     )
     np.testing.assert_allclose(first, second, atol=1e-4)
     known = ~left_out
@@ -71,51 +100,78 @@ def test_what_is_left_out_is_not_learned_from() -> None:
         np.concatenate([x[known], x[:100]]),
         Evidence(targets[known], np.ones((100, 3), np.bool_)),  # of the landmarks nothing is known
         known.sum() + np.arange(100),
+        folds=np.full(known.sum() + 100, -1),
         variance=float(x.var(axis=0).sum()),
-    ).fit(np.concatenate([logits[known], logits[:100]]))
-    agree = (alone.logits(x) + logits).argmax(axis=1) == (first + logits).argmax(axis=1)
+        pool=pool,
+    )
+    from_known = fit_to_all(alone, np.concatenate([logits[known], logits[:100]]))
+    agree = (from_known.logits(x) + logits).argmax(axis=1) == (first + logits).argmax(axis=1)
     assert agree.mean() > 0.97
 
 
-def test_it_says_the_same_of_labeled_objects_as_of_any_other() -> None:
+def test_fits_side_by_side_are_what_each_would_be_alone(pool: Executor) -> None:
+    x, targets, logits = make_labeled(1300)  # three blocks, the last one not full
+    folds = np.arange(1300) % 4 - 1
+    likeness = likeness_of(x, targets, 100, pool, folds=folds)
+    by_fold = {0: logits, 1: 2 * logits, 2: 0 * logits, -1: logits}
+    together = likeness.fit(by_fold)
+    for fold, of_fold in by_fold.items():
+        alone = likeness.fit({fold: of_fold})[fold]
+        np.testing.assert_allclose(together[fold].logits(x), alone.logits(x), atol=1e-3)
+    left_out = likeness.left_out(together)
+    for fold in range(3):
+        rows = folds == fold
+        # But for what lets landmarks be alike.
+        np.testing.assert_allclose(left_out[rows], together[fold].logits(x[rows]), atol=0.02)
+    np.testing.assert_array_equal(left_out[folds == -1], 0)
+
+
+def test_what_it_adds_is_what_the_formula_says(pool: Executor) -> None:
+    x, targets, logits = make_labeled(300)
+    correction = fit_to_all(likeness_of(x, targets, 100, pool), logits)
+    asked = np.concatenate([x, 3 * x, 30 * x]).astype(np.float64)  # near, farther, out of reach
+    squares = ((asked[:, None] - x[:100].astype(np.float64)) ** 2).sum(axis=2)
+    wanted = np.exp(-squares / x.var(axis=0).sum()) @ correction.outward.astype(np.float64)
+    added = correction.logits(asked.astype(np.float32))
+    np.testing.assert_allclose(added, wanted, atol=2e-5 * np.abs(correction.outward).sum(axis=0).max())
+
+
+def test_half_as_strong_it_adds_half(pool: Executor) -> None:
     x, targets, logits = make_labeled(200)
-    likeness = likeness_of(x, targets, 80)
-    correction = likeness.fit(logits)
-    some = np.arange(200) < 50
-    # But for what lets landmarks be alike.
-    np.testing.assert_allclose(likeness.logits(some, correction), correction.logits(x[some]), atol=0.02)
+    correction = fit_to_all(likeness_of(x, targets, 80, pool), logits)
     np.testing.assert_allclose(correction.scaled(0.5).logits(x), 0.5 * correction.logits(x), rtol=1e-5)
 
 
-def test_it_does_not_depend_on_where_the_features_lie() -> None:
+def test_it_does_not_depend_on_where_the_features_lie(pool: Executor) -> None:
     x, targets, logits = make_labeled(200)
-    here = likeness_of(x, targets, 80).fit(logits)
-    far = likeness_of(x + 1000, targets, 80).fit(logits)
+    here = fit_to_all(likeness_of(x, targets, 80, pool), logits)
+    far = fit_to_all(likeness_of(x + 1000, targets, 80, pool), logits)
     np.testing.assert_allclose(far.logits(x + 1000), here.logits(x), atol=0.02)
 
 
 @pytest.mark.parametrize("far", [1e3, 1e5])
-def test_an_object_that_lies_far_off_stops_no_fit(far: float) -> None:
+def test_an_object_that_lies_far_off_stops_no_fit(far: float, pool: Executor) -> None:
     x, targets, logits = make_labeled(300)
     variance = float(x.var(axis=0).sum())
     x[0] = far
-    correction = Likeness(x, Evidence.of_labels(targets, 3), np.arange(100), variance=variance).fit(logits)
+    likeness = likeness_of(x, targets, 100, pool, variance=variance)
+    correction = fit_to_all(likeness, logits)
     right = ((correction.logits(x) + logits).argmax(axis=1) == targets).mean()
     assert right > 0.9
     assert (logits.argmax(axis=1) == targets).mean() < 0.7, "by the linear head alone"
 
 
-def test_far_from_all_landmarks_it_says_nothing() -> None:
+def test_far_from_all_landmarks_it_says_nothing(pool: Executor) -> None:
     x, targets, logits = make_labeled(200)
-    correction = likeness_of(x, targets, 80).fit(logits)
+    correction = fit_to_all(likeness_of(x, targets, 80, pool), logits)
     np.testing.assert_array_equal(correction.logits(np.full((2, 3), 1e4, np.float32)), 0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 50])
-def test_objects_that_are_all_alike_are_no_fault(n: int) -> None:
+def test_objects_that_are_all_alike_are_no_fault(n: int, pool: Executor) -> None:
     x, targets = np.ones((n, 4), np.float32), np.arange(n) % 2
-    likeness = Likeness(x, Evidence.of_labels(targets, 3), np.arange(n), variance=0.0)
-    correction: Correction = likeness.fit(np.zeros((n, 3)))
+    likeness = likeness_of(x, targets, n, pool, variance=0.0)
+    correction = fit_to_all(likeness, np.zeros((n, 3)))
     assert np.isfinite(correction.logits(x)).all()
 
 
