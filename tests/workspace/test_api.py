@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client
 from PIL import Image as PillowImage
 
@@ -214,8 +215,12 @@ def test_an_export_of_a_blinded_set_is_not_there_for_others(world, signed_in, ob
     url = f"/api/v1/exports/{job.pk}/download"
     assert signed_in(world.manager).get(url).status_code == 404
     response = signed_in(world.lead).get(url)
-    assert b"".join(response) == b"zip"
+    assert async_to_sync(read)(response) == b"zip"
     assert response["Content-Length"] == "3"
+
+
+async def read(response: StreamingHttpResponse) -> bytes:
+    return b"".join([piece async for piece in response])
 
 
 def test_nobody_can_label_in_another_s_name_or_at_another_time(world, rater, objects):
