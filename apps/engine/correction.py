@@ -153,7 +153,7 @@ class Likeness:
 
     def _factor_without(self, fold: int) -> Any:
         """Of the bound without this fold, -1: of all. Exact enough for steps in float32, which takes half as long."""
-        curvature = np.zeros(self._lower.shape)
+        curvature: npt.NDArray[np.float64] = np.zeros(self._lower.shape)
         for of_fold, products in self._products.items():
             if of_fold == -1 or of_fold != fold:
                 curvature += products / 2
