@@ -8,6 +8,7 @@ of a second, and the libraries to be there in a moment.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -32,14 +33,15 @@ Array = npt.NDArray[np.floating[Any]]
 SHRINKAGE = 0.03
 # More labels make more landmarks worth their time: with 8,000 of CoNSeP's, 0.885 are right with 512 and 0.896 with 1,024.
 MOST_LANDMARKS, FEWEST_LANDMARKS = 1024, 256
-# Multiplications. Of a few classes, all fits to 1,000 labels then take a third of a second on a core, and those to 10,000 half
-# of one (of 254 classes two: the steps are then most of it); predicting 100,000 objects takes less than half on two.
-MOST_TO_FIT, MOST_TO_PREDICT = 2.5e9, 1.7e10
-# What the rest of one likeness takes, its exponential above all, in multiplications: 5.6 ns, and 160 of those 5.9 (on a Zen 3).
-LIKE_MULTIPLICATIONS = 150
+# Multiplications. Of a few classes, all fits to 1,000 labels then take a sixth of a second on a core, and those to 10,000 half
+# of one; predicting 100,000 objects takes less than half on one.
+MOST_TO_FIT, MOST_TO_PREDICT = 2.5e9, 1.1e10
+# What the rest of one likeness takes, in multiplications: 1.4 ns, and 146 of those 4.8 (on a Zen 3).
+LIKE_MULTIPLICATIONS = 40
 # Of the bound's steps; after 8 as after 40, accuracy is within half a hundredth.
 STEPS = 15
-BLOCK_ROWS = 512
+# Rows at once: fewer of many classes, as all fits' probabilities of a block should stay near the processor.
+MOST_BLOCK_ROWS, BLOCK_PROBABILITIES = 512, 262_144
 # On the kernel's diagonal: landmarks that are the same object twice must not stop the fit.
 JITTER = 1e-3
 # Of the sum of a matrix' eigenvalues, what float32 may have rounded off any of them.
@@ -84,22 +86,20 @@ class Likeness:
         self._evidence = evidence
         shares = evidence.shares()
         self._weights = shares / shares.mean()
-        self._blocks = _blocks_of(np.arange(len(x)))
         self._features = np.empty((len(x), len(landmarks)), np.float32)  # their products are the kernel
 
-        def fill_block(rows: Rows) -> None:
-            likeness = _kernel((x[rows] - self._origin) / self._width, self._landmarks)
-            self._features[rows] = self._solve(likeness.T).T
-
-        def products_of_block(rows: Rows) -> Floats:
-            of = self._features[rows]
-            return np.asarray((of * self._weights[rows, None]).T @ of)
-
-        list(pool.map(fill_block, self._blocks))
         self._folds = {int(fold): np.flatnonzero(folds == fold) for fold in np.unique(folds)}
-        self._products = {
-            fold: sum(pool.map(products_of_block, _blocks_of(rows))) for fold, rows in self._folds.items()
-        }
+
+        def fill_rows(rows: Rows) -> Floats:
+            """Their features, and what is returned: the products of these with each other, weighted."""
+            likeness = _kernel((x[rows] - self._origin) / self._width, self._landmarks)
+            features = self._features[rows] = self._solve(likeness.T).T
+            return np.asarray((features * self._weights[rows, None]).T @ features)
+
+        self._products: dict[int, Floats] = {}
+        parts = [(fold, part) for fold, rows in self._folds.items() for part in _parts_of(rows)]
+        for (fold, _), products in zip(parts, pool.map(fill_rows, [rows for _, rows in parts]), strict=True):
+            self._products[fold] = self._products.get(fold, np.float32(0)) + products
 
     def fit(self, logits: Mapping[int, Array]) -> dict[int, Correction]:
         """For each fold, what makes all evidence but the fold's more likely than a linear head's `logits` (n, classes) do; for -1, what
@@ -115,11 +115,12 @@ class Likeness:
         # Classes before objects: what is added up and compared of an object then lies in long rows, and not in short ones.
         linear = np.stack([of_fit.T for of_fit in logits.values()]).astype(np.float32)
         n_fits, n_classes, n = linear.shape
-        evidence = [self._evidence.of(np.isin(np.arange(n), rows)) for rows in self._blocks]
+        n_rows = min(MOST_BLOCK_ROWS, max(1, BLOCK_PROBABILITIES // (n_fits * n_classes)))
+        blocks = [slice(first, first + n_rows) for first in range(0, n, n_rows)]
+        evidence = [self._evidence.of(_flags(block, n)) for block in blocks]
 
-        def slopes_of_block(rows: Rows, known: Evidence, outward: Floats) -> Floats:
+        def slopes_of_block(block: slice, known: Evidence, outward: Floats) -> Floats:
             """By how much too likely the classes are, times the features, (fits * classes, m)."""
-            block = slice(rows[0], rows[-1] + 1)
             x = self._features[block]
             added = (outward @ x.T).reshape(n_fits, n_classes, -1)
             likely = softmax(linear[:, :, block] + added, axis=1).swapaxes(1, 2)
@@ -133,7 +134,7 @@ class Likeness:
         outward = np.zeros((n_fits * n_classes, self._features.shape[1]))
         for _ in range(STEPS):
             so_far = repeat(outward.astype(np.float32))
-            slopes = sum(self._pool.map(slopes_of_block, self._blocks, evidence, so_far), SHRINKAGE * outward)
+            slopes = sum(self._pool.map(slopes_of_block, blocks, evidence, so_far), SHRINKAGE * outward)
             outward -= np.concatenate(list(self._pool.map(step, factors, np.split(slopes, n_fits))))
         from_kernel = self._solve(outward.T.astype(np.float32), transposed=True)
         return {
@@ -155,7 +156,7 @@ class Likeness:
         """Of the bound without this fold, -1: of all. Exact enough for steps in float32, which takes half as long."""
         curvature: npt.NDArray[np.float64] = np.zeros(self._lower.shape)
         for of_fold, products in self._products.items():
-            if of_fold == -1 or of_fold != fold:
+            if fold == -1 or of_fold != fold:
                 curvature += products / 2
         curvature[np.diag_indices_from(curvature)] += SHRINKAGE + ROUNDED * np.trace(curvature)
         triangle, is_lower = cho_factor(curvature, overwrite_a=True)
@@ -166,8 +167,14 @@ class Likeness:
         return np.asarray(solved, np.float32)
 
 
-def _blocks_of(rows: Rows) -> list[Rows]:
-    return [rows[first : first + BLOCK_ROWS] for first in range(0, len(rows), BLOCK_ROWS)]
+def _parts_of(rows: Rows) -> list[Rows]:
+    return np.array_split(rows, math.ceil(len(rows) / MOST_BLOCK_ROWS))
+
+
+def _flags(rows: slice, n: int) -> Flags:
+    flags = np.zeros(n, np.bool_)
+    flags[rows] = True
+    return flags
 
 
 def n_landmarks(n_known: int, n_objects: int, dimension: int) -> int:
@@ -195,7 +202,7 @@ def _kernel(x: Array, landmarks: Array) -> Floats:
 
 @sum_kernel
 def _raise_e(exponents: Any) -> None:
-    """e to the power of `exponents` (n, m) float32, in their place; above 0 as 0, and 0 below e^-87. To 2e-7 of it, in a fifth of
+    """e to the power of `exponents` (n, m) float32, in their place; above 0 as 0, and 0 below e^-87. To 2e-7, in a fifth of
     numpy's time, which was a third of a prediction's.
 
     2 to the power of what is left beside the nearest whole number is a polynomial (Chebyshev's of degree 5); the whole number is added

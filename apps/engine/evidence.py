@@ -112,7 +112,7 @@ class Evidence:
         """By how much each `probability` (..., n, classes) is too high, given what is known: all of it where another class is the label or this
         one is ruled out; and what was ruled out is missing from the possible ones, in proportion."""
         m = len(self.targets)
-        too_high = probability.copy()
+        too_high = probability.copy(order="K")
         too_high[..., self._labeled, self.targets] -= 1
         if len(self.possible):
             too_high[..., m:, :] -= among_possible(probability[..., m:, :], self.possible)

@@ -11,7 +11,15 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from apps.engine.correction import FEWEST_LANDMARKS, MOST_LANDMARKS, SHRINKAGE, Correction, Likeness, n_landmarks
+from apps.engine.correction import (
+    FEWEST_LANDMARKS,
+    MOST_LANDMARKS,
+    SHRINKAGE,
+    Correction,
+    Likeness,
+    _raise_e,
+    n_landmarks,
+)
 from apps.engine.evidence import Evidence
 
 Floats = npt.NDArray[np.float32]
@@ -126,6 +134,48 @@ def test_fits_side_by_side_are_what_each_would_be_alone(pool: Executor) -> None:
     np.testing.assert_array_equal(left_out[folds == -1], 0)
 
 
+def test_what_was_ruled_out_is_heeded_in_every_block_and_fit(pool: Executor) -> None:
+    x, targets, logits = make_labeled(1300)
+    n_labels = 700  # the second block has both labels and what was ruled out
+    possible = np.ones((600, 3), np.bool_)
+    possible[np.arange(600), (targets[n_labels:] + 1) % 3] = False
+    folds = np.arange(1300) % 4 - 1
+    likeness = Likeness(
+        x,
+        Evidence(targets[:n_labels], possible),
+        np.arange(100),
+        folds=folds,
+        variance=float(x.var(axis=0).sum()),
+        pool=pool,
+    )
+    found = likeness.fit({0: logits, 1: logits, -1: logits})
+    for fold, correction in found.items():
+        surprise = [
+            Evidence(targets[:n_labels], possible).surprise(log_softmax(of, axis=1))
+            for of in (logits, logits + correction.logits(x))
+        ]
+        known = folds != fold
+        before, after = (values[known].mean() for values in surprise)
+        assert after < 0.8 * before
+
+
+def test_it_is_the_same_to_the_last_bit_on_one_core_and_on_two(pool: Executor) -> None:
+    x, targets, logits = make_labeled(1300)
+    folds = np.arange(1300) % 4 - 1
+    with ThreadPoolExecutor(1) as one:
+        alone = likeness_of(x, targets, 100, one, folds=folds).fit({0: logits, -1: logits})
+    together = likeness_of(x, targets, 100, pool, folds=folds).fit({0: logits, -1: logits})
+    for fold, correction in alone.items():
+        np.testing.assert_array_equal(correction.outward, together[fold].outward)
+
+
+@pytest.mark.parametrize("exponent", [0, -1e-6, -0.3, -1, -20, -87.2, -88, -1e4, -np.inf, 0.5])
+def test_the_exponential_is_as_exact_as_a_likeness_needs(exponent: float) -> None:
+    values = np.full((3, 19), exponent, np.float32)
+    _raise_e(values)
+    np.testing.assert_allclose(values, np.exp(min(exponent, 0)), atol=2e-7)
+
+
 def test_what_it_adds_is_what_the_formula_says(pool: Executor) -> None:
     x, targets, logits = make_labeled(300)
     correction = fit_to_all(likeness_of(x, targets, 100, pool), logits)
@@ -179,6 +229,6 @@ def test_landmarks_are_as_many_as_a_gesture_has_time_for() -> None:
     assert n_landmarks(150, 10_000, 128) == 150
     assert n_landmarks(2000, 10_000, 128) == MOST_LANDMARKS
     assert n_landmarks(10_000, 10_000, 128) == 500
-    assert n_landmarks(1000, 100_000, 160) == 548
+    assert n_landmarks(1000, 100_000, 160) == 550
     assert FEWEST_LANDMARKS < n_landmarks(2000, 200_000, 128) < MOST_LANDMARKS
     assert n_landmarks(10_000, 10_000_000, 128) == FEWEST_LANDMARKS
