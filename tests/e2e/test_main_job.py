@@ -251,6 +251,20 @@ def test_from_signing_in_to_masks_with_classes(
     picture.hover(position=pixel, force=True)
     expect(page.get_by_test_id("image-object")).to_contain_text("Labeled epithelial")
     expect(page.get_by_role("link", name="Show its objects in the workspace")).to_be_visible()
+    # larger where the pointer is, and moved by hand, which is no click
+    page.mouse.wheel(0, -400)
+    page.wait_for_function("document.querySelector('.image-objects__picture').clientWidth > 1.5 * " + str(box["width"]))
+    at = box["x"] + pixel["x"], box["y"] + pixel["y"]
+    page.mouse.move(*at)
+    expect(page.get_by_test_id("image-object")).to_contain_text("Labeled epithelial")
+    before = picture.bounding_box()
+    page.mouse.down()
+    page.mouse.move(at[0] - 60, at[1] - 40, steps=4)
+    page.mouse.up()
+    after = picture.bounding_box()
+    assert before is not None and after is not None
+    assert after["x"] < before["x"] and after["y"] < before["y"]
+    page.get_by_role("button", name="Fit").click()
     picture.click(position=pixel, force=True)
     wait_until(page, "page.ready && page.selection().source === 'image'")
     assert len(handle(page, "selection().ordinals")) == n_objects

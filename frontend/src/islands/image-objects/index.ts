@@ -7,7 +7,9 @@ import { capitalized, count, percent } from "../../lib/format";
 import { hashOfOrdinal } from "../../lib/ordinal-hash";
 import type { ImageObjectsBuffer } from "../../lib/wire";
 import type { Island } from "../mount";
+import { Choices } from "./choices";
 import { type ColorBy, countsBy, isShown, ObjectFinder, outlinePaths } from "./objects";
+import { Stage } from "./stage";
 
 /** Pixels of the screen for one of the picture. */
 const MOST_STRETCHED = 4;
@@ -103,13 +105,15 @@ export class ImageObjectsIsland implements Island {
     this.overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.overlay.setAttribute("class", "image-objects__overlay");
     this.overlay.setAttribute("aria-hidden", "true");
-    const stage = el(
-      "div",
-      // What is larger than the page is scrolled by the arrow keys, too.
-      { class: "image-objects__stage", tabindex: "0", role: "region", "aria-label": "The image" },
-      this.picture,
-    );
     this.picture.append(picture, this.overlay);
+    const zooms = this.zooms(picture);
+    const size = new Choices("Size", zooms, null, (zoom) => stage.show(zoom));
+    const stage = new Stage(
+      this.picture,
+      { width: Number(width), height: Number(height) },
+      Math.max(...zooms.map(([zoom]) => zoom ?? 0)),
+      (zoom) => size.press(zoom),
+    );
     for (const touch of ["pointermove", "pointerdown"] as const)
       this.picture.addEventListener(touch, (event) => this.tell(event));
     this.picture.addEventListener("pointerleave", () => this.leave());
@@ -118,17 +122,16 @@ export class ImageObjectsIsland implements Island {
       el(
         "div",
         { class: "image-objects__bar" },
-        this.choices("Color", COLOR_BY, this.colorBy, (colorBy) => {
+        new Choices("Color", COLOR_BY, this.colorBy, (colorBy) => {
           this.colorBy = colorBy;
           this.draw();
-        }),
-        this.choices("Size", this.zooms(picture), null, (zoom) => this.zoomTo(zoom)),
+        }).element,
+        size.element,
         this.legend,
       ),
       this.told,
-      stage,
+      stage.element,
     );
-    this.zoomTo(null);
     this.tellNothing();
     this.draw();
   }
@@ -139,38 +142,6 @@ export class ImageObjectsIsland implements Island {
     const sent = Number(new URL(src).searchParams.get("px"));
     const most = MOST_STRETCHED * Math.min(1, sent / Math.max(Number(width), Number(height)));
     return ZOOMS.filter(([zoom]) => zoom === null || zoom <= most);
-  }
-
-  /** Buttons of which one is pressed. */
-  private choices<T>(
-    name: string,
-    choices: readonly (readonly [T, string, string?])[],
-    first: T,
-    choose: (chosen: T) => void,
-  ): HTMLElement {
-    const buttons = choices.map(([value, text, title]) =>
-      el(
-        "button",
-        {
-          type: "button",
-          class: "button button--small",
-          title,
-          "aria-pressed": String(value === first),
-          onclick: (event: Event) => {
-            for (const button of buttons) button.setAttribute("aria-pressed", String(button === event.currentTarget));
-            choose(value);
-          },
-        },
-        text,
-      ),
-    );
-    return el("div", { class: "button-group", role: "group", "aria-label": name }, ...buttons);
-  }
-
-  private zoomTo(zoom: number | null): void {
-    const { width, height } = this.element.dataset;
-    const all = `min(100%, calc(var(--stage-height) * ${Number(width) / Number(height)}))`;
-    this.picture.style.width = zoom === null ? all : `${zoom * Number(width)}px`;
   }
 
   private draw(): void {
