@@ -4,7 +4,7 @@ import type { QualityAnswer } from "../api/projects";
 import type { Quality, QualityAtLabels, ReliabilityBin } from "../api/types";
 import { el } from "../lib/dom";
 import { count, percent, plural } from "../lib/format";
-import { FEWEST_HELD_OUT, fewOfAClass, onlyThere } from "../lib/quality";
+import { FEWEST_HELD_OUT, fewOfAClass, onlyThere, standing } from "../lib/quality";
 
 type Svg = Selection<SVGSVGElement, undefined, null, undefined>;
 
@@ -41,8 +41,7 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
   const unmeasured = quality.classes.filter((_, k) => quality.confusion[k]!.every((n) => n === 0));
   const unlabeled = classes.filter((c) => !quality.classes.includes(c.value)).map((c) => c.name);
   const nameOf = (value: number) => classes.find((c) => c.value === value)?.name ?? String(value);
-  // What labels that were taken back since had done is not what this many labels do.
-  const curve = measured(history.filter((then) => then.n_labels <= n_labels));
+  const curve = measured(standing(history));
   const few = fewOfAClass(quality, nameOf);
   panel.append(
     el(
@@ -250,11 +249,10 @@ function learningCurve(points: readonly Measured[]): SVGSVGElement {
   );
   const x = across([0, Math.max(...points.map((point) => point.n_labels))]);
   axes(svg, x, count, "Labels");
-  const byLabels = [...points].sort((a, b) => a.n_labels - b.n_labels);
   svg
     .append("polyline")
     .attr("class", "quality__curve")
-    .attr("points", byLabels.map((point) => `${x(point.n_labels)},${upwards(point.balanced_accuracy)}`).join(" "));
+    .attr("points", points.map((point) => `${x(point.n_labels)},${upwards(point.balanced_accuracy)}`).join(" "));
   svg
     .append("circle")
     .attr("class", "quality__point")

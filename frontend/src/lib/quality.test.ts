@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import type { FewImages, Quality } from "../api/types";
-import { describeMap, describeQuality, fewOfAClass } from "./quality";
+import type { FewImages, Quality, QualityAtLabels } from "../api/types";
+import { describeMap, describeQuality, fewOfAClass, standing } from "./quality";
 
 const measured = (
   balanced_accuracy: number | null,
@@ -111,4 +111,17 @@ it("says which classes the balanced accuracy rests on a handful of labels for", 
       [0, 0, 0],
     ]),
   ).toBe("");
+});
+
+it("draws what so many labels do, and not what had been done by those that were taken back", () => {
+  const at = (n_labels: number, balanced_accuracy: number): QualityAtLabels => ({
+    revision: 1,
+    n_labels,
+    accuracy: null,
+    balanced_accuracy,
+    n_held_out: 50,
+  });
+  // labeled wrongly, all taken back, and labeled again
+  const history = [at(100, 0.7), at(200, 0.4), at(300, 0.3), at(150, 0.5), at(100, 0.7), at(180, 0.8), at(260, 0.9)];
+  expect(standing(history).map((then) => then.balanced_accuracy)).toEqual([0.7, 0.8, 0.9]);
 });

@@ -1,4 +1,4 @@
-import type { EmbeddingInfo, FewImages, PredictionsInfo, Quality } from "../api/types";
+import type { EmbeddingInfo, FewImages, PredictionsInfo, Quality, QualityAtLabels } from "../api/types";
 import { capitalized, count, percent, plural } from "./format";
 
 /** From fewer held-out labels a percentage says nothing. */
@@ -54,6 +54,16 @@ export function fewOfAClass({ classes, confusion }: Quality, nameOf: (value: num
   );
   const measured = held.filter((n) => n > 0).length;
   return few.length === 0 || measured < 2 ? "" : `Each class counts alike in the balanced accuracy; ${few.join(", ")}.`;
+}
+
+/** The measures that stand, by number of labels. What labels that were taken back since had done is not what so many labels do. */
+export function standing(history: readonly QualityAtLabels[]): readonly QualityAtLabels[] {
+  const left: QualityAtLabels[] = [];
+  for (const then of history) {
+    while (left.length > 0 && left.at(-1)!.n_labels >= then.n_labels) left.pop();
+    left.push(then);
+  }
+  return left;
 }
 
 /** Why it is not said how many are expected to be right. */
