@@ -16,6 +16,14 @@ export class SuggestionStore extends Emitter<"suggestions"> {
     return this.proposals.find((proposal) => !this.exhausted.includes(proposal));
   }
 
+  /** What somebody has read, as it stands now; undefined where it is gone. */
+  again({ kind, class_value, group }: Proposal): Proposal | undefined {
+    return this.proposals.find(
+      (now) =>
+        now.kind === kind && now.class_value === class_value && now.group === group && !this.exhausted.includes(now),
+    );
+  }
+
   set({ proposals, message }: Suggestions): void {
     this.status = "ready";
     this.proposals = proposals;

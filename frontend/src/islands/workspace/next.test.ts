@@ -1,6 +1,6 @@
 import { expect, it, vi } from "vitest";
 import { fetchSample } from "../../api/samples";
-import { fetchSuggestedPage } from "../../api/suggestions";
+import { fetchSuggestedPage, fetchSuggestions } from "../../api/suggestions";
 import type { Proposal } from "../../api/types";
 import { makeController, range, sampleOf, settle } from "./testing";
 
@@ -76,4 +76,38 @@ it("selects a page to be confirmed where most of it is expected to be right, and
   expect([selection.reviewClass, selection.pickedCount]).toEqual([1, 20]);
   await controller.next.take({ ...doubtful, expected_right: 0.51 });
   expect([selection.reviewClass, selection.pickedCount, selection.cursor], "one key an object").toEqual([null, 0, 0]);
+});
+
+it("opens what the bar said, where labels have changed the order since, but not the page that is on the screen again", async () => {
+  const { controller, selection } = makeController();
+  const { suggestions } = controller;
+  const first = {
+    kind: "review",
+    class_value: 1,
+    group: null,
+    n: 30,
+    title: "Review 30",
+    expected_right: 0.9,
+  } as Proposal;
+  const second = { ...first, class_value: 2 };
+  vi.mocked(fetchSuggestedPage).mockImplementation((_api, _project, proposal) =>
+    Promise.resolve(Uint32Array.from(range(proposal.class_value === 1 ? 0 : 40, 30))),
+  );
+  vi.mocked(fetchSuggestions).mockResolvedValue({ proposals: [second, { ...first, n: 28 }], message: "" });
+  suggestions.set({ proposals: [first, second], message: "" });
+  suggestions.age();
+  await controller.next.take();
+  expect(selection.reviewClass).toBe(1);
+
+  suggestions.set({ proposals: [first, second], message: "" });
+  suggestions.age();
+  await controller.next.take();
+  expect(selection.reviewClass, "the first is on the screen: its bar is old").toBe(2);
+
+  suggestions.set({ proposals: [first], message: "" });
+  suggestions.age();
+  vi.mocked(fetchSuggestions).mockResolvedValue({ proposals: [second], message: "" });
+  selection.setRegion(Uint32Array.from(range(0, 20)), "lasso");
+  await controller.next.take();
+  expect(selection.reviewClass, "what was read is gone").toBe(2);
 });

@@ -72,13 +72,14 @@ export class WhatIsNext extends Part {
     }
   }
 
-  /** Shows a proposed page: the one given, or the one that is recommended now. */
+  /** Shows a proposed page: the one given, or the one that is recommended. */
   async take(chosen?: Proposal): Promise<void> {
     this.passOver();
+    const read = this.readInBar();
     const ask = async (signal: AbortSignal) => {
       if (chosen === undefined && this.suggestions.isOld) await this.renew();
       signal.throwIfAborted();
-      return this.nextPage(chosen, signal);
+      return this.nextPage(chosen, read, signal);
     };
     const found = await this.controller.region.ask("The page", ask, "Looking for what is next …");
     if (found === null) return;
@@ -127,11 +128,16 @@ export class WhatIsNext extends Part {
   }
 
   /** The page of the proposal that was chosen, or of the first one of which not everything was passed over. */
-  private async nextPage(chosen: Proposal | undefined, signal: AbortSignal): Promise<NextPage | undefined> {
+  private async nextPage(
+    chosen: Proposal | undefined,
+    read: Proposal | undefined,
+    signal: AbortSignal,
+  ): Promise<NextPage | undefined> {
     const { api, projectId } = this.config;
-    const promised = chosen ?? this.suggestions.recommended;
+    const inTurn = () => chosen ?? (read && this.suggestions.again(read)) ?? this.suggestions.recommended;
+    const promised = inTurn();
     for (;;) {
-      const proposal = chosen ?? this.suggestions.recommended;
+      const proposal = inTurn();
       if (proposal === undefined) return undefined;
       const passed = this.suggestions.passed(proposal);
       const page = await fetchSuggestedPage(api, projectId, proposal, passed, { signal });
@@ -140,6 +146,19 @@ export class WhatIsNext extends Part {
       if (chosen === undefined) this.suggestions.exhaust(proposal);
       else this.suggestions.forgetPassed(proposal);
     }
+  }
+
+  /** What the bar says comes next, and comes even where later labels would have another page first: who has read a class's name may
+   * confirm by habit. Not where it still says what is on the screen. */
+  private readInBar(): Proposal | undefined {
+    const { recommended } = this.suggestions;
+    const { proposal } = this.selection;
+    const isOnScreen =
+      proposal !== null &&
+      proposal.kind === recommended?.kind &&
+      proposal.class_value === recommended.class_value &&
+      proposal.group === recommended.group;
+    return isOnScreen ? undefined : recommended;
   }
 
   /** What the bar promised was not what came: why. */
