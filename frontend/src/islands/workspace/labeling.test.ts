@@ -167,5 +167,5 @@ it("tells the server who was left out of a page that is confirmed, but not whom 
   const [, , action, ordinals] = vi.mocked(postAction).mock.calls[0]!;
   expect([...ordinals]).toEqual([0, 1, 2]);
   expect(action.selection.left_out).toEqual([3]);
-  expect(told).toContain("3 objects labeled lymphocyte; 1 left out: not lymphocyte");
+  expect(told).toContain("3 objects labeled lymphocyte, 1 left out");
 });

@@ -266,7 +266,7 @@ export class Labeling extends Part {
         ? `Label removed from ${plural(nToChange, "object")}`
         : `${plural(nToChange, "object")} labeled ${name}` +
           (nBefore > 0 ? `; ${count(nBefore)} ${nBefore === 1 ? "was" : "were"} so before` : "") +
-          (leftOut.length > 0 ? `; ${count(leftOut.length)} left out: not ${name}` : "") +
+          (leftOut.length > 0 ? `, ${count(leftOut.length)} left out` : "") +
           this.whatToKnow(ordinals, nOtherwise);
     this.notices.dismissTopic("hint");
     this.notify({

@@ -84,7 +84,8 @@ export class RegionBanner {
     const isDone = n === selection.size && !isOfLabeled;
     const goesOn = isDone || selection.held ? [key("G"), " goes on"] : [];
     // Its place is kept: the patches must not move.
-    this.hint.style.visibility = isDone ? "hidden" : "visible";
+    const isConfirmed = selection.held && selection.reviewClass !== null;
+    this.hint.style.visibility = isDone || isConfirmed ? "hidden" : "visible";
     const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
     this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
     // Only what was on the screen is confirmed, which is not always the whole page.
