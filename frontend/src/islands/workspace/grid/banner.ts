@@ -83,8 +83,8 @@ export class RegionBanner {
     const isOfLabeled = selection.proposal?.kind === "discordant";
     const isDone = n === selection.size && !isOfLabeled;
     const goesOn = isDone || selection.held ? [key("G"), " goes on"] : [];
-    // Its place is kept: the patches must not move.
     const isConfirmed = selection.held && selection.reviewClass !== null;
+    // Its place is kept: the patches must not move.
     this.hint.style.visibility = isDone || isConfirmed ? "hidden" : "visible";
     const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
     this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
