@@ -29,6 +29,23 @@ it("goes back to the patch whose label was taken back, where each gets a key of 
   expect(selection.cursor).toBe(1);
 });
 
+it("goes on to the next patch once the label is given again", async () => {
+  const { controller, hear, selection } = makeController();
+  hear({ undo: null, redo: { text: "" } } as never);
+  vi.mocked(postRedo).mockResolvedValue({ n_changed: 1, revision: 3, undo: null, redo: null } as never);
+  vi.mocked(fetchChanges).mockResolvedValue({
+    ordinals: Uint32Array.of(7),
+    classes: Uint8Array.of(3),
+    unseen: Uint8Array.of(0),
+    revision: 3,
+  });
+  selection.setRegion(Uint32Array.of(5, 7, 9), "suggested");
+  selection.setCursor(1, true);
+  controller.history.redo();
+  await settle();
+  expect(selection.cursor, "the next key is for the next patch").toBe(2);
+});
+
 it("undoes and redoes nothing in a sample that was done before it", async () => {
   const { controller, sampling, told, hear } = makeController();
   const before = { action_id: 3, text: "219 objects → lymphocyte", at: "2026-11-28T10:00:00+00:00" };

@@ -47,7 +47,7 @@ export class GestureHistory extends Part {
         void this.controller.labelChanges.fetch().then(() => {
           this.selection.afterRectangle(() => {
             this.offerUndone(before, direction);
-            this.returnToUndone(before);
+            this.returnToUndone(before, direction);
           });
           this.offerToShow(notice, result, before);
         });
@@ -125,13 +125,15 @@ export class GestureHistory extends Part {
     this.controller.region.bringUp(undone[0]!);
   }
 
-  /** One key an object: who takes a label back wants to give that patch another one. */
-  private returnToUndone(before: Uint8Array): void {
+  /** One key an object: who takes a label back wants to give that patch another one, and who gives it again goes on. */
+  private returnToUndone(before: Uint8Array, direction: "undo" | "redo"): void {
     const { selection, labels } = this;
     if (selection.source !== "suggested" || selection.reviewClass !== null) return;
     const undone = [...selection.order.keys()].filter(
       (rank) => labels.shown[selection.order[rank]!] !== before[selection.order[rank]!],
     );
-    if (undone.length === 1) selection.setCursor(undone[0]!, true);
+    if (undone.length !== 1) return;
+    selection.setCursor(undone[0]!, true);
+    if (direction === "redo") this.controller.labeling.goToNextUnlabeled();
   }
 }

@@ -134,7 +134,7 @@ export class Labeling extends Part {
   }
 
   /** One key an object: after the label, the cursor goes on. */
-  private goToNextUnlabeled(): void {
+  goToNextUnlabeled(): void {
     const { selection, labels } = this;
     if (selection.proposal?.kind === "discordant") {
       selection.setCursor(Math.min(selection.cursor + 1, selection.size - 1), true);
