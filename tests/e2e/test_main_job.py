@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -252,22 +253,22 @@ def test_from_signing_in_to_masks_with_classes(
     expect(page.get_by_test_id("image-object")).to_contain_text("Labeled epithelial")
     expect(page.get_by_role("link", name="Show its objects in the workspace")).to_be_visible()
     # larger where the pointer is, and moved by hand, which is no click
-    box = picture.bounding_box()  # the page may have scrolled to the pixel
-    assert box is not None
-    at = box["x"] + pixel["x"], box["y"] + pixel["y"]
     page.mouse.wheel(0, -400)
     page.wait_for_function(
         "before => document.querySelector('.image-objects__picture').clientWidth > 1.5 * before", arg=box["width"]
     )
-    page.mouse.move(*at)
-    expect(page.get_by_test_id("image-object")).to_contain_text("Labeled epithelial")
     before = picture.bounding_box()
+    stage = page.get_by_role("region", name="The image.").bounding_box()
+    assert before is not None and stage is not None
+    at = stage["x"] + stage["width"] / 2, stage["y"] + 100
+    page.mouse.move(*at)
     page.mouse.down()
     page.mouse.move(at[0] - 60, at[1] - 40, steps=4)
     page.mouse.up()
     after = picture.bounding_box()
-    assert before is not None and after is not None
+    assert after is not None
     assert after["x"] < before["x"] or after["y"] < before["y"]
+    expect(page).to_have_url(re.compile(r"/images/\d+/$"))
     page.get_by_role("button", name="Fit").click()
     picture.click(position=pixel, force=True)
     wait_until(page, "page.ready && page.selection().source === 'image'")
