@@ -105,8 +105,8 @@ class Likeness:
         """For each fold, what makes all evidence but the fold's more likely than a linear head's `logits` (n, classes) do; for -1, what
         makes all of it.
 
-        By Böhning's bound on the curvature (Ann. Inst. Stat. Math. 44:197, 1992): no step makes it less likely, and all steps
-        share one factorization. All fits take a step together: what is in the processor's cache serves all of them.
+        By Böhning's bound on the curvature (Ann. Inst. Stat. Math. 44:197, 1992): no step makes it less likely, and all steps of
+        a fit share one factorization. All fits take a step together: what is in the processor's cache serves all of them.
         """
         weights = np.tile(self._weights, (len(logits), 1))
         for of_fit, fold in zip(weights, logits, strict=True):

@@ -17,11 +17,8 @@ export class SuggestionStore extends Emitter<"suggestions"> {
   }
 
   /** What somebody has read, as it stands now; undefined where it is gone. */
-  again({ kind, class_value, group }: Proposal): Proposal | undefined {
-    return this.proposals.find(
-      (now) =>
-        now.kind === kind && now.class_value === class_value && now.group === group && !this.exhausted.includes(now),
-    );
+  again(read: Proposal): Proposal | undefined {
+    return this.proposals.find((now) => isOfSame(now, read) && !this.exhausted.includes(now));
   }
 
   set({ proposals, message }: Suggestions): void {
@@ -82,8 +79,11 @@ export class SuggestionStore extends Emitter<"suggestions"> {
   }
 }
 
-const isSame = (a: Proposal, b: Proposal): boolean =>
-  a.kind === b.kind && a.class_value === b.class_value && a.group === b.group && a.n === b.n;
+/** Whether both propose the same, be it more or fewer by now. */
+export const isOfSame = (a: Proposal, b: Proposal): boolean =>
+  a.kind === b.kind && a.class_value === b.class_value && a.group === b.group;
+
+const isSame = (a: Proposal, b: Proposal): boolean => isOfSame(a, b) && a.n === b.n;
 
 /** Who left a patch out as not being of a class left it out of all pages of that class. */
 function keyOf({ kind, class_value }: Proposal): string {

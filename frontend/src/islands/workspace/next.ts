@@ -2,7 +2,7 @@ import { messageOf } from "../../api/http";
 import { fetchSuggestedPage, fetchSuggestions } from "../../api/suggestions";
 import type { Proposal } from "../../api/types";
 import { count } from "../../lib/format";
-import type { SuggestionStore } from "../../state/suggestions";
+import { isOfSame, type SuggestionStore } from "../../state/suggestions";
 import type { WorkspaceController } from "./controller";
 import { Part } from "./part";
 
@@ -153,11 +153,7 @@ export class WhatIsNext extends Part {
   private readInBar(): Proposal | undefined {
     const { recommended } = this.suggestions;
     const { proposal } = this.selection;
-    const isOnScreen =
-      proposal !== null &&
-      proposal.kind === recommended?.kind &&
-      proposal.class_value === recommended.class_value &&
-      proposal.group === recommended.group;
+    const isOnScreen = recommended !== undefined && proposal !== null && isOfSame(proposal, recommended);
     return isOnScreen ? undefined : recommended;
   }
 
