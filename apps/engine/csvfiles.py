@@ -1,12 +1,15 @@
-"""Reading small CSV files that people and other tools wrote: any usual separator, with or without a byte order mark."""
+"""CSV files: reading small ones that people and other tools wrote, with any usual separator, with or without a byte order mark;
+and writing ours."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from apps.engine.durable import replacing
 from apps.engine.errors import BadInput
 
 SEPARATORS = (",", ";", "\t")
@@ -59,3 +62,19 @@ def columns_of(header: list[str]) -> dict[str, int]:
 def cell(cells: list[str], position: int | None) -> str:
     """The cell, or "" where the line is shorter or the file has no such column."""
     return cells[position] if position is not None and position < len(cells) else ""
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> int:
+    """Replace the file, in UTF-8 with commas, and return the number of rows. They may come from a generator: nothing is gathered
+    in memory."""
+    n = 0
+    with replacing(path) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow(row)
+            n += 1
+        file.flush()
+        file.detach()
+    return n

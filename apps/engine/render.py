@@ -6,7 +6,6 @@ object cannot spill onto another. values: (n,) class value per object of the ima
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from apps.engine import csvfiles
 from apps.engine.durable import replacing
 from apps.engine.errors import EngineError
 from apps.engine.masks import UNLABELED_COLOR, UNLABELED_VALUE
@@ -117,11 +117,7 @@ def write_instance_mask(
 
 def write_legend(path: Path, legend: Iterable[LegendRow]) -> None:
     """legend.csv: value,class_name,color. read_label_values reads it."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(LegendRow._fields)
-    writer.writerows(legend)
-    _write(path, buffer.getvalue().encode())
+    csvfiles.write_rows(path, LegendRow._fields, legend)
 
 
 def _rgb(color: int) -> tuple[int, int, int]:

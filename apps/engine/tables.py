@@ -1,12 +1,10 @@
-"""The CSV files about labels: objects.csv goes out, classes.csv comes in (and objects.csv may come in again)."""
+"""The CSV files about labels: objects.csv and images.csv go out, classes.csv comes in (and objects.csv may come in again)."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.engine import csvfiles
-from apps.engine.durable import replacing
 from apps.engine.errors import BadInput
 
 
@@ -45,6 +42,17 @@ class ObjectRow(NamedTuple):
     confidence: float | None
 
 
+class ImageRow(NamedTuple):
+    """One line of images.csv. labeled, with_predictions: (n_classes,) int64, the image's objects with a label of each class, and
+    those together with the ones that have no label and are predicted to be of it.
+    """
+
+    image: str
+    n_objects: int
+    labeled: npt.NDArray[np.int64]
+    with_predictions: npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class ClassTable:
     """Lines of a classes.csv that state a class, in the file's order.
@@ -72,25 +80,29 @@ FORMULA_STARTS = ("=", "+", "-", "@")
 
 def write_objects_csv(path: Path, rows: Iterable[ObjectRow]) -> int:
     """Write objects.csv and return the number of objects. Rows may be a generator: nothing is gathered in memory."""
-    n = 0
-    with replacing(path) as binary:
-        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(ObjectRow._fields)
-        for row in rows:
-            cells = row._asdict() | {
-                "row": round(row.row, 2),  # a hundredth of a pixel: more digits only look exact
-                "column": round(row.column, 2),
-                "error_bound": "" if row.error_bound is None else f"{row.error_bound:.6f}",
-                "confidence": "" if row.confidence is None else f"{row.confidence:.4f}",
-            }
-            if row.labeled_by.startswith(FORMULA_STARTS):
-                cells["labeled_by"] = f"'{row.labeled_by}"  # by which spreadsheets mark text
-            writer.writerow(cells.values())
-            n += 1
-        file.flush()
-        file.detach()
-    return n
+    return csvfiles.write_rows(path, ObjectRow._fields, map(_cells_of, rows))
+
+
+def _cells_of(row: ObjectRow) -> Iterable[object]:
+    cells = row._asdict() | {
+        "row": round(row.row, 2),  # a hundredth of a pixel: more digits only look exact
+        "column": round(row.column, 2),
+        "error_bound": "" if row.error_bound is None else f"{row.error_bound:.6f}",
+        "confidence": "" if row.confidence is None else f"{row.confidence:.4f}",
+    }
+    if row.labeled_by.startswith(FORMULA_STARTS):
+        cells["labeled_by"] = f"'{row.labeled_by}"  # by which spreadsheets mark text
+    return cells.values()
+
+
+def write_images_csv(path: Path, class_names: Sequence[str], rows: Iterable[ImageRow]) -> None:
+    """Write images.csv: a line an image, two columns a class."""
+    of_classes = [column for name in class_names for column in (f"{name}, labeled", f"{name}, labeled or predicted")]
+    lines = (
+        [row.image, row.n_objects, row.labeled.sum(), *np.stack([row.labeled, row.with_predictions], axis=1).ravel()]
+        for row in rows
+    )
+    csvfiles.write_rows(path, ["image", "objects", "labeled", *of_classes], lines)
 
 
 def read_classes(source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> ClassTable:

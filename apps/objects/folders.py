@@ -13,7 +13,9 @@ from apps.engine.pairing import pair, safe_name, sort_files
 from apps.objects.pipelines import ImageSource, SourceFile
 
 SUBFOLDERS = ("images", "masks", "points")
-NOT_POINTS = frozenset({"classes.csv", "objects.csv", "legend.csv", "values.csv"})  # tables about the whole folder
+NOT_POINTS = frozenset(
+    {"classes.csv", "objects.csv", "images.csv", "legend.csv", "values.csv"}
+)  # tables about the whole folder
 
 
 @dataclass(frozen=True)

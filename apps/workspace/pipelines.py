@@ -24,7 +24,7 @@ from apps.engine.render import (
     write_instance_mask,
     write_legend,
 )
-from apps.engine.tables import ObjectRow, write_objects_csv
+from apps.engine.tables import ImageRow, ObjectRow, write_images_csv, write_objects_csv
 from apps.images.models import Image
 from apps.labels.models import LabelAction, LabelSet
 from apps.labels.selectors import (
@@ -96,7 +96,8 @@ def export_labels(
     on_progress: Callable[[str, float, str], None],
     without_sampled: bool = False,
 ) -> dict[str, Any]:
-    """Write class_masks/, color_masks/, instance_masks/, legend.csv, objects.csv and EXPORT_README.txt into the folder `target`.
+    """Write class_masks/, color_masks/, instance_masks/, legend.csv, objects.csv, images.csv and EXPORT_README.txt into the folder
+    `target`.
 
     `label_set` None: everything stated about the project's objects (see `stated_labels`). `without_sampled`: labels
     that were accepted by sample, their patches unseen, are left out. Files of these names in
@@ -139,6 +140,7 @@ def _write(project: Project, content: _Content, work: Path, on_progress: Callabl
         on_progress("writing masks", position / len(content.images), image.name)
         _write_masks(project, image, stems[image.pk], content, work)
     write_objects_csv(work / "objects.csv", _object_rows(project, content))
+    write_images_csv(work / "images.csv", [item.name for item in content.classes.values()], _image_rows(content))
     write_legend(
         work / "legend.csv", [LegendRow(item.value, item.name, item.color) for item in content.classes.values()]
     )
@@ -184,6 +186,15 @@ def _objects(project: Project, image: Image) -> list[HistoObject]:
         project=project, ordinal__gte=image.first_ordinal, ordinal__lt=image.first_ordinal + image.n_objects
     )
     return list(in_image.only("ordinal", "row", "column", "source_id").order_by("ordinal"))
+
+
+def _image_rows(content: _Content) -> Iterator[ImageRow]:
+    values = list(content.classes)
+    shown = np.where(content.values > 0, content.values, content.predictions.classes)
+    for image in content.images:
+        own = slice(image.first_ordinal, image.first_ordinal + image.n_objects)
+        labeled, with_predictions = (np.bincount(of[own], minlength=256)[values] for of in (content.values, shown))
+        yield ImageRow(image.name, image.n_objects, labeled, with_predictions)
 
 
 def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:

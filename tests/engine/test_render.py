@@ -14,7 +14,7 @@ from apps.engine import render
 from apps.engine.errors import BadInput, EngineError
 from apps.engine.formats import read_mask
 from apps.engine.masks import LabelValues, MaskKind, find_objects, read_label_values, read_points
-from apps.engine.tables import ObjectRow, read_classes, write_objects_csv
+from apps.engine.tables import ImageRow, ObjectRow, read_classes, write_images_csv, write_objects_csv
 
 RASTER = np.array([[1, 1, 0, 2], [0, 3, 3, 2]], np.uint16)
 VALUES = np.array([7, 0, 254], np.uint8)
@@ -162,3 +162,23 @@ def test_an_exported_class_mask_is_a_labeled_mask(tmp_path: Path):
         label_values=LabelValues({7: "tumor", 254: "other"}),
     )
     assert again.source_class == ["tumor", None, "other"]
+
+
+def test_images_csv_counts_the_objects_of_each_class(tmp_path: Path):
+    rows = [
+        ImageRow("a.png", 9, np.array([3, 1]), np.array([6, 3])),
+        ImageRow("b, later.png", 0, np.array([0, 0]), np.array([0, 0])),
+    ]
+    write_images_csv(tmp_path / "images.csv", ["non-GS/SS, other", "tumor"], iter(rows))
+    with (tmp_path / "images.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["image"] for row in read] == ["a.png", "b, later.png"]
+    assert read[0] == {
+        "image": "a.png",
+        "objects": "9",
+        "labeled": "4",
+        "non-GS/SS, other, labeled": "3",
+        "non-GS/SS, other, labeled or predicted": "6",
+        "tumor, labeled": "1",
+        "tumor, labeled or predicted": "3",
+    }

@@ -239,6 +239,14 @@ def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):
     assert {row["provenance"] for row in rows if row["class_name"]} == {"import"}
     assert all(row["prediction"] and 0 < float(row["confidence"]) <= 1 for row in rows)
 
+    (image,) = csv.DictReader((tmp_path / "out" / "images.csv").open())
+    assert image["image"] == NAME and int(image["objects"]) == len(rows)
+    assert int(image["labeled"]) == sum(row["class_name"] != "" for row in rows) < len(rows)
+    for name in ("epithelial", "stromal"):
+        assert int(image[f"{name}, labeled"]) == sum(row["class_name"] == name for row in rows)
+        shown = sum((row["class_name"] or row["prediction"]) == name for row in rows)
+        assert int(image[f"{name}, labeled or predicted"]) == shown
+
     again = make("again", classes="epithelial,stromal", patch_size=32)
     (tmp_path / "re" / "images").mkdir(parents=True)
     shutil.copy(nuclei_folder / NAME, tmp_path / "re" / "images" / NAME)

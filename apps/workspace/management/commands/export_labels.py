@@ -11,7 +11,7 @@ from apps.workspace.pipelines import export_labels
 
 
 class Command(JsonCommand):
-    help = "Export labels: class_masks/, color_masks/, instance_masks/, legend.csv, objects.csv and EXPORT_README.txt."
+    help = "Export labels: class_masks/, color_masks/, instance_masks/, legend.csv, objects.csv, images.csv and EXPORT_README.txt."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project")
