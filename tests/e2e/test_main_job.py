@@ -378,6 +378,8 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     page.wait_for_timeout(1000)  # until its patch has come: what is clicked has been seen
     page.mouse.click(*middle_of(page, wrong))
     wait_until(page, "!page.selection().picked.includes(argument)", wrong)
+    expect(page.get_by_test_id("selection-count")).to_have_text(f"{len(shown['ordinals'])} objects")
+    expect(page.get_by_test_id("region-banner")).to_contain_text(f"0 of {len(shown['ordinals'])} labeled, 1 left out")
     # a rectangle leaves out all that it covers, takes them in again, or nothing was meant
     side_by_side = shown["ordinals"][2:4]
     drag_over(page, *side_by_side)

@@ -78,7 +78,10 @@ export class RegionBanner {
     const { selection, labels } = this.controller;
     if (!this.isPage) return;
     let n = 0;
-    for (const ordinal of selection.order) if (labels.shown[ordinal] !== 0) n++;
+    let nLeftOut = 0;
+    for (const ordinal of selection.order)
+      if (labels.shown[ordinal] !== 0) n++;
+      else if (!selection.isPicked(ordinal)) nLeftOut++;
     // What is looked at again has labels from the start: they say nothing about how far one is.
     const isOfLabeled = selection.proposal?.kind === "discordant";
     const isDone = n === selection.size && !isOfLabeled;
@@ -86,7 +89,8 @@ export class RegionBanner {
     const isConfirmed = selection.held && selection.reviewClass !== null;
     // Its place is kept: the patches must not move.
     this.hint.style.visibility = isDone || isConfirmed ? "hidden" : "visible";
-    const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled`;
+    const leftOut = selection.reviewClass === null || nLeftOut === 0 ? "" : `, ${count(nLeftOut)} left out`;
+    const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled${leftOut}`;
     this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
     // Only what was on the screen is confirmed, which is not always the whole page.
     const { nToConfirm } = this.controller.labeling;

@@ -214,7 +214,8 @@ export class GridToolbar {
     const showCounts = () => {
       const { size: total, pickedCount } = selection;
       // What a lasso caught is not selected yet, and "0 of 171 selected" would sound as if it had caught nothing.
-      if (pickedCount === 0)
+      // Of a page that is reviewed only what was seen will be labeled: the banner counts it.
+      if (pickedCount === 0 || (selection.isByException && !selection.held))
         counted.replaceChildren(el("strong", {}, count(total)), total === 1 ? " object" : " objects");
       else counted.replaceChildren(el("strong", {}, count(pickedCount)), ` of ${count(total)} selected`);
       for (const button of [all, invert]) button.toggleAttribute("disabled", total === 0);
