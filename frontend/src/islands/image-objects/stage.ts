@@ -1,4 +1,5 @@
 import { el } from "../../lib/dom";
+import { zoomFactor } from "../../lib/wheel";
 
 /** Pixels that a press may wander and still be a click. */
 const DRAG_FROM_PX = 4;
@@ -72,9 +73,7 @@ export class Stage {
 
   /** A wheel that can make it no smaller scrolls the page. */
   private wheel(event: WheelEvent): void {
-    const unit = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 18 : 1;
-    const factor = Math.exp(-event.deltaY * unit * (event.ctrlKey ? 0.01 : 0.0016));
-    if (this.zoomAt(factor, event.clientX, event.clientY) || event.deltaY < 0) event.preventDefault();
+    if (this.zoomAt(zoomFactor(event), event.clientX, event.clientY) || event.deltaY < 0) event.preventDefault();
   }
 
   private key(event: KeyboardEvent): void {

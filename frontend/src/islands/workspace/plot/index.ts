@@ -3,6 +3,7 @@ import { parseColor, type Rgb } from "../../../lib/colors";
 import { el, ICONS, icon } from "../../../lib/dom";
 import { plural } from "../../../lib/format";
 import { clamp, type Point, simplify } from "../../../lib/geometry";
+import { zoomFactor } from "../../../lib/wheel";
 import type { FilterMode } from "../../../state/filters";
 import type { LassoOp } from "../../../state/selection";
 import type { WorkspaceController } from "../controller";
@@ -545,10 +546,9 @@ export class EmbeddingPlot {
   private wheel(event: WheelEvent): void {
     if (this.onControl(event)) return;
     event.preventDefault();
-    const unit = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 18 : 1;
     const [x, y] = this.at(event);
     this.hover.hide();
-    this.controller.viewport.zoomAt(Math.exp(-event.deltaY * unit * (event.ctrlKey ? 0.01 : 0.0016)), x, y);
+    this.controller.viewport.zoomAt(zoomFactor(event), x, y);
   }
 
   private hoverAt(event: PointerEvent, x: number, y: number): void {
