@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device, choose_precision, compute_threads
 from apps.engine.nn.patches import Ordinals, Patches, PatchSource
@@ -86,6 +87,7 @@ def run(options: Options) -> Result:
     peer_value = statistics.median(spent.objects_per_second for spent in peers)
     documented = statistics.median(spent.objects_per_second_at(DOCUMENTED_VIEWS_PER_S) for spent in peers)
     config = TrainConfig(device=options.device)
+    backbone = create_backbone(config.settings.backbone, encoder_size_px=config.encoder_size_px)
     total = sum(spent.seconds for spent in peers)
     return Result(
         name="train",
@@ -122,7 +124,7 @@ def run(options: Options) -> Result:
             "device": device.type if on_cpu else torch.cuda.get_device_name(device),
             "threads": n_threads,
             "precision": str(choose_precision(config.precision, device)).removeprefix("torch."),
-            "objects_per_step": {"ours": batch_size_for(config, n, device), "original": BATCH},
+            "objects_per_step": {"ours": batch_size_for(config, backbone, n, device), "original": BATCH},
             "objects": n,
             "epochs": epochs,
             "input": tiles.source,

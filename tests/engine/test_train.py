@@ -14,6 +14,7 @@ import torch
 from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.nn import train
+from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.checkpoints import load_checkpoint
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device, choose_precision
@@ -259,11 +260,26 @@ def test_a_fine_tuning_epoch_is_the_labels_and_twice_as_many_others(n_labeled: i
 def test_batches_are_smaller_in_small_projects_of_large_patches_and_on_a_cpu() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     config = TrainConfig(batch_size=256)
-    assert [batch_size_for(config, n, cpu) for n in (10, 500, 100_000)] == [32, 62, 128]
-    by_size = [batch_size_for(replace(config, encoder_size_px=size), 100_000, gpu) for size in (64, 128, 256, 512)]
+    plain = create_backbone("resnet18", encoder_size_px=64)
+    assert [batch_size_for(config, plain, n, cpu) for n in (10, 500, 100_000)] == [32, 62, 128]
+    by_size = [
+        batch_size_for(replace(config, encoder_size_px=size), plain, 100_000, gpu) for size in (64, 128, 256, 512)
+    ]
     assert by_size == [256, 256, 64, 32]
-    assert batch_size_for(replace(config, encoder_size_px=256), 100_000, gpu, processes=2) == 128
-    assert batch_size_for(replace(config, batch_size=8), 100_000, cpu) == 8
+    assert batch_size_for(replace(config, encoder_size_px=256), plain, 100_000, gpu, processes=2) == 128
+    assert batch_size_for(replace(config, batch_size=8), plain, 100_000, cpu) == 8
+
+
+def test_batches_are_smaller_for_a_network_that_enlarges_its_patches_or_has_many_weights() -> None:
+    config = TrainConfig(batch_size=256)
+    with torch.device("meta"):
+        base, large = (
+            create_backbone(f"timm:vit_{size}_patch16_224", encoder_size_px=224) for size in ("base", "large")
+        )
+    gpu = torch.device("cuda")
+    by_network = [batch_size_for(config, network, 100_000, gpu) for network in (base, large)]
+    assert by_network == [77, 32], "of 224 px each, whatever the patches of the project have"
+    assert batch_size_for(config, large, 100_000, torch.device("cpu")) == 32
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nearly_nothing() -> None:

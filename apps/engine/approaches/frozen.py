@@ -7,7 +7,7 @@ from apps.engine.approaches.base import Approach, NetworkSettings
 FROZEN = Approach(
     name="frozen",
     title="Frozen backbone",
-    description="Takes the features of a given backbone as they are, without any training. For pathology foundation models: any other backbone has random weights.",
+    description="Trains nothing: features of a given backbone, and beside them, unless that is switched off, what is measured of each object. For pathology foundation models: any other backbone has random weights.",
     settings=NetworkSettings,
     trains=False,
 )

@@ -19,6 +19,7 @@ from torch.nn import functional
 from apps.engine.arrays import read_array, write_array
 from apps.engine.durable import replacing
 from apps.engine.errors import EngineError
+from apps.engine.nn.backbones import Backbone
 from apps.engine.nn.checkpoints import DESCRIPTION_NAME, WEIGHTS_NAME, load_checkpoint
 from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads, to_device
 from apps.engine.nn.object_masks import with_object_mask
@@ -111,9 +112,9 @@ def embed_patches(
     return done.mapped()
 
 
-def batch_size_for(backbone: nn.Module, device: torch.device) -> int:
+def batch_size_for(backbone: Backbone, device: torch.device) -> int:
     """Images per batch: enough to keep the device busy, few where each takes long."""
-    if sum(parameter.numel() for parameter in backbone.parameters()) < MANY_WEIGHTS:
+    if backbone.n_weights < MANY_WEIGHTS:
         return 512
     return 8 if device.type == "cpu" else 64
 

@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from apps.engine.approaches.base import TrainingSettings
 from apps.engine.errors import EngineError
 from apps.engine.nn.augment import draw_views
+from apps.engine.nn.backbones import Backbone
 from apps.engine.nn.checkpoints import WEIGHTS_NAME, load_checkpoint, save_checkpoint
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device, choose_precision, compute_threads, reproducible
@@ -43,6 +44,9 @@ ClassValues = npt.NDArray[np.uint8]
 LARGEST_BATCH_ON_CPU = 128
 # A ResNet50's step of so many objects times pixels takes 8 GiB of a GPU, a ResNet18's 3 GiB.
 LARGEST_BATCH_PIXELS_ON_GPU = 256 * 128 * 128
+# What a step keeps for its gradients, in bf16: 900 bytes a pixel of a ResNet50, 1,300 of a ViT-B/16 (86 million weights), 3,500
+# of a ViT-L/16 (303 million): beyond so many weights it grows with them.
+WEIGHTS_OF_A_HEAVY_NETWORK = 80_000_000
 # A small project still takes this many steps per epoch, down to batches that leave each view enough negatives.
 STEPS_PER_EPOCH = 8
 SMALLEST_BATCH = 32
@@ -109,16 +113,24 @@ def train_model(
     labels = _usable_labels(class_values, n)
     values = tuple(int(value) for value in np.unique(labels[labels > 0]))
     device = choose_device(config.device)
-    with (
-        reproducible(config.seed, device),
-        compute_threads(config.threads, processes=processes.count),
-        _enough_memory(config, batch_size_for(config, n, device, processes=processes.count)),
-    ):
+    with reproducible(config.seed, device), compute_threads(config.threads, processes=processes.count):
         model = _start_model(config, values, start_from, weights_root)
-        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        training = _Training(config, model, patches, labels, device, processes, fine_tuning=start_from is not None)
-        kept = TrainingStates(states, _identity(config, labels, start_from, training)) if states is not None else None
-        result = training.run(kept, on_progress, should_stop)
+        batch_size = batch_size_for(config, model.backbone, n, device, processes=processes.count)
+        with _enough_memory(config, model.backbone, batch_size):
+            model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            training = _Training(
+                config,
+                model,
+                patches,
+                labels,
+                device,
+                processes,
+                batch_size=batch_size,
+                fine_tuning=start_from is not None,
+            )
+            identity = _identity(config, labels, start_from, training)
+            kept = TrainingStates(states, identity) if states is not None else None
+            result = training.run(kept, on_progress, should_stop)
     if processes.is_first:
         save_checkpoint(
             checkpoint,
@@ -138,24 +150,28 @@ def train_model(
 
 
 @contextmanager
-def _enough_memory(config: TrainConfig, batch_size: int) -> Iterator[None]:
+def _enough_memory(config: TrainConfig, backbone: Backbone, batch_size: int) -> Iterator[None]:
     """Say what a GPU's memory did not hold, and what would need less."""
     try:
         yield
     except torch.OutOfMemoryError as error:
+        resized = backbone.input_size_px
+        smaller = "smaller patches need" if resized is None else "a smaller input_size in its config.json needs"
         raise EngineError(
-            f"The GPU's memory does not hold a training step of {config.settings.backbone}: "
-            f"{batch_size} objects, two views of {config.encoder_size_px} px of each. A smaller backbone "
-            "or smaller patches need less."
+            f"The GPU's memory does not hold a training step of {config.settings.backbone}: {batch_size} objects, "
+            f"two views of {resized or config.encoder_size_px} px of each. A smaller backbone or {smaller} less."
         ) from error
 
 
-def batch_size_for(config: TrainConfig, n: int, device: torch.device, *, processes: int = 1) -> int:
+def batch_size_for(config: TrainConfig, backbone: Backbone, n: int, device: torch.device, *, processes: int = 1) -> int:
     """Objects per step for a project of n objects: the setting, bounded by what suits a small project, a CPU's time and the
     memory of as many GPUs as there are processes."""
-    at_most = LARGEST_BATCH_ON_CPU
-    if device.type != "cpu":
-        at_most = processes * max(SMALLEST_BATCH, LARGEST_BATCH_PIXELS_ON_GPU // config.encoder_size_px**2)
+    on_cpu = device.type == "cpu"
+    at_most = LARGEST_BATCH_ON_CPU if on_cpu else LARGEST_BATCH_PIXELS_ON_GPU / config.encoder_size_px**2
+    # Foundation models are heavy, and enlarge small patches to what they were made for.
+    enlarged = (backbone.input_size_px or config.encoder_size_px) / config.encoder_size_px
+    at_most /= max(1.0, enlarged**2) * max(1.0, backbone.n_weights / WEIGHTS_OF_A_HEAVY_NETWORK)
+    at_most = (1 if on_cpu else processes) * max(SMALLEST_BATCH, int(at_most))
     return min(config.batch_size, at_most, max(SMALLEST_BATCH, n // STEPS_PER_EPOCH))
 
 
@@ -277,10 +293,11 @@ class _Training:
         device: torch.device,
         processes: Processes,
         *,
+        batch_size: int,
         fine_tuning: bool,
     ) -> None:
         self.precision = choose_precision(config.precision, device)
-        self.batch_size = batch_size_for(config, len(patches), device, processes=processes.count)
+        self.batch_size = batch_size
         self._config = config
         self._model = model
         self._labels = labels

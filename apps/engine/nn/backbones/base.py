@@ -31,6 +31,8 @@ class Backbone(nn.Module):
     def __init__(self, feature_dim: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.feature_dim = feature_dim
+        self.input_size_px: int | None = None
+        """What images are resized to, height and width; None: they are taken at their own size."""
         self.source: WeightsFile | None = None
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
@@ -38,6 +40,10 @@ class Backbone(nn.Module):
     def normalized(self, images: torch.Tensor) -> torch.Tensor:
         """The images as the network wants them."""
         return (images - self.mean) / self.std
+
+    @property
+    def n_weights(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def prepare_for_features(self) -> None:
         """Called once where the weights will not change any more: whatever makes `forward` faster."""

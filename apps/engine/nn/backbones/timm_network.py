@@ -48,9 +48,12 @@ class TimmBackbone(Backbone):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, input_channels, size, size) in 0 to 1 as features (n, feature_dim)."""
-        if images.shape[-1] != self.input_size_px:
-            size = (self.input_size_px, self.input_size_px)
-            images = functional.interpolate(images, size=size, mode=self.interpolation, antialias=True).clamp(0, 1)
+        size_px = self.input_size_px
+        assert size_px is not None
+        if images.shape[-1] != size_px:
+            images = functional.interpolate(
+                images, size=(size_px, size_px), mode=self.interpolation, antialias=True
+            ).clamp(0, 1)
         images = self.normalized(images)
         if self.pooling == "network":
             features: torch.Tensor = self.network(images)
