@@ -118,6 +118,11 @@ class PredictionSet(models.Model):
         return self.quality.get("few_images")
 
     @property
+    def classifier_fault(self) -> str | None:
+        """Why the standard classifier predicts in place of the project's own; None where it does not."""
+        return self.quality.get("classifier_fault")
+
+    @property
     def quality_to_tell(self) -> dict[str, Any]:
         """The measures, the expected share only where it can be believed; empty where nothing is predicted."""
         return {**self.quality, "expected_right": self.expected_right} if self.quality else {}
@@ -136,3 +141,4 @@ class PredictionState(TypedDict):
     is_measured: bool
     expected_right: float | None
     few_images: FewImages | None
+    classifier_fault: str | None

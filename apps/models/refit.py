@@ -5,6 +5,7 @@ No torch here: the process that runs this stays small and starts in a moment.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from typing import Any
 
@@ -13,9 +14,10 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from apps.engine.classes_around import FEWEST_LABELS, with_classes_around
+from apps.engine.classify import classify
+from apps.engine.errors import EngineError
 from apps.engine.evidence import contradicted, with_a_choice
 from apps.engine.predict import FEWEST_TO_CORRECT, Head, fit_kernel_head, heed_denied
-from apps.engine.registry import CLASSIFIERS
 from apps.engine.surroundings import N_AROUND, Surroundings
 from apps.engine.unlabeled_images import find_unlabeled_images
 from apps.labels.selectors import (
@@ -31,6 +33,8 @@ from apps.models.services import NewPredictions, lock_predictions, publish_predi
 from apps.objects.selectors import image_id_by_ordinal
 from apps.projects.models import Project
 
+logger = logging.getLogger(__name__)
+STANDARD = "kernel"  # the classifier that predicts where the project's own cannot
 SEED = 0  # as in an iteration: what was held out of a training is held out here
 HEADS_KEPT = 32
 
@@ -85,7 +89,8 @@ class Refitter:
             label_revision=label_revision,
             start_from=self._heads.pop(key, None),
         )
-        if isinstance(head, Head):
+        # Not the standard one's where it stands in for another package's, which would be asked to start from it.
+        if isinstance(head, Head) and new.quality["classifier_fault"] is None:
             self._heads[key] = head
             if len(self._heads) > HEADS_KEPT:
                 self._heads.popitem(last=False)
@@ -103,7 +108,8 @@ def predict_objects(
     start_from: Head | None = None,
 ) -> tuple[NewPredictions, Any]:
     """What the project's classifier says of the objects with features (n, d) after it learned from the labels (n,), 0 for
-    none; and its head, None below two classes. `surroundings`: None where only the object counts."""
+    none; and its head, None below two classes. `surroundings`: None where only the object counts. Where another package's classifier
+    fails, the standard one predicts, and `quality` says why."""
     label_set = shared_label_set(project)
     denied = denied_ordinals(label_set, only_accepted_samples=True)
     taught = with_a_choice(denied, values) if _lacks_labels(project, values) else denied
@@ -111,14 +117,16 @@ def predict_objects(
         features = with_classes_around(features, values, surroundings, seed=SEED, denied=taught)
     # Only our own head can be started from: other packages' classifiers are not asked to know the word.
     start = {} if start_from is None else {"start_from": start_from}
-    fit_head = CLASSIFIERS.get(project.classifier).load()
-    head = fit_head(features, values, seed=SEED, denied=taught, held_out=held_out, **start)
-    n = len(values)
-    classes, confidence = head.predict(features) if head else (np.zeros(n, np.uint8), np.zeros(n, np.float32))
-    if (held_out_labels := getattr(head, "held_out", None)) is not None:
-        # As if they had no label: only then a slip is seen to differ from what the model says.
-        classes[held_out_labels.ordinals] = held_out_labels.class_values
-        confidence[held_out_labels.ordinals] = held_out_labels.confidence
+    fault = None
+    try:
+        answer = classify(project.classifier, features, values, seed=SEED, denied=taught, held_out=held_out, **start)
+    except EngineError as error:
+        if project.classifier == STANDARD:
+            raise
+        logger.warning("project %s is predicted by the standard classifier: %s", project.pk, error)
+        fault = str(error)
+        answer = classify(STANDARD, features, values, seed=SEED, denied=taught, held_out=held_out)
+    n, head, classes, confidence = len(values), answer.head, answer.class_values, answer.confidence
     if isinstance(head, Head):
         heed_denied(head, features, values, taught, (classes, confidence))
     # Of the others it is known that they are wrong, and not what would be right.
@@ -130,14 +138,14 @@ def predict_objects(
     expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
     images = find_unlabeled_images(image_id_by_ordinal(project)[:n], stated)
     few_images = {"n_labeled": images.n_labeled, "n": images.n_images} if images else None
-    quality = {**head.quality.to_json(), "expected_right": expected_right, "few_images": few_images} if head else {}
+    said = {"expected_right": expected_right, "few_images": few_images, "classifier_fault": fault}
     new = NewPredictions(
         classes=classes,
         confidence=np.rint(confidence * 255).astype(np.uint8),
         label_revision=label_revision,
         n_labels=int((values > 0).sum()),
         has_predictions=head is not None,
-        quality=quality,
+        quality={**answer.quality, **said} if head else {},
     )
     return new, head
 

@@ -147,6 +147,7 @@ def prediction_state(prediction_set: PredictionSet) -> PredictionState:
         "is_measured": prediction_set.is_measured,
         "expected_right": prediction_set.expected_right,
         "few_images": prediction_set.few_images,
+        "classifier_fault": prediction_set.classifier_fault,
     }
 
 

@@ -10,17 +10,16 @@ import numpy.typing as npt
 import pytest
 from django.test import Client
 
-from apps.engine import classes_around, suggest
+from apps.engine import classes_around, classify, suggest
 from apps.engine.errors import EngineError
 from apps.engine.plugins import Registry
 from apps.engine.predict import Quality, fit_head
-from apps.engine.registry import Classifier
+from apps.engine.registry import CLASSIFIERS, Classifier
 from apps.engine.surroundings import N_AROUND, Surroundings
 from apps.labels import acceptance
 from apps.labels.models import LabelSet
 from apps.labels.selectors import class_values, shared_label_set
 from apps.labels.services import get_or_create_label_set, import_label_values, undo
-from apps.models import refit
 from apps.models.models import Embedding, PredictionSet
 from apps.models.refit import Refitter
 from apps.models.selectors import (
@@ -362,15 +361,87 @@ class OtherHead:
         return np.full(len(features), 2, np.uint8), np.full(len(features), 0.5, np.float32)
 
 
-def test_the_project_s_classifier_renews_also_where_another_package_brought_it(world, embedding, monkeypatch):
-    entry = Classifier("other", "Other", "Says two.", f"{__name__}:other_classifier")
-    monkeypatch.setattr(refit, "CLASSIFIERS", Registry("classifier", Classifier, group="none", built_in=[entry]))
-    type(world.project).objects.filter(pk=world.project.pk).update(classifier="other")
+@pytest.fixture
+def others(world, monkeypatch) -> None:
+    entries = [
+        *CLASSIFIERS.entries(),
+        Classifier("other", "Other", "Says two.", f"{__name__}:other_classifier"),
+        Classifier("raising", "Raising", "Fails.", f"{__name__}:raising_classifier"),
+        *(Classifier(name, name, "Lies.", f"{__name__}:{name}") for name in ("unsure", "inventive", "brief")),
+    ]
+    monkeypatch.setattr(classify, "CLASSIFIERS", Registry("classifier", Classifier, group="none", built_in=entries))
+
+
+def choose_classifier(world, name: str) -> None:
+    type(world.project).objects.filter(pk=world.project.pk).update(classifier=name)
+
+
+@pytest.mark.usefixtures("others")
+def test_the_project_s_classifier_renews_also_where_another_package_brought_it(world, embedding):
+    choose_classifier(world, "other")
     refitter = Refitter()
     for ordinal in range(3):
         world.label(int(TRUTH[ordinal]), [ordinal])
         refitter.renew(world.project.pk)
     assert (current_predictions(world.project).classes == 2).all()
+
+
+def raising_classifier(*_: Any, **others: Any) -> Any:
+    raise ValueError("not today")
+
+
+class LyingHead(OtherHead):
+    def __init__(self, values: list[int], confidence: float) -> None:
+        self.said = np.array(values), confidence
+
+    def predict(self, features: npt.NDArray[Any]) -> Any:
+        values, confidence = self.said
+        return values, np.full(len(values), confidence)
+
+
+def unsure(features: npt.NDArray[Any], *_: Any, **others: Any) -> Any:
+    return LyingHead([1] * len(features), np.nan)
+
+
+def inventive(features: npt.NDArray[Any], *_: Any, **others: Any) -> Any:
+    return LyingHead([9] * len(features), 0.5)
+
+
+def brief(*_: Any, **others: Any) -> Any:
+    return LyingHead([1], 0.5)
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize(
+    ("classifier", "fault"),
+    [
+        ("raising", "the classifier raising failed: ValueError: not today"),
+        ("unsure", "the classifier unsure gave confidences outside of 0 to 1"),
+        ("inventive", "the classifier inventive predicted a class that no label has"),
+        ("brief", "the classifier brief gave classes of shape (1,) and confidences of shape (1,) for"),
+        ("of_a_package_that_was_removed", "There is no classifier called 'of_a_package_that_was_removed'"),
+    ],
+)
+def test_the_standard_classifier_predicts_where_another_package_s_cannot(world, embedding, classifier, fault):
+    refitter = Refitter()
+    for ordinal in range(4):
+        world.label(int(TRUTH[ordinal]), [ordinal])
+    refitter.renew(world.project.pk)
+    standard = current_predictions(world.project)
+    choose_classifier(world, classifier)
+    for ordinal in (4, 5):  # twice: what stood in must not be started from
+        world.label(int(TRUTH[ordinal]), [ordinal])
+        refitter.renew(world.project.pk)
+    current = current_prediction_set(world.project)
+    assert current is not None and current.n_labels == 6
+    assert fault in prediction_state(current)["classifier_fault"]
+    assert current_predictions(world.project).revision == standard.revision + 2
+    assert (current_predictions(world.project).classes > 0).all()
+    choose_classifier(world, "kernel")
+    world.label(int(TRUTH[6]), [6])
+    refitter.renew(world.project.pk)
+    mended = current_prediction_set(world.project)
+    assert mended is not None and prediction_state(mended)["classifier_fault"] is None
 
 
 def test_a_project_without_a_map_or_that_is_gone_is_passed_over(world):

@@ -166,6 +166,8 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
     predictors, surroundings, predictions = predict(
         project, vectors, plan.settings, patches, values, label_revision, held_out
     )
+    if fault := predictions.quality.get("classifier_fault"):
+        report.log(f"The standard classifier predicts instead of {project.classifier}: {fault}")
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)

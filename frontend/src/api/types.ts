@@ -29,6 +29,7 @@ export interface Quality {
   /** As in `PredictionsInfo`; not of a model version that was measured by an earlier version. */
   readonly expected_right?: number | null;
   readonly few_images?: FewImages | null;
+  readonly classifier_fault?: string | null;
   /** Class values: the order of the confusion matrix. */
   readonly classes: readonly number[];
   /** Row: the label; column: the prediction. */
@@ -63,6 +64,8 @@ export interface PredictionsInfo {
   readonly expected_right: number | null;
   /** Where labels lie in few images, and most of what has none does not: what is predicted there is not known to be right. */
   readonly few_images: FewImages | null;
+  /** Why the standard classifier predicts in place of the project's own, which another package brought. */
+  readonly classifier_fault: string | null;
 }
 
 /** So many of all images have labels. */

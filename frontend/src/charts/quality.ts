@@ -4,7 +4,7 @@ import type { QualityAnswer } from "../api/projects";
 import type { Quality, QualityAtLabels, ReliabilityBin } from "../api/types";
 import { el } from "../lib/dom";
 import { count, percent, plural } from "../lib/format";
-import { FEWEST_HELD_OUT, fewOfAClass, onlyThere, standing } from "../lib/quality";
+import { FEWEST_HELD_OUT, fewOfAClass, onlyThere, standing, standsIn } from "../lib/quality";
 
 type Svg = Selection<SVGSVGElement, undefined, null, undefined>;
 
@@ -18,6 +18,8 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
     panel.append(el("p", { class: "muted" }, "Nothing is predicted before two classes have labels."));
     return panel;
   }
+  if (quality.classifier_fault != null)
+    panel.append(el("p", { class: "quality__few" }, standsIn(quality.classifier_fault)));
   if (quality.accuracy === null || quality.n_held_out < FEWEST_HELD_OUT) {
     panel.append(
       el(

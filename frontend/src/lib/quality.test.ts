@@ -8,6 +8,7 @@ const measured = (
   n_held_out: number,
   expected_right: number | null = null,
   few_images: FewImages | null = null,
+  classifier_fault: string | null = null,
 ) =>
   describeQuality({
     revision: 1,
@@ -20,6 +21,7 @@ const measured = (
     is_measured: n_held_out >= 40,
     expected_right,
     few_images,
+    classifier_fault,
   });
 
 it("says first what is expected of the objects without a label, as the labels may be the easy ones", () => {
@@ -35,6 +37,14 @@ it("tells the balanced accuracy and on how many held-out labels it rests", () =>
   const words = measured(0.984, [0.965, 0.99], 1200);
   expect(words.short).toBe("98% right per class");
   expect(words.long).toContain("98%, 97% to 99% with 95% confidence, on 1,200 held-out labels");
+});
+
+it("says that the project's own classifier does not predict before anything that the other one's predictions are worth", () => {
+  const words = measured(0.96, [0.89, 0.98], 107, 0.72, null, "the classifier nearest failed: ValueError: no");
+  expect(words.short).toBe("classifier failed");
+  expect(words.long).toMatch(
+    /^The standard classifier predicts, as the project's own cannot: the classifier nearest failed: ValueError: no\. About 72%/,
+  );
 });
 
 it("says that labels lie in few images instead of a share that holds only there", () => {
@@ -75,6 +85,7 @@ it("says nothing before anything is labeled", () => {
     is_measured: false,
     expected_right: null,
     few_images: null,
+    classifier_fault: null,
   };
   expect(describeQuality(unlabeled)).toEqual({ short: "", long: "" });
 });

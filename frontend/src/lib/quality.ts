@@ -8,11 +8,20 @@ const FEWEST_OF_A_CLASS = 5;
 /** Known less closely than this, an accuracy is given as a range. */
 const CLOSELY = 0.1;
 
-/** A model's quality in words: a percentage where it means something, and what it rests on. */
-export function describeQuality(predictions: PredictionsInfo | null): {
+interface QualityInWords {
   readonly short: string;
   readonly long: string;
-} {
+}
+
+/** A model's quality in words: a percentage where it means something, and what it rests on. */
+export function describeQuality(predictions: PredictionsInfo | null): QualityInWords {
+  const words = describeMeasures(predictions);
+  const fault = predictions?.classifier_fault ?? null;
+  if (fault === null) return words;
+  return { short: "classifier failed", long: `${standsIn(fault)}${words.long === "" ? "" : ` ${words.long}`}` };
+}
+
+function describeMeasures(predictions: PredictionsInfo | null): QualityInWords {
   if (predictions === null || predictions.n_labels === 0) return { short: "", long: "" };
   const {
     balanced_accuracy: accuracy,
@@ -64,6 +73,11 @@ export function standing(history: readonly QualityAtLabels[]): readonly QualityA
     left.push(then);
   }
   return left;
+}
+
+/** That the classifier which the project has chosen does not predict. */
+export function standsIn(fault: string): string {
+  return `The standard classifier predicts, as the project's own cannot: ${fault}.`;
 }
 
 /** Why it is not said how many are expected to be right. */
