@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -138,18 +138,35 @@ def denied_ordinals(label_set: LabelSet, *, only_accepted_samples: bool = False)
     """What somebody has looked at and found not to be of the class, by the class's value: ordinals (k,), ascending. It was marked in a
     sample, or left out of a page that was confirmed and was not taken back.
 
-    `only_accepted_samples`: no marks of a sample that was refused or is still open. Its right ones have no labels: learned from, its
-    wrong ones alone would make the class seem rarer than it is.
+    `only_accepted_samples`: no marks of a sample that was refused, is still open, or whose acceptance was undone. Its right ones have no
+    labels: learned from, its wrong ones alone would make the class seem rarer than it is.
     """
     marked = StratumSample.objects.filter(label_set=label_set).exclude(wrong=[])
     if only_accepted_samples:
-        marked = marked.filter(state=StratumSample.State.ACCEPTED)
+        marked = marked.filter(action__in=_standing(marked.exclude(action=None).values_list("action_id", flat=True)))
     # The revision first: what is committed in between is read again rather than never.
     revision = LabelSet.objects.values_list("revision", flat=True).get(pk=label_set.pk)
     denied = {value: [ordinals] for value, ordinals in _left_out(label_set.pk, revision).items()}
     for value, wrong in marked.values_list("label_class__value", "wrong"):
         denied.setdefault(value, []).append(np.array(wrong, np.int64))
     return {value: np.unique(np.concatenate(found)) for value, found in denied.items()}
+
+
+def _standing(action_ids: Iterable[int]) -> list[int]:
+    """Those of the actions that were not undone, or redone since: an undo undoes, a redo undoes that, and so on."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH RECURSIVE chain AS (
+                SELECT id AS gesture, id AS last, 0 AS n FROM labels_labelaction WHERE id = ANY(%s::int8[])
+                UNION ALL
+                SELECT gesture, later.id, n + 1 FROM chain JOIN labels_labelaction later ON later.undoes_id = chain.last
+            )
+            SELECT gesture FROM chain GROUP BY gesture HAVING max(n) %% 2 = 0
+            """,
+            [list(action_ids)],
+        )
+        return [action_id for (action_id,) in cursor.fetchall()]
 
 
 @lru_cache(MOST_KEPT)

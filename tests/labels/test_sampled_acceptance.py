@@ -332,6 +332,25 @@ def test_samples_of_much_the_same_end_some_time(page, monkeypatch):
     assert page.start(value=2).status_code == 201
 
 
+def test_what_was_marked_in_a_sample_teaches_as_long_as_its_acceptance_stands(page, label_set):
+    def taught() -> list[int]:
+        denied = selectors.denied_ordinals(label_set, only_accepted_samples=True)
+        return denied[1].tolist() if 1 in denied else []
+
+    sample = page.started()
+    wrong = sample["ordinals"][7]
+    mark(page, sample, wrong)
+    assert taught() == [], "the sample is open"
+    larger = page.post(sample, "more", {"n": sample["sizes"][1]}).json()
+    assert page.accept(larger, size=12_399).status_code == 201
+    assert taught() == [wrong]
+    for step, teaches in ((page.undo, []), (page.redo, [wrong]), (page.undo, []), (page.redo, [wrong])):
+        assert step().status_code == 201
+        assert taught() == teaches
+    page.undo()
+    assert selectors.denied_ordinals(label_set)[1].tolist() == [wrong], "all the same it is in no other sample"
+
+
 def test_who_was_left_out_of_a_confirmed_page_is_not_accepted_unseen_unless_that_was_undone(page):
     page.label(range(13_400, 13_500), 1, left_out=[1003, 1005])
     without = page.started()
