@@ -128,11 +128,9 @@ def typical_objects(groups: Groups, unlabeled: Flags, *, among: Flags | None = N
     n_labels = np.bincount(groups.group[counts], minlength=len(groups))
     left = [candidates[unlabeled[candidates]] for candidates in groups.candidates]
     open_groups = [number for number in range(len(groups)) if len(left[number])]
-    if not open_groups:
-        return np.zeros(0, np.int64)
-    fewest = min(n_labels[number] > 0 for number in open_groups)
-    wanted = sorted((n_labels[number], number) for number in open_groups if (n_labels[number] > 0) == fewest)
-    return np.array([left[number][0] for _, number in wanted[:most]], np.int64)
+    untouched = [number for number in open_groups if n_labels[number] == 0]
+    wanted = sorted(untouched or open_groups, key=lambda number: n_labels[number])  # stable: they are in order of size
+    return np.array([left[number][0] for number in wanted[:most]], np.int64)
 
 
 class Predicted(Protocol):

@@ -158,11 +158,11 @@ def _standing(action_ids: Iterable[int]) -> list[int]:
         cursor.execute(
             """
             WITH RECURSIVE chain AS (
-                SELECT id AS gesture, id AS last, 0 AS n FROM labels_labelaction WHERE id = ANY(%s::int8[])
+                SELECT id AS gesture, id AS last, 0 AS n_after FROM labels_labelaction WHERE id = ANY(%s::int8[])
                 UNION ALL
-                SELECT gesture, later.id, n + 1 FROM chain JOIN labels_labelaction later ON later.undoes_id = chain.last
+                SELECT gesture, later.id, n_after + 1 FROM chain JOIN labels_labelaction later ON later.undoes_id = chain.last
             )
-            SELECT gesture FROM chain GROUP BY gesture HAVING max(n) %% 2 = 0
+            SELECT gesture FROM chain GROUP BY gesture HAVING max(n_after) %% 2 = 0
             """,
             [list(action_ids)],
         )

@@ -99,12 +99,14 @@ class _Known:
         return label_class.name if label_class else f"class {class_value}"
 
 
-def _known(project: Project, label_set: LabelSet, labels: NDArray[np.uint8]) -> _Known | None:
+def _known(project: Project, label_set: LabelSet) -> _Known | None:
     embedding = latest_embedding(project)
     if embedding is None or not embedding.n:
         return None
+    project.refresh_from_db(fields=["n_objects"])  # since it was read, more may have come, and a map with them
+    labels = kept_class_values(label_set, project.n_objects)
     classes, confidence, revision = current_predictions(project)
-    n = min(embedding.n, len(labels))  # an import may have ended since they were read
+    n = embedding.n
     return _Known(
         embedding,
         label_set,
@@ -126,14 +128,13 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
 
 
 def suggestions(project: Project) -> Suggestions:
-    """What to look at next. Typical objects until each group of similar ones has a label, or the model can say what it
-    takes the rest for; then typical objects of images without labels, where labels lie in few; then, where that is
+    """What to look at next. Typical objects until there are as many labels as groups of similar ones, which is when the model can
+    mostly say what it takes the rest for; then typical objects of images without labels, where labels lie in few; then, where that is
     allowed, what can be accepted by sample or brings a class nearer to it; then pages to confirm, those with the most
     labels per second first and of these one of a class with few labels, as long as they give more than labeling one by one."""
     label_set = shared_label_set(project)
-    labels = kept_class_values(label_set, project.n_objects)
-    n_labeled = int(np.count_nonzero(labels))
-    known = _known(project, label_set, labels)
+    known = _known(project, label_set)
+    n_labeled = int(np.count_nonzero(kept_class_values(label_set, project.n_objects)))
     if known is None:
         message = "Suggestions come with the first map" if project.n_objects else "There are no objects yet"
         return Suggestions([], message, n_labeled, project.n_objects)
@@ -266,8 +267,7 @@ def suggested_page(
 
     `passed`: objects that the person has looked at and left out, not to be shown again now.
     """
-    label_set = shared_label_set(project)
-    known = _known(project, label_set, kept_class_values(label_set, project.n_objects))
+    known = _known(project, shared_label_set(project))
     if known is None:
         return np.zeros(0, np.int64)
     unlabeled = known.unlabeled

@@ -12,6 +12,8 @@ from apps.engine.suggest import like_beside_like
 from apps.labels.selectors import shared_label_set
 from apps.models.models import Embedding
 from apps.models.selectors import vectors
+from apps.projects.models import Project
+from apps.workspace import suggestions as answer
 from tests.conftest import World
 from tests.factories import blobs, make_embedding, make_image, predict
 from tests.labels.test_sampled_acceptance import Page as LabelingPage
@@ -70,6 +72,15 @@ def test_it_begins_with_typical_objects_one_per_group(world, rater, embedding):
     assert first["title"] == "40 typical objects, one per group"
     shown = page(rater, world, first)
     assert sorted(shown) == list(range(N))
+
+
+def test_what_came_with_a_new_map_while_one_asked_is_proposed_too(world, embedding):
+    asked_of = [Project.objects.get(pk=world.project.pk) for _ in range(2)]
+    make_image(world.project, "c.png")
+    make_embedding(world.project, np.random.default_rng(0).normal(size=(N + 20, 4)))
+    told = answer.suggestions(asked_of[0])
+    assert (told.n_objects, told.proposals[0].kind) == (N + 20, "typical")
+    assert sorted(answer.suggested_page(asked_of[1], "typical")) == list(range(N + 20))
 
 
 def test_what_was_labeled_is_not_proposed_again(world, rater, embedding):
