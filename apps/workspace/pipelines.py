@@ -123,7 +123,7 @@ def _content(project: Project, label_set: LabelSet | None, *, without_sampled: b
     if without_sampled:
         values[unseen] = sources[unseen] = 0
     return _Content(
-        images=list(project.images.all()),
+        images=list(project.images.filter(first_ordinal__lt=project.n_objects)),  # an import may have ended since
         classes={label_class.value: label_class for label_class in project.label_classes.all()},
         values=values,
         sources=sources,

@@ -681,6 +681,14 @@ def test_an_export_says_how_each_label_came_and_can_leave_out_what_nobody_saw(wo
     assert "sampled" not in {row["provenance"] for row in seen_rows}
 
 
+def test_an_export_has_no_image_that_came_after_it_began(world, real_objects, tmp_path):
+    began_with = Project.objects.get(pk=world.project.pk)
+    make_image(world.project, "late.png")
+    result = export_labels(project=began_with, label_set=None, target=tmp_path / "out", on_progress=lambda *_: None)
+    assert (result["images"], result["objects"]) == (5, 100)
+    assert "late.png" not in (tmp_path / "out" / "images.csv").read_text()
+
+
 def test_an_object_tells_what_its_label_rests_on(world, real_objects, signed_in):
     client, sample = signed_in(world.viewer), StratumSample.objects.get()
 
