@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -208,7 +209,8 @@ def class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
     return values
 
 
-_kept: dict[int, tuple[int, NDArray[np.uint8]]] = {}
+_kept: OrderedDict[int, tuple[int, NDArray[np.uint8]]] = OrderedDict()
+_keeping = Lock()
 
 
 def kept_class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
@@ -227,9 +229,11 @@ def kept_class_values(label_set: LabelSet, n_objects: int) -> NDArray[np.uint8]:
         here = ordinals < n_objects
         values[ordinals[here]] = changed[here]
     values.flags.writeable = False
-    while len(_kept) >= MOST_KEPT and label_set.pk not in _kept:
-        _kept.pop(next(iter(_kept)), None)
-    _kept[label_set.pk] = (revision, values)
+    with _keeping:
+        _kept[label_set.pk] = (revision, values)
+        _kept.move_to_end(label_set.pk)
+        if len(_kept) > MOST_KEPT:
+            _kept.popitem(last=False)
     return values
 
 

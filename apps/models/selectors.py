@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 from numpy.typing import NDArray
 
+from apps.common.kept import Kept
 from apps.engine.features import FEWEST_FOR_COMPONENTS
 from apps.engine.plugins import Registry
 from apps.engine.registry import APPROACHES, REDUCERS
@@ -193,30 +192,23 @@ def coordinates(embedding: Embedding) -> NDArray[np.float32]:
     return loaded
 
 
-# So that pages which ask at once, after a new map, wait for one search or grouping to be made instead of making one each.
-_making_a_search, _making_groups = Lock(), Lock()
+# Pages ask at once, after a new map: they wait for one search or grouping to be made instead of making one each.
+_searches: Kept[tuple[Path, int], SimilarObjects] = Kept(4)
+_groups: Kept[tuple[int, int], Groups] = Kept(16)
 
 
 def similar_objects(embedding: Embedding) -> SimilarObjects:
     """Search among the embedding's vectors. Kept between requests, those of the last four maps searched: a byte for each of
     their numbers is in memory, 128 MB for a million objects; the vectors stay in their file."""
-    with _making_a_search:
-        return _similar_objects(embedding_folder(embedding), embedding.dimension)
-
-
-@lru_cache(maxsize=4)
-def _similar_objects(folder: Path, dimension: int) -> SimilarObjects:
-    return SimilarObjects(_stored(folder)[:, :dimension])
+    folder, dimension = embedding_folder(embedding), embedding.dimension
+    return _searches.get((folder, dimension), lambda: SimilarObjects(_stored(folder)[:, :dimension]))
 
 
 def object_groups(embedding: Embedding) -> Groups:
-    """Groups of similar objects. Made when first asked for, in a second or two, and kept between requests."""
-    with _making_groups:
-        return _object_groups(embedding.pk, embedding.project.patch_size_px)
-
-
-@lru_cache(maxsize=16)
-def _object_groups(embedding_id: int, patch_size_px: int) -> Groups:
-    # The patch size is a part of the key: it may change, and says which patches are whole.
-    embedding = Embedding.objects.select_related("project").get(pk=embedding_id)
-    return group_objects(vectors(embedding), whole=has_whole_patch(embedding.project, embedding.n))
+    """Groups of similar objects. Made when first asked for, in a second or two, of a million in twenty, and kept between requests."""
+    # The project may change its patch size, which says which patches are whole.
+    project, n = embedding.project, embedding.n
+    return _groups.get(
+        (embedding.pk, project.patch_size_px),
+        lambda: group_objects(vectors(embedding), whole=has_whole_patch(project, n)),
+    )
