@@ -230,14 +230,16 @@ def fit_head(
     of_labels = _folds(rows, targets, seed=seed, n_folds=n_folds, first=held_out[rows])
     folds = np.concatenate([of_labels, _drawn_folds(ruled_out.rows, seed=seed, n_folds=n_folds)])
     earlier = {
-        fold: fit.of_standardized(center, scale) for fold, fit in _earlier_fits(start_from, values, x.shape[1]).items()
+        fold: fit.of_standardized(center, scale)
+        for fold, fit in _earlier_fits(start_from, values, x.shape[1], n_folds=n_folds).items()
     }
     logits = np.full((len(evidence), len(values)), np.nan)  # of each by the fit that did not know what is known of it
     may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
     fitted_without = {fold: folds == fold for fold in range(n_folds) if (folds == fold).any()}
 
     def fit_without(fold: int) -> _Fit:
-        """Fitted to all that is known but the fold's, to all for -1; begun from no fit that knew what this one is measured on."""
+        """Fitted to all that is known but the fold's, to all for -1; begun from the earlier fit that did not know these either, but for
+        one that was the only label of its class."""
         known = folds != fold if fold >= 0 else np.ones(len(folds), np.bool_)
         return _fit(x[known], evidence.of(known), len(values), start=earlier.get(fold))
 
@@ -427,14 +429,18 @@ def _some_rows(features: npt.NDArray[np.floating[Any]]) -> Floats:
     return to_float32(features[:: max(1, len(features) // SCALE_ROWS)])
 
 
-def _earlier_fits(head: Head | None, values: ClassValues, dimension: int) -> dict[int, _Fit]:
-    """The fits of an earlier head with their columns as `values` (k,) has the classes; new classes begin at 0."""
+def _earlier_fits(head: Head | None, values: ClassValues, dimension: int, *, n_folds: int) -> dict[int, _Fit]:
+    """The fits of an earlier head with their columns as `values` (k,) has the classes; new classes begin at 0. Where that had more
+    folds, what is in one of these now was in several, which the fits knew: only fold 0 is the same, and what knows all."""
     if head is None or len(head.weights) != dimension:
         return {}
     known = np.isin(values, head.class_values)
     columns = np.searchsorted(head.class_values, values[known])
     fits = {}
+    had_more = max(head.fits) >= n_folds
     for fold, fit in head.fits.items():
+        if had_more and fold > 0:
+            continue
         weights, bias = np.zeros((dimension, len(values))), np.zeros(len(values))
         weights[:, known], bias[known] = fit.weights[:, columns], fit.bias[columns]
         fits[fold] = _Fit(weights, bias)
