@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -173,10 +174,20 @@ def draw_held_out(class_values: ClassValues, *, seed: int) -> Flags:
     as labels come in. What is trained on labels before `fit_head` must not see these, or the quality is flattered;
     what was trained with fewer labels did not see them either.
     """
-    held_out = np.zeros(len(class_values), np.bool_)
     labeled = np.flatnonzero(class_values)
-    _, targets = np.unique(class_values[labeled], return_inverse=True)
-    held_out[labeled] = _folds(labeled, targets, seed=seed) == 0
+    of_labels = _drawn_folds(labeled, seed=seed, n_folds=N_FOLDS) == 0
+    drawn = _scrambled(labeled, seed)
+    for value in np.unique(class_values[labeled]):
+        of_class = np.flatnonzero(class_values[labeled] == value)
+        of_class = of_class[np.argsort(drawn[of_class])]
+        if len(of_class) < FEWEST_TO_HOLD_OUT:
+            of_labels[of_class] = False
+        elif not of_labels[of_class].any():
+            of_labels[of_class[0]] = True
+        elif of_labels[of_class].all():
+            of_labels[of_class[1:]] = False
+    held_out = np.zeros(len(class_values), np.bool_)
+    held_out[labeled] = of_labels
     return held_out
 
 
@@ -206,84 +217,46 @@ def fit_head(
     """
     if len(features) != len(class_values):
         raise EngineError(f"There are features of {len(features)} objects, but class values for {len(class_values)}")
-    labeled = np.flatnonzero(class_values)
-    values, targets = np.unique(class_values[labeled], return_inverse=True)
+    values = np.unique(class_values[class_values > 0])
     if len(values) < 2:
         return None
-    chosen = _stratified_sample(targets, MOST_LABELS, np.random.default_rng(seed))
-    rows, targets = labeled[chosen], targets[chosen]
-    ruled_out = Denied.among(denied or {}, class_values, values)
-    # As large a part of these as of the labels.
-    n_some = min(MOST_RULED_OUT, math.ceil(len(ruled_out.rows) * len(rows) / len(labeled)))
-    ruled_out = ruled_out.of(np.sort(np.argsort(_scrambled(ruled_out.rows, seed))[:n_some]))
-    evidence = Evidence(targets, ~ruled_out.is_denied)
-    known_rows = np.concatenate([rows, ruled_out.rows])
-    raw = to_float32(features[known_rows])
-    center, scale, variance = _center_and_scale(features)
-    x = (raw - center) / scale
-
+    known = _gather(features, class_values, values, denied or {}, seed=seed)
+    n_labels, rows, targets = known.n_labels, known.rows[: known.n_labels], known.evidence.targets
     if held_out is None:
         held_out = draw_held_out(class_values, seed=seed)
     elif held_out[rows].all():
         raise EngineError("All labels are held out: none is left to learn from")
-    n_folds = N_FOLDS if len(evidence) < MANY_LABELS else N_FOLDS_OF_MANY
-    of_labels = _folds(rows, targets, seed=seed, n_folds=n_folds, first=held_out[rows])
-    folds = np.concatenate([of_labels, _drawn_folds(ruled_out.rows, seed=seed, n_folds=n_folds)])
-    earlier = {
-        fold: fit.of_standardized(center, scale)
-        for fold, fit in _earlier_fits(start_from, values, x.shape[1], n_folds=n_folds).items()
-    }
-    logits = np.full((len(evidence), len(values)), np.nan)  # of each by the fit that did not know what is known of it
-    may_correct = may_correct and len(targets) >= FEWEST_TO_CORRECT
-    fitted_without = {fold: folds == fold for fold in range(n_folds) if (folds == fold).any()}
-
-    def fit_without(fold: int) -> _Fit:
-        """Fitted to all that is known but the fold's, to all for -1; begun from the earlier fit that did not know these either, but for
-        one that was the only label of its class."""
-        known = folds != fold if fold >= 0 else np.ones(len(folds), np.bool_)
-        return _fit(x[known], evidence.of(known), len(values), start=earlier.get(fold))
+    n_folds = N_FOLDS if len(known.evidence) < MANY_LABELS else N_FOLDS_OF_MANY
+    of_labels = _folds(rows, targets, held_out[rows], seed=seed, n_folds=n_folds)
+    of_others = _drawn_folds(known.rows[n_labels:], seed=seed, n_folds=n_folds)
+    folds = np.concatenate([of_labels, of_others])
 
     # Fits side by side, each on one thread: within so small a one, threads would wait for each other.
     with threadpool_limits(limits=1), ThreadPoolExecutor(usable_cores(), "fit") as pool:
-        at_once = [*((-1,) if -1 in earlier else ()), *fitted_without]
-        fits = dict(zip(at_once, pool.map(fit_without, at_once), strict=True))
-        if -1 not in fits:
-            fits[-1] = _fit(x, evidence, len(values), start=fits.get(0))
-        by_fit = dict(zip(fits, pool.map(lambda fit: fit.logits(x), fits.values()), strict=True))
-        for fold, left_out in fitted_without.items():
-            logits[left_out] = by_fit[fold][left_out]
+        fits, by_fit = _fit_folds(known, folds, values, start_from, n_folds=n_folds, pool=pool)
+        logits = np.full((len(folds), len(values)), np.nan)  # of each by the fit that did not know what is known of it
+        for fold in by_fit.keys() - {-1}:
+            logits[folds == fold] = by_fit[fold][folds == fold]
         predicted = np.isfinite(logits).all(axis=1)
         first_fold = folds == 0
         correction = None
-        if may_correct:
-            # Surer than its shrunken weights say, as what was held out shows: what the correction has to add to. A head that
-            # knows nothing fits any temperature: what is then added must not be blown up by it.
-            temperature = float(np.clip(_fit_temperature(logits, evidence, predicted & ~first_fold), 0.1, 1.0))
-            landmarks = np.argsort(_scrambled(known_rows, seed))[
-                : n_landmarks(len(evidence), len(features), x.shape[1])
-            ]
-            likeness = Likeness(raw, evidence, landmarks, folds=folds, variance=variance, pool=pool)
-            found = likeness.fit({fold: by_fit[fold] / temperature for fold in (*fitted_without, -1)})
-            corrections = temperature * likeness.left_out(found).astype(np.float64)
-            # What was corrected stays so unless that is worse: predictions must not flicker from gesture to gesture.
-            gain = 0.0 if start_from is not None and start_from.correction is not None else WORTH_CORRECTING
-            strength = _choose_strength(corrections, logits, evidence, predicted & ~first_fold, gain=gain)
-            if strength:
-                logits += strength * corrections
-                correction = found[-1].scaled(strength * temperature)
-    held_out_logits = logits[first_fold] / _fit_temperature(logits, evidence, predicted & ~first_fold)
-    known = evidence.of(first_fold)
+        if may_correct and n_labels >= FEWEST_TO_CORRECT:
+            was_corrected = start_from is not None and start_from.correction is not None
+            correction = _correct(
+                known, folds, by_fit, logits, n_objects=len(features), was_corrected=was_corrected, seed=seed, pool=pool
+            )
+    held_out_logits = logits[first_fold] / _fit_temperature(logits, known.evidence, predicted & ~first_fold)
+    of_first = known.evidence.of(first_fold)
     quality = measure_quality(
-        held_out_logits[: len(known.targets)],
-        known.targets,
+        held_out_logits[: len(of_first.targets)],
+        of_first.targets,
         values,
         n_train=int((of_labels != 0).sum()),
-        ruled_out=(held_out_logits[len(known.targets) :], ~known.possible),
+        ruled_out=(held_out_logits[len(of_first.targets) :], ~of_first.possible),
     )
-    temperature = _fit_temperature(logits, evidence, predicted)
-    predicted = predicted[: len(rows)]
-    probabilities = softmax(logits[: len(rows)][predicted] / temperature, axis=1)
-    fits = {fold: fit.of_raw(center, scale) for fold, fit in fits.items()}
+    temperature = _fit_temperature(logits, known.evidence, predicted)
+    predicted = predicted[:n_labels]
+    probabilities = softmax(logits[:n_labels][predicted] / temperature, axis=1)
     return Head(
         weights=fits[-1].weights.astype(np.float32),
         bias=fits[-1].bias.astype(np.float32),
@@ -298,6 +271,109 @@ def fit_head(
         correction=correction,
         fits=fits,
     )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a head learns from: m objects, those with labels first, then those of which only is known what they are not."""
+
+    rows: Rows  # (m,) in the features
+    n_labels: int
+    evidence: Evidence
+    raw: Floats  # (m, d) their features
+    center: Floats  # (d,) of all objects' features, as the next two
+    scale: Floats  # (d,)
+    variance: float
+
+    @cached_property
+    def standardized(self) -> Floats:
+        """(m, d)"""
+        return (self.raw - self.center) / self.scale
+
+
+def _gather(
+    features: npt.NDArray[np.floating[Any]],
+    class_values: ClassValues,
+    values: ClassValues,
+    denied: Mapping[int, Rows],
+    *,
+    seed: int,
+) -> _Known:
+    """What is known of the objects with features (n, d), of at most `MOST_LABELS` with a label (n,) of `values` (k,) and of as large a
+    part of the others."""
+    labeled = np.flatnonzero(class_values)
+    targets = np.searchsorted(values, class_values[labeled])
+    chosen = _stratified_sample(targets, MOST_LABELS, np.random.default_rng(seed))
+    rows, targets = labeled[chosen], targets[chosen]
+    ruled_out = Denied.among(denied, class_values, values)
+    n_some = min(MOST_RULED_OUT, math.ceil(len(ruled_out.rows) * len(rows) / len(labeled)))
+    ruled_out = ruled_out.of(np.sort(np.argsort(_scrambled(ruled_out.rows, seed))[:n_some]))
+    all_rows = np.concatenate([rows, ruled_out.rows])
+    return _Known(
+        all_rows,
+        len(rows),
+        Evidence(targets, ~ruled_out.is_denied),
+        to_float32(features[all_rows]),
+        *_center_and_scale(features),
+    )
+
+
+def _fit_folds(
+    known: _Known, folds: Rows, values: ClassValues, start_from: Head | None, *, n_folds: int, pool: ThreadPoolExecutor
+) -> tuple[dict[int, _Fit], dict[int, npt.NDArray[np.float64]]]:
+    """A fit without each of the folds (m,) and, as -1, one of all that is known, over features as they are; and what each says of
+    the m objects: logits (m, classes).
+
+    A fit begins from the earlier one that did not know its fold either, but for one that was the only label of its class.
+    """
+    x, center, scale = known.standardized, known.center, known.scale
+    earlier = {
+        fold: fit.of_standardized(center, scale)
+        for fold, fit in _earlier_fits(start_from, values, x.shape[1], n_folds=n_folds).items()
+    }
+
+    def fit_without(fold: int) -> _Fit:
+        learned = folds != fold if fold >= 0 else np.ones(len(folds), np.bool_)
+        return _fit(x[learned], known.evidence.of(learned), len(values), start=earlier.get(fold))
+
+    at_once = [*((-1,) if -1 in earlier else ()), *(fold for fold in range(n_folds) if (folds == fold).any())]
+    fits = dict(zip(at_once, pool.map(fit_without, at_once), strict=True))
+    if -1 not in fits:
+        fits[-1] = _fit(x, known.evidence, len(values), start=fits.get(0))
+    by_fit = dict(zip(fits, pool.map(lambda fit: fit.logits(x), fits.values()), strict=True))
+    return {fold: fit.of_raw(center, scale) for fold, fit in fits.items()}, by_fit
+
+
+def _correct(
+    known: _Known,
+    folds: Rows,
+    by_fit: Mapping[int, npt.NDArray[np.float64]],
+    logits: npt.NDArray[np.float64],
+    *,
+    n_objects: int,
+    was_corrected: bool,
+    seed: int,
+    pool: ThreadPoolExecutor,
+) -> Correction | None:
+    """What labeled objects add to what a head says of those like them, where held-out labels are likelier with it; None where they are
+    not. `logits` (m, classes), of each by the fit that did not know it, are corrected in place."""
+    evidence = known.evidence
+    # Neither what quality is measured on, nor what no fit left out.
+    judged = np.isfinite(logits).all(axis=1) & (folds != 0)
+    # Surer than its shrunken weights say, as what was held out shows: what the correction has to add to. A head that
+    # knows nothing fits any temperature: what is then added must not be blown up by it.
+    temperature = float(np.clip(_fit_temperature(logits, evidence, judged), 0.1, 1.0))
+    n = n_landmarks(len(evidence), n_objects, known.raw.shape[1])
+    landmarks = np.argsort(_scrambled(known.rows, seed))[:n]
+    likeness = Likeness(known.raw, evidence, landmarks, folds=folds, variance=known.variance, pool=pool)
+    found = likeness.fit({fold: of_fold / temperature for fold, of_fold in by_fit.items()})
+    corrections = temperature * likeness.left_out(found).astype(np.float64)
+    # What was corrected stays so unless that is worse: predictions must not flicker from gesture to gesture.
+    strength = _choose_strength(corrections, logits, evidence, judged, gain=0.0 if was_corrected else WORTH_CORRECTING)
+    if not strength:
+        return None
+    logits += strength * corrections
+    return found[-1].scaled(strength * temperature)
 
 
 def fit_kernel_head(
@@ -461,26 +537,18 @@ def _stratified_sample(targets: Rows, most: int, rng: np.random.Generator) -> Ro
     return np.sort(np.concatenate(rows))
 
 
-def _folds(rows: Rows, targets: Rows, *, seed: int, n_folds: int = N_FOLDS, first: Flags | None = None) -> Rows:
-    """A fold (m,) per label, 0 to n_folds - 1, from the numbers (m,) of the labeled objects; -1, never held out, for the only label
-    of a class. Of a class with two labels or more, some are in fold 0 and some in others.
-
-    `first` (m,) bool: what fold 0 is instead.
-    """
+def _folds(rows: Rows, targets: Rows, held_out: Flags, *, seed: int, n_folds: int) -> Rows:
+    """A fold (m,) per label, from the numbers (m,) of the labeled objects: 0 for what is `held_out` (m,), 1 to n_folds - 1 for the
+    others; -1, never left out, for what its class could not do without."""
     drawn = _scrambled(rows, seed)
     folds = _drawn_folds(rows, seed=seed, n_folds=n_folds)
-    if first is not None:
-        instead = 1 + (drawn >> np.uint64(32)).astype(np.int64) % 4 % (n_folds - 1)
-        folds = np.where(first, 0, np.where(folds == 0, instead, folds))
+    instead = 1 + (drawn >> np.uint64(32)).astype(np.int64) % (N_FOLDS - 1) % (n_folds - 1)
+    folds = np.where(held_out, 0, np.where(folds == 0, instead, folds))
     for k in np.unique(targets):
         of_class = np.flatnonzero(targets == k)
         of_class = of_class[np.argsort(drawn[of_class])]
         if len(of_class) < FEWEST_TO_HOLD_OUT:
             folds[of_class] = -1
-        elif first is None and not (folds[of_class] == 0).any():
-            folds[of_class[0]] = 0
-        elif first is None and (folds[of_class] == 0).all():
-            folds[of_class[1:]] = -1
         others = of_class[folds[of_class] > 0]
         if len(np.unique(folds[others])) == 1:
             # Left out together, the class would be unknown to that fold's head.
