@@ -17,8 +17,10 @@ from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.map_quality import median_displacement, trustworthiness
+from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.launch import train_on_this_machine
 from apps.engine.nn.train import TrainResult
+from apps.engine.pixels import PatchReader
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import CLASSIFIERS
@@ -132,20 +134,7 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
     trained: TrainResult | None = None
     if plan.config is not None:
         stage("training", 0.05, 0.7)
-        trained = train_on_this_machine(
-            plan.config,
-            patches,
-            class_values=np.where(held_out, 0, values).astype(np.uint8),
-            start_from=model_folder(plan.start_from) if plan.start_from else None,
-            checkpoint=work / "model",
-            weights_root=settings.WEIGHTS_ROOT,
-            states=work / "states",
-            on_progress=report.progress,
-            should_stop=report.should_stop,
-        )
-        write_bytes(work / TRAINED_NAME, b"")
-        if trained.resumed_after:
-            report.log(f"went on after epoch {trained.resumed_after}")
+        trained = _train(plan, plan.config, patches, np.where(held_out, 0, values).astype(np.uint8), work, report)
         clock.lap("train")
 
     stage("embedding", 0.7, 0.85)
@@ -171,39 +160,7 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)
-    previous = previous_coordinates(project, n)
-    shows_labels = project.map_shows_labels and bool(values.any())
-    reducer = project.reducer
-
-    def draw(reducer: str) -> NDArray[np.float32]:
-        return reduce_to_plot(
-            vectors,
-            reducer=reducer,
-            previous=previous,
-            class_values=values if shows_labels else None,
-            seed=SEED,
-            on_points=Previews(report.job),
-            on_progress=report.progress,
-            should_stop=report.should_stop,
-        )
-
-    try:
-        points = draw(reducer)
-    except Stopped:
-        raise
-    except EngineError as error:
-        if reducer == FALLBACK_REDUCER:
-            raise
-        # What was trained for an hour is not thrown away because a library is missing or broken.
-        report.log(f"The map is drawn by principal components instead of {reducer}: {error}")
-        reducer, shows_labels = FALLBACK_REDUCER, False
-        points = draw(reducer)
-    drawing = Drawing(
-        reducer=reducer,
-        shows_labels=shows_labels,
-        trustworthiness=trustworthiness(vectors, points),
-        displacement=median_displacement(points, previous) if previous is not None else None,
-    )
+    points, drawing = _draw(project, vectors, values, report)
     clock.lap("map")
 
     write_embedding(work / "embedding", predictors, surroundings, points)
@@ -216,6 +173,63 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
         predictions=predictions,
         seconds=clock.seconds,
     )
+
+
+def _train(
+    plan: Plan, config: TrainConfig, patches: PatchReader, values: NDArray[np.uint8], work: Path, report: Report
+) -> TrainResult:
+    """Train with the labels (n,), from where an earlier attempt was."""
+    trained = train_on_this_machine(
+        config,
+        patches,
+        class_values=values,
+        start_from=model_folder(plan.start_from) if plan.start_from else None,
+        checkpoint=work / "model",
+        weights_root=settings.WEIGHTS_ROOT,
+        states=work / "states",
+        on_progress=report.progress,
+        should_stop=report.should_stop,
+    )
+    write_bytes(work / TRAINED_NAME, b"")
+    if trained.resumed_after:
+        report.log(f"went on after epoch {trained.resumed_after}")
+    return trained
+
+
+def _draw(
+    project: Project, vectors: NDArray[np.float16], values: NDArray[np.uint8], report: Report
+) -> tuple[NDArray[np.float32], Drawing]:
+    """The objects' places (n, 2), from those that they had, and how they were found: where the project's reducer fails, by principal
+    components. What was trained for an hour is not thrown away because a library is missing or broken."""
+    previous = previous_coordinates(project, len(vectors))
+
+    def draw(reducer: str, *, shows_labels: bool) -> tuple[NDArray[np.float32], Drawing]:
+        points = reduce_to_plot(
+            vectors,
+            reducer=reducer,
+            previous=previous,
+            class_values=values if shows_labels else None,
+            seed=SEED,
+            on_points=Previews(report.job),
+            on_progress=report.progress,
+            should_stop=report.should_stop,
+        )
+        return points, Drawing(
+            reducer=reducer,
+            shows_labels=shows_labels,
+            trustworthiness=trustworthiness(vectors, points),
+            displacement=median_displacement(points, previous) if previous is not None else None,
+        )
+
+    try:
+        return draw(project.reducer, shows_labels=project.map_shows_labels and bool(values.any()))
+    except Stopped:
+        raise
+    except EngineError as error:
+        if project.reducer == FALLBACK_REDUCER:
+            raise
+        report.log(f"The map is drawn by principal components instead of {project.reducer}: {error}")
+        return draw(FALLBACK_REDUCER, shows_labels=False)
 
 
 class Previews:
