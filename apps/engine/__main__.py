@@ -72,14 +72,9 @@ def train_folder(options: argparse.Namespace, out: Path, processes: Processes) -
 
     if processes.is_first:
         extracted = extract_folder(options.folder, out / "pixels")
-        (out / "images.json").write_text(
-            json.dumps([{**vars(image), "folder": str(image.folder)} for image in extracted])
-        )
+        (out / "images.json").write_text(json.dumps([image.to_json() for image in extracted]))
     processes.wait_for_all()
-    images = [
-        StoredImage(**{**image, "folder": Path(image["folder"])})
-        for image in json.loads((out / "images.json").read_text())
-    ]
+    images = [StoredImage.from_json(image) for image in json.loads((out / "images.json").read_text())]
     reader = PatchReader(images, options.patch_size)
     finish("extract")
     trained = train_model(

@@ -564,12 +564,11 @@ def _histogram(square: Any, where: Any, step: Any, row: Any, at: Any) -> Any:
     """Root of the share of each channel's levels over `where`, from every `step`-th pixel. Of the roots, differences are
     Hellinger distances: a rare color counts, and a frequent one does not drown it."""
     size = square.shape[0]
-    half = size // 2
     count = 0
     for a in range(0, size, step):
-        i = a if a < half else size - 1 - (a - half)
+        i = _picked(a, size)
         for b in range(0, size, step):
-            j = b if b < half else size - 1 - (b - half)
+            j = _picked(b, size)
             if not where[i // step, j // step]:
                 continue
             count += 1

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from apps.engine.jit import kernel
 
-MAX_SIDE = 65535  # outlines are stored as 16-bit offsets
+MAX_SIDE_PX = 65535  # corners are stored as 16-bit offsets
 
 
 def trace_outlines(
@@ -55,7 +55,7 @@ def _trace(raster: Any, start_row: Any, start_column: Any, box: Any) -> Any:
     right_column = (0, -1, -1, 0)
     for k in range(n_objects):
         top, left = box[k, 0], box[k, 1]
-        if box[k, 2] - top > 65535 or box[k, 3] - left > 65535:
+        if box[k, 2] - top > MAX_SIDE_PX or box[k, 3] - left > MAX_SIDE_PX:
             ends[k] = n
             continue
         value = k + 1

@@ -14,7 +14,7 @@ import io
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,15 @@ class StoredImage:
     n_objects: int
     folder: Path
     key: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, for another process."""
+        return {**vars(self), "folder": str(self.folder)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> StoredImage:
+        """Of what `to_json` gave."""
+        return cls(**{**told, "folder": Path(told["folder"])})
 
 
 def write_image(folder: Path, key: str, image: npt.NDArray[np.uint8], found: FoundObjects) -> None:

@@ -22,8 +22,8 @@ Vectors = npt.NDArray[np.floating[Any]]
 N_NEIGHBORS = 15
 # A new object starts at the mean of this many neighbors that have a place.
 START_NEIGHBORS = 5
-# A map that starts from the one before needs less, and should not wander (performance.md: displacement 0.044 of the
-# map's width against 0.65 for a fresh fit, at equal quality); of many objects, less still.
+# A map that starts from the one before needs less, and should not wander (umap-learn's objects moved by 0.044 of the map's
+# width so, by 0.65 in a fresh fit, at equal quality); of many objects, less still.
 WARM_EPOCHS, WARM_EPOCHS_OF_MANY, MANY = 50, 25, 200_000
 WARM_ALPHA = 0.3
 # The width of a start, as the curve of attraction is made for.
@@ -56,6 +56,14 @@ class Layout:
         """Whether most objects had a place: with most of them new, the old ones are a start, and no map to keep."""
         return int(self.known.sum()) * 2 >= len(self.vectors)
 
+    @property
+    def schedule(self) -> tuple[int, float]:
+        """How many epochs UMAP descends, and how far in the first: a fresh map by umap-learn's own rule."""
+        n = len(self.vectors)
+        if self.is_warm:
+            return (WARM_EPOCHS if n < MANY else WARM_EPOCHS_OF_MANY), WARM_ALPHA
+        return (500 if n <= 10_000 else 200), 1.0
+
 
 def umap(layout: Layout) -> Floats:
     """UMAP (McInnes, Healy and Melville 2018), started from the earlier places or from principal components."""
@@ -72,10 +80,7 @@ def umap(layout: Layout) -> Floats:
     progress.advance(5)
     places = np.empty((n, 2), np.float32)
 
-    if layout.is_warm:
-        n_epochs, alpha = (WARM_EPOCHS if n < MANY else WARM_EPOCHS_OF_MANY), WARM_ALPHA
-    else:
-        n_epochs, alpha = (500 if n <= 10_000 else 200), 1.0
+    n_epochs, alpha = layout.schedule
     points = np.ascontiguousarray(starting_places(layout)[order])
 
     def after_epoch(done: int) -> None:
@@ -109,13 +114,12 @@ def cuml_umap(layout: Layout) -> Floats:
             "where a GPU is, or choose umap in the project's settings"
         ) from error
     n = len(layout.vectors)
-    warm = layout.is_warm
-    n_epochs = (WARM_EPOCHS if n < MANY else WARM_EPOCHS_OF_MANY) if warm else (500 if n <= 10_000 else 200)
+    n_epochs, alpha = layout.schedule
     model = UMAP(
         n_neighbors=min(N_NEIGHBORS, n - 1),
         min_dist=MIN_DIST,
         n_epochs=n_epochs,
-        learning_rate=WARM_ALPHA if warm else 1.0,
+        learning_rate=alpha,
         init=starting_places(layout),
         random_state=layout.seed,
         # The other way to find neighbors is faster beyond 50,000 objects, and another map each time.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from apps.engine import csvfiles
 from apps.engine.errors import BadInput
+from apps.engine.pairing import FORMULA_SIGNS
 
 
 class ObjectRow(NamedTuple):
@@ -74,10 +75,6 @@ class ClassTable:
         return len(self.line)
 
 
-# Names that a spreadsheet would take for a formula are refused on their way in; an e-mail address may begin so.
-FORMULA_STARTS = ("=", "+", "-", "@")
-
-
 def write_objects_csv(path: Path, rows: Iterable[ObjectRow]) -> int:
     """Write objects.csv and return the number of objects. Rows may be a generator: nothing is gathered in memory."""
     return csvfiles.write_rows(path, ObjectRow._fields, map(_cells_of, rows))
@@ -90,7 +87,8 @@ def _cells_of(row: ObjectRow) -> Iterable[object]:
         "error_bound": "" if row.error_bound is None else f"{row.error_bound:.6f}",
         "confidence": "" if row.confidence is None else f"{row.confidence:.4f}",
     }
-    if row.labeled_by.startswith(FORMULA_STARTS):
+    # Names that a spreadsheet would take for a formula are refused on their way in; an e-mail address may begin so.
+    if row.labeled_by.startswith(FORMULA_SIGNS):
         cells["labeled_by"] = f"'{row.labeled_by}"  # by which spreadsheets mark text
     return cells.values()
 

@@ -15,11 +15,10 @@ from apps.engine.errors import BadInput
 from apps.engine.pixels import read_raster
 from apps.engine.tables import ClassTable, read_classes
 from apps.images.models import Image
+from apps.images.selectors import stored_image
 from apps.labels.models import LabelSet
 from apps.labels.services import get_or_create_label_set, import_label_values
 from apps.objects.models import HistoObject
-from apps.objects.selectors import stored_image
-from apps.projects.files import project_folder
 from apps.projects.models import Project
 from apps.projects.services import class_key, get_or_create_label_classes
 
@@ -135,7 +134,7 @@ def _ordinals_of(project: Project, image: Image, table: ClassTable, rows: list[i
         by_id = dict(objects.values_list("source_id", "ordinal"))
         return [by_id.get(int(table.label_id[row])) for row in rows]
     assert table.row is not None and table.column is not None
-    raster = read_raster(stored_image(image, project_folder(project) / "pixels"))
+    raster = read_raster(stored_image(image))
     ordinals: list[int | None] = []
     for row in rows:
         r, c = int(np.floor(table.row[row] + 0.5)), int(np.floor(table.column[row] + 0.5))

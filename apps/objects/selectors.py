@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,11 @@ from django.db.models import F, Q
 from django.shortcuts import get_object_or_404
 from numpy.typing import NDArray
 
-from apps.engine.pixels import PatchReader, StoredImage
+from apps.engine.outlines import outline_points
+from apps.engine.pixels import PatchReader
 from apps.images.models import Image
+from apps.images.selectors import stored_image
 from apps.objects.models import HistoObject
-from apps.projects.files import project_folder
 from apps.projects.models import Project
 
 
@@ -22,18 +22,14 @@ def patch_reader(project: Project, *, n_objects: int | None = None) -> PatchRead
     `n_objects`: of those that there were when there were so many, all of some images.
     """
     n = project.n_objects if n_objects is None else n_objects
-    return _reader(project.pk, project_folder(project) / "pixels", n, project.patch_size_px)
+    return _reader(project.pk, n, project.patch_size_px)
 
 
 @lru_cache(maxsize=16)
-def _reader(project_id: int, folder: Path, n_objects: int, patch_size_px: int) -> PatchReader:
+def _reader(project_id: int, n_objects: int, patch_size_px: int) -> PatchReader:
     # n_objects is part of the key: an import that ends later makes another reader, the old one stays right for its own.
-    images = Image.objects.filter(project_id=project_id, first_ordinal__lt=n_objects).order_by("first_ordinal")
-    return PatchReader([stored_image(image, folder) for image in images], patch_size_px)
-
-
-def stored_image(image: Image, folder: Path) -> StoredImage:
-    return StoredImage(image.first_ordinal, image.n_objects, folder, image.store_key)
+    images = Image.objects.filter(project_id=project_id, first_ordinal__lt=n_objects).select_related("project")
+    return PatchReader([stored_image(image) for image in images.order_by("first_ordinal")], patch_size_px)
 
 
 def has_whole_patch(project: Project, n: int) -> NDArray[np.bool_]:
@@ -81,6 +77,6 @@ def get_object(project: Project, ordinal: int) -> HistoObject:
 
 def outline_in_image(histo_object: HistoObject) -> list[list[int]]:
     """The outline's corners as [row, column] in image pixels."""
-    corners = np.frombuffer(histo_object.outline, "<u2").reshape(-1, 2).astype(np.int64)
+    corners = outline_points(bytes(histo_object.outline)).astype(np.int64)
     listed: list[list[int]] = (corners + np.array([histo_object.box_top, histo_object.box_left])).tolist()
     return listed

@@ -16,7 +16,7 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from apps.engine.durable import replacing
-from apps.engine.pixels import StoredImage, read_raster
+from apps.engine.pixels import read_raster
 from apps.engine.render import (
     LegendRow,
     write_class_mask,
@@ -26,6 +26,7 @@ from apps.engine.render import (
 )
 from apps.engine.tables import ImageRow, ObjectRow, write_images_csv, write_objects_csv
 from apps.images.models import Image
+from apps.images.selectors import stored_image
 from apps.labels.models import LabelAction, LabelSet
 from apps.labels.selectors import (
     SampleClaim,
@@ -37,8 +38,7 @@ from apps.labels.selectors import (
 )
 from apps.models.selectors import Predictions, current_predictions
 from apps.objects.models import HistoObject
-from apps.objects.selectors import stored_image
-from apps.projects.files import export_archive, folder, project_folder
+from apps.projects.files import export_archive, folder
 from apps.projects.jobs import Report
 from apps.projects.models import Job, LabelClass, Project
 
@@ -164,12 +164,8 @@ def file_stems(names: dict[int, str]) -> dict[int, str]:
     return stems
 
 
-def _stored(project: Project, image: Image) -> StoredImage:
-    return stored_image(image, project_folder(project) / "pixels")
-
-
 def _write_masks(project: Project, image: Image, stem: str, content: _Content, work: Path) -> None:
-    raster = read_raster(_stored(project, image))
+    raster = read_raster(stored_image(image))
     own = slice(image.first_ordinal, image.first_ordinal + image.n_objects)
     colors = {value: label_class.color for value, label_class in content.classes.items()}
     write_class_mask(work / "class_masks" / f"{stem}.png", raster, content.values[own])

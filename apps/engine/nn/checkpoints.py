@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from apps.engine.durable import sync_folder
+from apps.engine.durable import replacing, sync_folder
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import WeightsFile, identify_weights
 from apps.engine.nn.config import TrainConfig
@@ -56,7 +56,8 @@ def write_folder(folder: Path, tensors: Mapping[str, torch.Tensor], description:
         safetensors.torch.save_file(on_cpu, draft / WEIGHTS_NAME)
         _sync(draft / WEIGHTS_NAME)
         text = json.dumps({"format": FORMAT, **description}, indent=1, allow_nan=False)
-        _write_synced(draft / DESCRIPTION_NAME, text.encode())
+        with replacing(draft / DESCRIPTION_NAME) as file:
+            file.write(text.encode())
         sync_folder(draft)
         if folder.exists():
             # A folder cannot be renamed over a filled one.
@@ -123,11 +124,4 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
         os.fsync(file.fileno())

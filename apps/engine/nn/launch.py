@@ -130,7 +130,7 @@ def _torchrun(
 ) -> dict[str, Any]:
     """Run `main` in `count` processes; the result that the first one says."""
     assert isinstance(patches, PatchReader)
-    images = [{**vars(image), "folder": str(image.folder)} for image in patches.images]
+    images = [image.to_json() for image in patches.images]
     beside.parent.mkdir(parents=True, exist_ok=True)
     order, errors = (beside.with_name(f"{beside.name}-{part}") for part in ("order.json", "errors.txt"))
     order.write_text(json.dumps({"what": what, "images": images, "patch_size_px": patches.patch_size_px, **told}))
@@ -211,7 +211,7 @@ def main(order_path: str) -> int:
     """Do what the file says, as one of several processes."""
     threading.Thread(target=_end_with_the_starter, daemon=True).start()
     order = json.loads(Path(order_path).read_text())
-    images = [StoredImage(**{**image, "folder": Path(image["folder"])}) for image in order["images"]]
+    images = [StoredImage.from_json(image) for image in order["images"]]
     patches = PatchReader(images, order["patch_size_px"])
     checkpoint, weights_root = Path(order["checkpoint"]), _path(order["weights_root"])
     with join_processes() as processes:

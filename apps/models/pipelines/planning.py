@@ -63,26 +63,26 @@ def make_plan(project: Project, params: dict[str, Any], *, n_objects: int) -> Pl
         return Plan(last.approach, model_settings(last), version=last)
     if "approach_settings" in params:
         approach = APPROACHES.get(params["approach"])
-        settings = approach.settings.from_json(params["approach_settings"])
+        chosen = approach.settings.from_json(params["approach_settings"])
     else:
-        approach, settings = chosen_approach(project)
-    if not isinstance(settings, NetworkSettings):
-        return Plan(approach.name, settings)
-    config = TrainConfig(approach=approach.name, settings=settings, encoder_size_px=project.encoder_size_px, seed=SEED)
+        approach, chosen = chosen_approach(project)
+    if not isinstance(chosen, NetworkSettings):
+        return Plan(approach.name, chosen)
+    config = TrainConfig(approach=approach.name, settings=chosen, encoder_size_px=project.encoder_size_px, seed=SEED)
     start_from = next(
         (version for version in project.model_versions.order_by("-number") if _same_architecture(version, config)), None
     )
-    if not isinstance(settings, TrainingSettings):
+    if not isinstance(chosen, TrainingSettings):
         # What trains nothing is the same each time.
         same = (
             start_from is not None
-            and start_from.settings["settings"] == settings.to_json()
+            and start_from.settings["settings"] == chosen.to_json()
             and _can_be_used_again(start_from, project)
         )
-        return Plan(approach.name, settings, version=start_from) if same else Plan(approach.name, settings, config)
+        return Plan(approach.name, chosen, version=start_from) if same else Plan(approach.name, chosen, config)
     device = choose_device("auto")
-    epochs = params.get("epochs") or settings.epochs or epochs_for(n_objects, device.type, first=start_from is None)
-    return Plan(approach.name, settings, config=replace(config, epochs=epochs), start_from=start_from)
+    epochs = params.get("epochs") or chosen.epochs or epochs_for(n_objects, device.type, first=start_from is None)
+    return Plan(approach.name, chosen, config=replace(config, epochs=epochs), start_from=start_from)
 
 
 def _can_be_used_again(version: ModelVersion, project: Project) -> bool:
