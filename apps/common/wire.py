@@ -79,6 +79,11 @@ def encode_images(image_ids: NDArray[Any]) -> bytes:
     return struct.pack("<4sI", b"PSI1", len(image_ids)) + image_ids.astype("<u4").tobytes()
 
 
+def encode_groups(groups: NDArray[np.int16], embedding: int) -> bytes:
+    """A PSG1 buffer from the groups of an embedding's objects (n,), -1 for none and at most 254: a byte each, 0 for none."""
+    return struct.pack("<4sII", b"PSG1", len(groups), embedding) + (groups + 1).astype(np.uint8).tobytes()
+
+
 def encode_image_objects(
     first_ordinal: int,
     boxes: NDArray[Any],

@@ -25,7 +25,7 @@ from apps.accounts.models import User
 from apps.audit.services import record
 from apps.common.api import buffer_response, read_ordinals, read_payload
 from apps.common.requests import ApiRequest
-from apps.common.wire import encode_similar, gzipped
+from apps.common.wire import encode_groups, encode_similar, gzipped
 from apps.engine.errors import BadInput
 from apps.engine.formats import read_image
 from apps.engine.pixels import middle_square
@@ -35,7 +35,7 @@ from apps.labels.api import SelectionField, action_result, get_label_set_for_use
 from apps.labels.models import StratumSample
 from apps.labels.selectors import label_sets_visible_to
 from apps.labels.services import LabelError
-from apps.models.selectors import latest_embedding
+from apps.models.selectors import latest_embedding, object_groups
 from apps.models.services import IterationRefused, SearchRefused, start_iteration, start_picture_search
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.files import EXPORT_KEPT, export_archive
@@ -176,6 +176,22 @@ class PictureSearch(APIView):
         except TooManyJobs as error:
             raise Throttled(detail=str(error)) from error
         return Response(job_state(job), status.HTTP_201_CREATED)
+
+
+class ObjectGroups(APIView):
+    """Which group of similar objects each is in, by the newest map's features (PSG1): the groups that typical objects are proposed
+    from."""
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: ApiRequest, project_id: int) -> HttpResponse:
+        project = get_project_for_user(request.user, project_id)
+        embedding = latest_embedding(project)
+        if embedding is None:
+            raise Http404("this project has no map yet")
+        etag = f"groups-{embedding.pk}-{project.patch_size_px}"
+        if request.headers.get("If-None-Match") == f'"{etag}"':
+            return HttpResponseNotModified()
+        return buffer_response(gzipped(encode_groups(object_groups(embedding).group, embedding.number)), etag=etag)
 
 
 class SuggestionList(APIView):

@@ -9,6 +9,7 @@ urlpatterns = [
     path("projects/<int:project_id>/objects/order", api.Order.as_view(), name="object_order"),
     path("projects/<int:project_id>/objects/similar", api.Similar.as_view(), name="similar"),
     path("projects/<int:project_id>/objects/similar/picture", api.PictureSearch.as_view(), name="picture_search"),
+    path("projects/<int:project_id>/objects/groups", api.ObjectGroups.as_view(), name="object_groups"),
     path("projects/<int:project_id>/suggestions", api.SuggestionList.as_view(), name="suggestions"),
     path("projects/<int:project_id>/suggestions/page", api.SuggestedPage.as_view(), name="suggested_page"),
     path("projects/<int:project_id>/jobs", api.Jobs.as_view(), name="api_jobs"),

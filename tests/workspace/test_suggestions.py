@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from typing import Any
 
 import numpy as np
@@ -205,6 +207,19 @@ def test_a_group_is_confirmed_as_what_most_of_it_looks_like(world, rater, embedd
     group = next(p for p in proposals(rater, world) if p["kind"] == "group")
     assert "alike that look like" in group["title"]
     assert len(page(rater, world, group)) == group["n"]
+
+
+def test_the_map_can_be_colored_by_the_groups(world, rater, embedding):
+    url = f"/api/v1/projects/{world.project.pk}/objects/groups"
+    answer = rater.get(url)
+    magic, n, number = struct.unpack_from("<4sII", body := gzip.decompress(answer.content))
+    assert (magic, n, number) == (b"PSG1", N, embedding.number)
+    assert sorted(body[12:]) == list(range(1, N + 1)), "each of so few different objects is a group"
+    assert rater.get(url, headers={"If-None-Match": answer["ETag"]}).status_code == 304
+
+
+def test_without_a_map_there_are_no_groups(world, rater):
+    assert rater.get(f"/api/v1/projects/{world.project.pk}/objects/groups").status_code == 404
 
 
 def test_in_the_end_everything_is_labeled(world, rater, embedding):

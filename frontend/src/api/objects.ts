@@ -1,7 +1,9 @@
 import {
+  decodeGroups,
   decodeImageObjects,
   decodeImages,
   decodeSimilar,
+  type GroupsBuffer,
   type ImageObjectsBuffer,
   type SimilarBuffer,
 } from "../lib/wire";
@@ -86,6 +88,10 @@ export function postPicture(api: string, projectId: string, picture: File, optio
 
 export async function fetchImages(api: string, projectId: string, options: RequestOptions = {}): Promise<Uint32Array> {
   return decodeImages(await getBuffer(`${api}/projects/${projectId}/objects/images`, options));
+}
+
+export async function fetchGroups(api: string, projectId: string, options: RequestOptions = {}): Promise<GroupsBuffer> {
+  return decodeGroups(await getBuffer(`${api}/projects/${projectId}/objects/groups`, options));
 }
 
 export async function fetchImageObjects(

@@ -68,6 +68,21 @@ export function outlineOn(color: Rgb, ground: Rgb, strength = 0.38): Rgb | null 
   return [mix(0), mix(1), mix(2)];
 }
 
+const GOLDEN_ANGLE = 137.508;
+const LIGHTNESSES: readonly number[] = [0.5, 0.66, 0.4];
+
+/** One of many colors for things without an order: neighbors in number differ in hue and lightness. */
+export function distinct(k: number): Rgb {
+  const hue = (k * GOLDEN_ANGLE) % 360;
+  const lightness = LIGHTNESSES[k % LIGHTNESSES.length]!;
+  const reach = 0.62 * Math.min(lightness, 1 - lightness);
+  const channel = (n: number) => {
+    const at = (n + hue / 30) % 12;
+    return Math.round(255 * (lightness - reach * Math.max(-1, Math.min(at - 3, 9 - at, 1))));
+  };
+  return [channel(0), channel(8), channel(4)];
+}
+
 export function viridis(t: number): Rgb {
   const at = Math.min(Math.max(t, 0), 1) * (VIRIDIS.length - 1);
   const low = Math.min(Math.floor(at), VIRIDIS.length - 2);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   decodeChanges,
+  decodeGroups,
   decodeImageObjects,
   decodeImages,
   decodeLabels,
@@ -76,6 +77,11 @@ it("reads changes, also none", () => {
 
 it("reads the image of every object", () => {
   expect(Array.from(decodeImages(body("PSI1", Uint32Array.of(2, 41, 4_000_000_000))))).toEqual([41, 4_000_000_000]);
+});
+
+it("reads the group of every object, and the map whose features they are of", () => {
+  const { embedding, groups } = decodeGroups(body("PSG1", Uint32Array.of(3, 7), Uint8Array.of(2, 0, 60)));
+  expect([embedding, [...groups]]).toEqual([7, [2, 0, 60]]);
 });
 
 it("similar objects come with their similarities, nearest first", () => {

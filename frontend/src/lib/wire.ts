@@ -163,6 +163,19 @@ export function decodeImages(buffer: ArrayBuffer): Uint32Array {
   return new Uint32Array(buffer, 8, n);
 }
 
+/** By ordinal, the group of similar objects that each object of an embedding is in, from 1; 0: in none. */
+export interface GroupsBuffer {
+  readonly embedding: number;
+  readonly groups: Uint8Array;
+}
+
+export function decodeGroups(buffer: ArrayBuffer): GroupsBuffer {
+  const view = openBody(buffer, "PSG1", 12);
+  const n = view.getUint32(4, true);
+  checkLength(buffer, 12 + n, "PSG1");
+  return { embedding: view.getUint32(8, true), groups: new Uint8Array(buffer, 12, n) };
+}
+
 export function decodeImageObjects(buffer: ArrayBuffer): ImageObjectsBuffer {
   const view = openBody(buffer, "PSO1", 12);
   const n = view.getUint32(4, true);

@@ -5,8 +5,8 @@ export const FILTER_MODES: readonly FilterMode[] = ["all", "unlabeled", "labeled
 /** About labels that were accepted by sample: offered where there are any. */
 export const SAMPLED_MODES: readonly FilterMode[] = ["seen", "sampled"];
 
-export type ColorMode = "prediction" | "label" | "discordance" | "confidence" | "image";
-export const COLOR_MODES: readonly ColorMode[] = ["prediction", "label", "discordance", "confidence", "image"];
+export type ColorMode = "prediction" | "label" | "discordance" | "confidence" | "group" | "image";
+export const COLOR_MODES: readonly ColorMode[] = ["prediction", "label", "discordance", "confidence", "group", "image"];
 
 /** What the map shows, and with it what a lasso can catch. */
 export class FilterStore extends Emitter<"filters" | "colors"> {

@@ -11,7 +11,7 @@ import type {
 } from "../api/types";
 import { isActive } from "../api/types";
 import type { SpatialIndex } from "../lib/spatial-index";
-import type { PlotBuffer, PredictionsBuffer } from "../lib/wire";
+import type { GroupsBuffer, PlotBuffer, PredictionsBuffer } from "../lib/wire";
 import type { SocketStatus } from "../live/socket";
 import { Emitter } from "./emitter";
 
@@ -29,6 +29,7 @@ export class ProjectStore extends Emitter<
   | "presence"
   | "objects"
   | "images"
+  | "groups"
   | "hidden"
 > {
   status: LoadStatus = "loading";
@@ -62,6 +63,8 @@ export class ProjectStore extends Emitter<
   /** (n_objects) image id, once something asked for it. */
   images: Uint32Array | null = null;
   imageNames: ReadonlyMap<number, string> = new Map();
+  /** Groups of similar objects, of the newest map that something asked for them on. */
+  groups: GroupsBuffer | null = null;
   /** (n_objects) 1 = hidden by the filters. */
   hidden: Uint8Array = new Uint8Array(0);
 
@@ -173,6 +176,11 @@ export class ProjectStore extends Emitter<
     this.images = images;
     this.imageNames = names;
     this.emit("images");
+  }
+
+  setGroups(groups: GroupsBuffer): void {
+    this.groups = groups;
+    this.emit("groups");
   }
 
   setSession(session: SessionRate | null, undo: UndoEntry | null, redo: UndoEntry | null): void {

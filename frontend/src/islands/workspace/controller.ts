@@ -83,7 +83,7 @@ export class WorkspaceController extends Emitter<"tool" | "outline"> {
       if (this.selection.pickedCount > 0 || this.selection.cursorByKeyboard) this.notices.dismissTopic("hint");
     });
     this.filters.on("colors", () => {
-      if (this.filters.color === "image") void this.sync.loadImages();
+      void this.sync.loadColors();
     });
   }
 

@@ -1,6 +1,6 @@
 import { messageOf } from "../../api/http";
 import { fetchLabels } from "../../api/labels";
-import { fetchImageNames, fetchImages } from "../../api/objects";
+import { fetchGroups, fetchImageNames, fetchImages } from "../../api/objects";
 import { fetchPlot, fetchPredictions, fetchPreview, fetchState } from "../../api/projects";
 import { isActive, type ProjectState } from "../../api/types";
 import { SpatialIndex } from "../../lib/spatial-index";
@@ -51,7 +51,7 @@ export class Sync extends Part {
       } else this.controller.region.showAll();
       const { imageId, ordinal } = this.config;
       if (imageId !== null) await this.controller.region.showImage(imageId, ordinal);
-      if (this.filters.color === "image") await this.loadImages();
+      await this.loadColors();
     } catch (error) {
       if (this.signal.aborted) return;
       this.project.setStatus("failed", messageOf(error));
@@ -123,6 +123,7 @@ export class Sync extends Part {
       }
       this.controller.chooseColor();
       this.controller.region.pointsMoved(first);
+      void this.loadColors();
     } catch (error) {
       if (this.loadingEmbedding !== number) return;
       this.loadingEmbedding = -1;
@@ -197,9 +198,15 @@ export class Sync extends Part {
     }
   }
 
-  async loadImages(): Promise<void> {
-    if (this.project.images !== null || this.project.nObjects === 0) return;
-    try {
+  /** What the chosen colors show, where only they ask for it. */
+  async loadColors(): Promise<void> {
+    if (this.filters.color === "image") await this.loadImages();
+    if (this.filters.color === "group") await this.loadGroups();
+  }
+
+  loadImages(): Promise<void> {
+    return this.telling(async () => {
+      if (this.project.images !== null || this.project.nObjects === 0) return;
       const { api, projectId } = this.config;
       const options = { signal: this.signal };
       const [images, names] = await Promise.all([
@@ -207,6 +214,21 @@ export class Sync extends Part {
         fetchImageNames(api, projectId, options),
       ]);
       this.project.setImages(images, names);
+    });
+  }
+
+  private loadGroups(): Promise<void> {
+    return this.telling(async () => {
+      const { plotNumber, groups } = this.project;
+      if (plotNumber === null || groups?.embedding === plotNumber) return;
+      this.project.setGroups(await fetchGroups(this.config.api, this.config.projectId, { signal: this.signal }));
+    });
+  }
+
+  /** Does it, and says what failed. */
+  private async telling(load: () => Promise<void>): Promise<void> {
+    try {
+      await load();
     } catch (error) {
       if (!this.signal.aborted) this.notify({ text: messageOf(error), tone: "danger", topic: "map" });
     }

@@ -18,6 +18,7 @@ const input = {
     [12, "b.png"],
     [13, "c.png"],
   ]),
+  groups: Uint8Array.of(2, 1, 2, 0, 1),
 };
 const color = (mode: ColorMode) => colorize(mode, input, classes, { unknown: [9, 9, 9] }, new Uint8Array(4));
 
@@ -45,6 +46,25 @@ it("objects of one image share a color, and the legend names it", () => {
     [colors[2], "b.png"],
     [colors[3], "c.png"],
   ]);
+});
+
+it("objects of one group share a color of their own, and it is said that groups are no classes", () => {
+  const { colors, palette, legend, note } = color("group");
+  expect(Array.from(colors)).toEqual([2, 1, 2, 0]);
+  expect(palette.get(1)).not.toEqual(palette.get(2));
+  expect(palette.get(0)).toEqual([9, 9, 9]);
+  expect([legend.length, note]).toEqual([0, "2 groups of similar objects, not classes"]);
+});
+
+it("before the groups are there, nothing has a color", () => {
+  const { colors, note } = colorize(
+    "group",
+    { ...input, groups: null },
+    classes,
+    { unknown: [9, 9, 9] },
+    new Uint8Array(4),
+  );
+  expect([[...colors], note]).toEqual([[0, 0, 0, 0], ""]);
 });
 
 it("with more images than colors, none is named", () => {

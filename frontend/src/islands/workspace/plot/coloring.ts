@@ -1,5 +1,5 @@
 import type { LabelClass } from "../../../api/types";
-import { IMAGE_PALETTE, Lut, parseColor, type Rgb, viridis } from "../../../lib/colors";
+import { distinct, IMAGE_PALETTE, Lut, parseColor, type Rgb, viridis } from "../../../lib/colors";
 import type { ColorMode } from "../../../state/filters";
 
 export interface ColoringInput {
@@ -9,6 +9,8 @@ export interface ColoringInput {
   readonly confidences: Uint8Array;
   readonly images: Uint32Array | null;
   readonly imageNames: ReadonlyMap<number, string>;
+  /** Of similar objects, from 1; 0: in none. */
+  readonly groups: Uint8Array | null;
 }
 
 export interface LegendEntry {
@@ -96,6 +98,16 @@ export function colorize(
       palette.set(0, theme.unknown, UNKNOWN_ALPHA);
       for (let c = 1; c < 256; c++) palette.set(c, viridis(c / 255));
       return { colors: into, palette, legend: [], note: rimNote };
+    }
+    case "group": {
+      into.fill(0, 0, n);
+      if (input.groups !== null) into.set(input.groups.subarray(0, n));
+      const nGroups = input.groups === null ? 0 : input.groups.reduce((most, group) => Math.max(most, group), 0);
+      palette.set(0, theme.unknown, UNKNOWN_ALPHA);
+      for (let group = 1; group <= nGroups; group++) palette.set(group, distinct(group));
+      // So many have no names; what they are for is said instead.
+      const note = nGroups === 0 ? "" : `${nGroups} groups of similar objects, not classes`;
+      return { colors: into, palette, legend: [], note };
     }
     case "image": {
       palette.set(0, theme.unknown, UNKNOWN_ALPHA);

@@ -170,7 +170,7 @@ export class EmbeddingPlot {
     const { project, labels, selection, filters, viewport } = this.controller;
     this.subscriptions.push(
       project.on("embedding", () => this.takePlot()),
-      project.on(["state", "images"], () => this.queueRecolor()),
+      project.on(["state", "images", "groups"], () => this.queueRecolor()),
       project.on(["status", "jobs", "objects", "embedding"], () => this.showEmpty()),
       project.on(["hidden", "objects", "embedding", "state"], () => this.showChips()),
       project.on("hidden", () => this.queueRecolor()),
@@ -313,6 +313,7 @@ export class EmbeddingPlot {
         confidences: project.confidences,
         images: project.images,
         imageNames: project.imageNames,
+        groups: project.groups?.groups ?? null,
       },
       project.classes,
       { unknown: this.unknownColor },

@@ -23,6 +23,7 @@ const TITLES: Record<ColorMode, string> = {
   label: "Label",
   discordance: "Label against prediction",
   confidence: "Confidence",
+  group: "Group",
   image: "Image",
 };
 

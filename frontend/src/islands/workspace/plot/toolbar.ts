@@ -9,6 +9,7 @@ const COLOR_NAMES: Record<ColorMode, string> = {
   label: "Color: label",
   discordance: "Color: discordance",
   confidence: "Color: confidence",
+  group: "Color: group",
   image: "Color: image",
 };
 
