@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -51,14 +53,16 @@ def test_saving_again_replaces_the_folder_and_leaves_nothing_else(tmp_path: Path
 
 def test_a_failed_save_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path / "1", make_model(), CONFIG, {"round": 1})
-    write = checkpoints._write_synced
+    replacing = checkpoints.replacing
 
-    def fail_on_description(path: Path, content: bytes) -> None:
-        if path.name == "model.json":
-            raise OSError("disk full")
-        write(path, content)
+    @contextmanager
+    def fail_on_description(path: Path) -> Iterator[BinaryIO]:
+        with replacing(path) as file:
+            yield file
+            if path.name == "model.json":
+                raise OSError("disk full")
 
-    monkeypatch.setattr(checkpoints, "_write_synced", fail_on_description)
+    monkeypatch.setattr(checkpoints, "replacing", fail_on_description)
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(tmp_path / "1", make_model(), CONFIG, {"round": 2})
     assert read_description(tmp_path / "1")["extra"] == {"round": 1}
