@@ -14,7 +14,7 @@ import pytest
 
 from apps.engine import descent, neighbors, reduce
 from apps.engine.errors import EngineError, Stopped
-from apps.engine.layout import align_to
+from apps.engine.layout import align_to, without_wide_gaps
 from apps.engine.map_quality import median_displacement, trustworthiness
 from apps.engine.neighbors import nearest_neighbors
 from apps.engine.reduce import place_new, reduce_to_plot
@@ -313,6 +313,43 @@ def test_places_are_shown_while_the_layout_runs_and_end_where_the_map_is(monkeyp
 def test_alignment_undoes_turning_mirroring_scaling_and_moving(change: Callable[[Any], Any]) -> None:
     points = np.random.default_rng(2).normal(size=(40, 2)).astype(np.float32)
     np.testing.assert_allclose(align_to(change(points).astype(np.float32), points), points, atol=1e-4)
+
+
+def islands(*at: tuple[float, float], n: int = 200) -> Floats:
+    rng = np.random.default_rng(3)
+    return np.concatenate([rng.uniform(-1, 1, (n, 2)) + place for place in at]).astype(np.float32)
+
+
+def test_islands_that_lie_far_apart_are_moved_together_as_they_are() -> None:
+    apart = islands((0, 0), (60, 5), (2, -90))
+    together = without_wide_gaps(apart)
+    assert width(together) < 7 < 90 < width(apart)
+    for first in (0, 200, 400):
+        own = slice(first, first + 200)
+        np.testing.assert_allclose(np.diff(together[own], axis=0), np.diff(apart[own], axis=0), atol=1e-4)
+    for axis in (0, 1):
+        assert (np.diff(np.sort(together[:, axis])) <= 0.0501 * width(together)).all()
+        np.testing.assert_array_equal(np.argsort(together[:, axis]), np.argsort(apart[:, axis]))
+    np.testing.assert_allclose(without_wide_gaps(together), together, atol=1e-4)
+
+
+@pytest.mark.parametrize("points", [islands((0, 0)), islands((0, 0), (2.1, 0)), islands((0, 0), (60, 0), n=20)])
+def test_a_map_without_wide_gaps_or_of_few_objects_stays_as_it_is(points: Floats) -> None:
+    assert without_wide_gaps(points) is points
+
+
+def test_the_map_of_groups_that_have_nothing_in_common_is_filled_by_them() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.arange(400) % 2
+    features = (np.eye(16)[groups] + rng.normal(scale=0.05, size=(400, 16))).astype(np.float32)
+    first = reduce_to_plot(features)
+    drifted = features + rng.normal(scale=0.01, size=features.shape).astype(np.float32)
+    later = reduce_to_plot(drifted, previous=first)
+    for points in (shown := without_wide_gaps(first), shown_later := without_wide_gaps(later)):
+        assert purity(points, groups) == 1
+        assert np.diff(np.sort(points, axis=0), axis=0).max() <= 0.0501 * width(points)
+    way, way_shown = (np.median(np.linalg.norm(a - b, axis=1)) for a, b in ((later, first), (shown_later, shown)))
+    assert way_shown < 1.1 * way, "what moved apart does not jump on the screen"
 
 
 def test_a_cluster_that_moved_does_not_turn_the_rest_of_the_map() -> None:

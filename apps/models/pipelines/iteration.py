@@ -16,6 +16,7 @@ from apps.engine.approaches.instant import INSTANT, InstantSettings
 from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
 from apps.engine.errors import EngineError, Stopped
+from apps.engine.layout import without_wide_gaps
 from apps.engine.map_quality import median_displacement, trustworthiness
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.launch import train_on_this_machine
@@ -218,7 +219,7 @@ def _draw(
             reducer=reducer,
             shows_labels=shows_labels,
             trustworthiness=trustworthiness(vectors, points),
-            displacement=median_displacement(points, previous) if previous is not None else None,
+            displacement=_moved_on_screen(points, previous) if previous is not None else None,
         )
 
     try:
@@ -232,6 +233,12 @@ def _draw(
         return draw(FALLBACK_REDUCER, shows_labels=False)
 
 
+def _moved_on_screen(points: NDArray[np.float32], previous: NDArray[np.float32]) -> float | None:
+    """The median way of the objects that had a place, as pages show both maps and as a share of what the former one took there."""
+    known = np.isfinite(previous).all(axis=1)
+    return median_displacement(without_wide_gaps(points)[known], without_wide_gaps(previous[known]))
+
+
 class Previews:
     """Puts the places of a layout that runs where pages can fetch them, and tells the pages."""
 
@@ -241,7 +248,7 @@ class Previews:
 
     def __call__(self, points: NDArray[np.float32]) -> None:
         # Level 1: it is looked at for two seconds.
-        write_bytes(preview_file(self._job), gzipped(encode_plot(points), level=1))
+        write_bytes(preview_file(self._job), gzipped(encode_plot(without_wide_gaps(points)), level=1))
         self._step += 1
         event = EmbeddingPreview(type="embedding.preview", job=self._job.pk, step=self._step, n=len(points))
         send_event(self._job.project_id, event)

@@ -14,6 +14,7 @@ from apps.common.notifications import EMBEDDING_MADE, notify
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.arrays import write_array
 from apps.engine.durable import move_folder
+from apps.engine.layout import without_wide_gaps
 from apps.engine.nn.train import TrainResult
 from apps.engine.surroundings import Surroundings
 from apps.models.events import EmbeddingReady
@@ -88,7 +89,7 @@ def write_embedding(
     if surroundings is not None:
         write_array(target / SURROUNDINGS_NAME, surroundings.table)
     write_array(target / "coordinates.npy", points)
-    write_bytes(target / "plot.bin.gz", gzipped(encode_plot(points)))
+    write_bytes(target / "plot.bin.gz", gzipped(encode_plot(without_wide_gaps(points))))
 
 
 @transaction.atomic
