@@ -15,7 +15,7 @@ from apps.common.requests import ApiRequest
 MAX_ORDINALS = 16_000_000
 
 
-def read_ordinals(request: ApiRequest) -> NDArray[np.uint32]:
+def read_ordinals(request: ApiRequest, *, at_least: int = 1) -> NDArray[np.uint32]:
     """Ordinals (n,) from a multipart part `ordinals` (uint32 LE), or from a list in a JSON body."""
     part = request.FILES.get("ordinals")
     if part is not None:
@@ -29,8 +29,8 @@ def read_ordinals(request: ApiRequest) -> NDArray[np.uint32]:
         if not isinstance(listed, list) or not all(type(item) is int and 0 <= item < 2**31 for item in listed):
             raise ValidationError({"detail": "ordinals: expected a list of object numbers, or a binary part"})
         ordinals = np.array(listed, np.uint32)
-    if not 0 < len(ordinals) <= MAX_ORDINALS or ordinals.max() >= 2**31:
-        raise ValidationError({"detail": f"ordinals: expected 1 to {MAX_ORDINALS:,} object numbers"})
+    if not at_least <= len(ordinals) <= MAX_ORDINALS or ordinals.max(initial=0) >= 2**31:
+        raise ValidationError({"detail": f"ordinals: expected {at_least} to {MAX_ORDINALS:,} object numbers"})
     return ordinals
 
 

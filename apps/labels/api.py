@@ -122,7 +122,8 @@ def _canonical(value: Any, *, depth: int) -> Any:
 
 
 class LabelActions(APIView):
-    """Label objects, or take their labels away: one gesture, whatever its size."""
+    """Label objects, or take their labels away: one gesture, whatever its size. Without any objects, who is `left_out` alone: a page
+    of which nothing is of its class."""
 
     class Input(serializers.Serializer[Any]):
         kind = serializers.ChoiceField(["label", "remove"])
@@ -154,7 +155,7 @@ class LabelActions(APIView):
             action = services.label_objects(
                 label_set=label_set,
                 label_class=label_class,
-                ordinals=read_ordinals(request),
+                ordinals=read_ordinals(request, at_least=0 if LEFT_OUT in gesture.selection else 1),
                 actor=request.user,
                 gesture=gesture,
                 only_unlabeled=asked["only_unlabeled"],

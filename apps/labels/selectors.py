@@ -328,6 +328,8 @@ def describe_action(action: LabelAction | None) -> dict[str, Any] | None:
     gesture = action.undoes if action.kind == LabelAction.Kind.UNDO and action.undoes else action
     how = ", accepted by sample" if action.provenance == LabelAction.Provenance.SAMPLED else ""
     text = f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"
+    if action.n == 0 and (left_out := gesture.selection.get(LEFT_OUT)):
+        text = f"{len(left_out):,} left out of {what}"
     return {"action_id": action.pk, "text": text, "at": gesture.at}
 
 

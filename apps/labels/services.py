@@ -70,14 +70,15 @@ def label_objects(
     perhaps while this was on its way, keep their label.
 
     `ordinals` (n,) may hold repeats. Raises LabelError for an ordinal the project does not have, for a class of another
-    project, for no ordinals at all, and for a selection that leaves out what it does not have or what it labels. A repeated
+    project, for no ordinals where none is left out either, and for a selection that leaves out what it does not have or what it labels. A repeated
     `client_key` returns the action it made the first time.
     """
     if label_class is not None and label_class.project_id != label_set.project_id:
         raise LabelError("this class belongs to another project")
-    unique = checked_ordinals(ordinals, label_set.project)
+    left_out = gesture.selection.get(LEFT_OUT)
+    unique = checked_ordinals(ordinals, label_set.project) if len(ordinals) or not left_out else ordinals
     value = label_class.value if label_class else 0
-    if left_out := gesture.selection.get(LEFT_OUT):
+    if left_out:
         if max(left_out) >= label_set.project.n_objects:
             raise LabelError(f"{LEFT_OUT}: object {max(left_out)} is not in this project")
         if np.isin(left_out, unique).any():

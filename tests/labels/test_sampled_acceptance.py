@@ -366,6 +366,24 @@ def test_who_was_left_out_of_a_confirmed_page_is_not_accepted_unseen_unless_that
     assert 1 not in selectors.denied_ordinals(page.label_set)
 
 
+def test_a_page_of_which_nothing_is_right_only_leaves_out_and_can_be_undone(page):
+    page.label([], 1, left_out=[1003, 1005])
+    assert selectors.denied_ordinals(page.label_set)[1].tolist() == [1003, 1005] and not page.values().any()
+    undone = page.undo()
+    assert (undone.status_code, undone.json()["redo"]["text"]) == (201, "2 left out of lymphocyte")
+    assert 1 not in selectors.denied_ordinals(page.label_set)
+    assert page.redo().json()["undo"]["text"] == "2 left out of lymphocyte"
+    assert selectors.denied_ordinals(page.label_set)[1].tolist() == [1003, 1005]
+    assert list(verify_labels(page.label_set.project)) == []
+
+
+def test_a_gesture_about_no_object_at_all_is_refused(page):
+    url = f"/api/v1/label-sets/{page.label_set.pk}/actions"
+    for selection in ({}, {"left_out": []}):
+        body = {"kind": "label", "class_value": 1, "provenance": "bulk", "ordinals": [], "selection": selection}
+        assert page.client.post(url, body, content_type="application/json").status_code == 400
+
+
 def test_a_page_that_others_had_labeled_meanwhile_still_leaves_out_and_can_be_undone(page):
     page.label([20], 1)
     page.label([20], 1, left_out=[1003])

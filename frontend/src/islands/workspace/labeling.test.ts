@@ -155,6 +155,35 @@ it("labels nothing of a page by Enter for whoever may only look", () => {
   expect(postAction).not.toHaveBeenCalled();
 });
 
+it("goes on where nothing on the screen is of the page's class, and tells the server who was left out", async () => {
+  const { controller, selection, labels, told } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n: 0, n_changed: 0, revision: 1 } as never);
+  selection.setRegion(Uint32Array.from(range(0, 8)), "suggested", { reviewClass: 1, pickAll: true });
+  controller.region.markSeen(range(0, 5), 5);
+  for (const ordinal of range(0, 5)) selection.toggle(ordinal);
+  controller.labeling.confirm();
+  expect(told.at(-1)).toBe("Nothing labeled lymphocyte, 5 left out; 3 more to look at");
+  expect([...selection.picks()]).toEqual([5, 6, 7]);
+  controller.region.markSeen(range(5, 3), 8);
+  lookFor(1_000);
+  for (const ordinal of range(5, 3)) selection.toggle(ordinal);
+  controller.labeling.confirm();
+  expect(told.at(-1)).toBe("Nothing labeled lymphocyte, 3 left out");
+  controller.labeling.confirm();
+  expect(told.at(-1), "once is enough").toBe("3 patches left out here have no label. G goes on.");
+  await settle();
+  const sent = vi
+    .mocked(postAction)
+    .mock.calls.map(([, , action, ordinals]) => [[...ordinals], action.selection.left_out, action.class_value]);
+  expect(sent).toEqual([
+    [[], [0, 1, 2, 3, 4], 1],
+    [[], [5, 6, 7], 1],
+  ]);
+  controller.labeling.label(2);
+  expect(range(5, 3).map((ordinal) => labels.shown[ordinal])).toEqual([2, 2, 2]);
+  await settle();
+});
+
 it("tells the server who was left out of a page that is confirmed, but not whom nobody saw", async () => {
   const { controller, selection, told } = makeController();
   vi.mocked(postAction).mockResolvedValue({ n: 2, n_changed: 2, revision: 1 } as never);

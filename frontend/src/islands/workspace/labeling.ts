@@ -12,6 +12,8 @@ const ASKED_FOR_MS = 8_000;
 /** The gestures that label: a class for what is selected, and a page confirmed as what it was shown for. */
 export class Labeling extends Part {
   /** What was asked about before it is done: how many labels it would cost, and when. */
+  /** A page that ends with nothing of its class, and how many were left out of it: told to the server once. */
+  private allLeftOut: { readonly page: Uint32Array; readonly n: number } | undefined;
   private costly: { readonly n: number; readonly classValue: number | null; readonly at: number } | undefined;
 
   /** The class that a digit stands for, or undefined, which is said. */
@@ -42,7 +44,8 @@ export class Labeling extends Part {
       const unseen = selection.picks().filter((ordinal) => !this.seen.has(ordinal));
       more = this.labels.unlabeledOf(unseen);
       if (unseen.length === selection.pickedCount) {
-        this.notify({ text: "None of these patches was on the screen yet.", tone: "plain", topic: "hint" });
+        if (isPagesOwn && leftOut.length > 0) this.leaveOut(classValue, leftOut, more);
+        else this.notify({ text: "None of these patches was on the screen yet.", tone: "plain", topic: "hint" });
         return;
       }
       selection.keepPicked((ordinal) => this.seen.has(ordinal) && !(isPagesOwn && this.labels.shown[ordinal] !== 0));
@@ -78,6 +81,18 @@ export class Labeling extends Part {
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
     selection.hold();
     if (atCursor && selection.source === "suggested") this.goToNextUnlabeled();
+  }
+
+  /** Nothing that was on the screen is of the page's class: that is told to the model, and the page goes on. */
+  private leaveOut(classValue: number, leftOut: Uint32Array, more: Uint32Array): void {
+    if (this.controller.region.isTooSoon) return;
+    this.labelOrdinals(new Uint32Array(0), classValue, {
+      onlyUnlabeled: true,
+      leftOut,
+      more: more.length === 0 ? "" : `; ${count(more.length)} more to look at`,
+    });
+    this.allLeftOut = { page: this.selection.order, n: leftOut.length };
+    if (more.length > 0) this.goOnWith(more);
   }
 
   /** Whether so many labels would be lost that one press is not enough: who selected all may have meant a single patch. */
@@ -163,14 +178,17 @@ export class Labeling extends Part {
       const more = open.filter((ordinal) => !this.seen.has(ordinal));
       if (PAGES.has(source) && more.length > 0) this.goOnWith(more);
       else if (open.length === 0) this.sayAllLabeled();
-      else {
-        const left = `${plural(open.length, "patch", "patches")} left out here ${open.length === 1 ? "has" : "have"} no label.`;
-        this.notify({ text: `${left} G goes on.`, tone: "plain", topic: "hint" });
-      }
+      else this.sayLeftOut(open.length);
     } else if (pickedCount > 0) this.label(reviewClass);
     else if (this.labels.unlabeledOf(order).length === 0) this.sayAllLabeled();
-    // Not the patch at the cursor: where nothing stays selected, it was just taken out.
-    else this.sayWhyNotToLabel();
+    else {
+      const leftOut = this.takenOut();
+      const isTold = this.allLeftOut?.page === order && this.allLeftOut.n === leftOut.length;
+      // Not the patch at the cursor: where nothing stays selected, it was just taken out.
+      if (leftOut.length === 0 || !this.project.canLabel) this.sayWhyNotToLabel();
+      else if (isTold) this.sayLeftOut(leftOut.length);
+      else this.leaveOut(reviewClass, leftOut, new Uint32Array(0));
+    }
     return true;
   }
 
@@ -189,6 +207,11 @@ export class Labeling extends Part {
     if (!this.controller.sampling.isDrawing) return false;
     this.notify({ text: "The sample is being drawn. Nothing was labeled.", tone: "plain", topic: "hint" });
     return true;
+  }
+
+  private sayLeftOut(n: number): void {
+    const left = `${plural(n, "patch", "patches")} left out here ${n === 1 ? "has" : "have"} no label.`;
+    this.notify({ text: `${left} G goes on.`, tone: "plain", topic: "hint" });
   }
 
   private sayAllLabeled(): void {
@@ -264,7 +287,7 @@ export class Labeling extends Part {
     const done =
       classValue === null
         ? `Label removed from ${plural(nToChange, "object")}`
-        : `${plural(nToChange, "object")} labeled ${name}` +
+        : (ordinals.length === 0 ? `Nothing labeled ${name}` : `${plural(nToChange, "object")} labeled ${name}`) +
           (nBefore > 0 ? `; ${count(nBefore)} ${nBefore === 1 ? "was" : "were"} so before` : "") +
           (leftOut.length > 0 ? `, ${count(leftOut.length)} left out` : "") +
           this.whatToKnow(ordinals, nOtherwise);
