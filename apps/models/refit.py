@@ -111,8 +111,10 @@ def predict_objects(
     none; and its head, None below two classes. `surroundings`: None where only the object counts. Where another package's classifier
     fails, the standard one predicts, and `quality` says why."""
     label_set = shared_label_set(project)
-    denied = denied_ordinals(label_set, only_accepted_samples=True)
-    taught = with_a_choice(denied, values) if _lacks_labels(project, values) else denied
+    denied, taught = denied_ordinals(label_set), denied_ordinals(label_set, only_accepted_samples=True)
+    heeded = denied
+    if _lacks_labels(project, values):
+        heeded, taught = with_a_choice(denied, values), with_a_choice(taught, values)
     if surroundings is not None:
         features = with_classes_around(features, values, surroundings, seed=SEED, denied=taught)
     # Only our own head can be started from: other packages' classifiers are not asked to know the word.
@@ -128,7 +130,7 @@ def predict_objects(
         answer = classify(STANDARD, features, values, seed=SEED, denied=taught, held_out=held_out)
     n, head, classes, confidence = len(values), answer.head, answer.class_values, answer.confidence
     if isinstance(head, Head):
-        heed_denied(head, features, values, taught, (classes, confidence))
+        heed_denied(head, features, values, heeded, (classes, confidence))
     # Of the others it is known that they are wrong, and not what would be right.
     confidence = np.where((values == 0) & contradicted(denied, classes), np.float32(0), confidence)
     # Labels are no random sample: those that confirmed a proposal are easier than what is left. What was accepted unseen has a label

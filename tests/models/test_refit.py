@@ -92,6 +92,30 @@ def test_what_was_left_out_of_a_page_is_predicted_otherwise_until_that_is_undone
     assert current_predictions(world.project).classes[10] == 1
 
 
+def test_what_was_marked_in_a_sample_is_predicted_otherwise_whatever_came_of_the_sample(world, embedding):
+    world.label(1, [0, 2, 4])
+    world.label(2, [1, 3, 5])
+    allow_sampled_acceptance(project=world.project, allowed=True, max_error=0.1, changed_by=world.manager)
+    even = np.arange(6, N, 2, dtype=np.uint32)
+    sample = acceptance.draw_sample(
+        label_set=shared_label_set(world.project),
+        label_class=world.project.label_classes.get(value=1),
+        ordinals=even,
+        drawn_by=world.rater,
+        embedding=embedding.number,
+        selection={},
+    )
+    marked = sample.drawn[0]
+    acceptance.mark_sampled(sample=sample, wrong=[marked])
+    acceptance.end_sample(sample=sample)
+    world.label(2, [7])
+    Refitter().renew(world.project.pk)
+    predicted = current_predictions(world.project)
+    assert predicted.classes[marked] == 2
+    others = even[even != marked]
+    assert (predicted.classes[others] == 1).all(), "it teaches nothing of those like it: the sample was not accepted"
+
+
 def test_what_was_left_out_of_a_page_teaches_of_those_like_it(world):
     for _ in range(20):
         make_image(world.project)
