@@ -78,7 +78,11 @@ export class LabelChanges extends Part {
       if (known > this.project.nObjects) this.controller.sync.resizeTo(known);
       // What was taken back meanwhile is asked for again.
       const { revision } = this.labels;
+      const at = this.controller.labeling.objectToLabel;
+      const wasOpen = at !== undefined && this.labels.shown[at] === 0;
       this.labels.apply(changes, revision < since ? revision : Math.max(changes.revision, revision));
+      // Or the next key, meant to be the first label, would replace a colleague's.
+      if (wasOpen && this.labels.shown[at] !== 0) this.controller.labeling.makeRoom();
     } catch (error) {
       if (!this.signal.aborted) console.warn("PatchSorter could not fetch label changes:", messageOf(error));
     }

@@ -161,6 +161,26 @@ export class Labeling extends Part {
     if (next >= 0) selection.setCursor(next, true);
   }
 
+  /** On a page where each object gets a key of its own, the one that the next key is for. */
+  get objectToLabel(): number | undefined {
+    const { selection } = this;
+    const isOneByOne = selection.source === "suggested" && selection.reviewClass === null && selection.cursorByKeyboard;
+    return isOneByOne ? selection.order[selection.cursor] : undefined;
+  }
+
+  /** Somebody else has labeled what the cursor is at, on the same page: go on half of what is left further down, so that the two do not
+   * meet again at the next one. */
+  makeRoom(): void {
+    const { selection, labels } = this;
+    const open = [...selection.order.keys()].filter((index) => labels.shown[selection.order[index]!] === 0);
+    if (open.length === 0) return;
+    const after = open.findIndex((index) => index > selection.cursor);
+    const next = open[(Math.max(after, 0) + Math.floor(open.length / 2)) % open.length]!;
+    selection.setCursor(next, true);
+    const text = "Somebody else has labeled this one. You go on further down.";
+    this.notify({ text, tone: "plain", topic: "hint" });
+  }
+
   /** Label what stays selected of a page as what it was shown for; where that was done, go on with what was not on the
    * screen yet. Returns whether this is such a page. */
   confirm(): boolean {

@@ -35,10 +35,15 @@ export class SimilarSearch extends Part {
     return query !== null && this.controller.region.nWanted >= query.k && query.k < SIMILAR_MOST;
   }
 
+  /** The class that the map is filtered by, where it is one: a search keeps to it. */
+  get onlyClass(): number | null {
+    const [only] = this.filters.classes;
+    return this.filters.classes.size === 1 && only !== undefined ? only : null;
+  }
+
   private async show(query: SimilarQuery): Promise<void> {
     const { api, projectId } = this.config;
-    const [only] = this.filters.classes;
-    const classValue = this.filters.classes.size === 1 && only !== undefined ? only : null;
+    const classValue = this.onlyClass;
     const ask = (signal: AbortSignal) =>
       fetchSimilar(api, projectId, query.to, { k: query.k, unlabeled: query.unlabeled, classValue }, { signal });
     const found = await this.controller.region.ask("Similar objects", ask, "Searching for similar objects …");

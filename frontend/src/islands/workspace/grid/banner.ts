@@ -89,7 +89,9 @@ export class RegionBanner {
     const isConfirmed = selection.held && selection.reviewClass !== null;
     // Its place is kept: the patches must not move.
     this.hint.style.visibility = isDone || isConfirmed ? "hidden" : "visible";
-    const leftOut = selection.reviewClass === null || nLeftOut === 0 ? "" : `, ${count(nLeftOut)} left out`;
+    // Whoever has cleared the selection has left nothing out of the page.
+    const isLeftOut = selection.reviewClass !== null && selection.isOffered && nLeftOut > 0;
+    const leftOut = isLeftOut ? `, ${count(nLeftOut)} left out` : "";
     const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled${leftOut}`;
     this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
     // Only what was on the screen is confirmed, which is not always the whole page.
@@ -143,6 +145,7 @@ export class RegionBanner {
         "p",
         {},
         el("strong", {}, `${plural(selection.size, "object")} like ${to}`),
+        this.amongClass(),
         ", the most similar first.",
       );
     }
@@ -156,6 +159,13 @@ export class RegionBanner {
       return el("p", {}, el("strong", {}, plural(selection.size, "object")), ` of ${selection.imageName}.`);
     }
     return el("p", {}, el("strong", {}, plural(selection.size, "object")), " chosen by a script.");
+  }
+
+  /** A search keeps to the one class that the map is filtered by, which its answer must not hide. */
+  private amongClass(): string {
+    const { project, similar } = this.controller;
+    const only = similar.onlyClass;
+    return only === null ? "" : ` among ${project.classOf(only)?.name ?? only}, which alone is shown`;
   }
 
   /** The patches that were searched with. */
