@@ -237,6 +237,7 @@ export class WorkspaceHeader {
             title: "Cancel this job",
             "aria-label": "Cancel this job",
             "data-testid": "cancel-job",
+            hidden: job.kind === "iteration" && !this.controller.project.canTrain,
             onclick: () => {
               const active = this.controller.project.jobs.find((other) => other.id === job.id && isActive(other));
               if (active !== undefined) void this.controller.jobs.cancel(active);
