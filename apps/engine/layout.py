@@ -85,8 +85,9 @@ def without_wide_gaps(points: Floats) -> Floats:
     along = np.take_along_axis(points, order, axis=0).astype(np.float64)
     gaps = np.diff(along, axis=0)
     widest = float(gaps.max())
-    while True:  # what is taken away makes the side shorter, of which the widest gap is a part
-        narrower = WIDEST_GAP * float(np.minimum(gaps, widest).sum(axis=0).max())
+    least = widest / 1000  # islands that are points are not laid upon each other
+    while widest > least:  # what is taken away makes the side shorter, of which the widest gap is a part
+        narrower = max(least, WIDEST_GAP * float(np.minimum(gaps, widest).sum(axis=0).max()))
         if narrower >= widest * (1 - 1e-6):
             break
         widest = narrower

@@ -338,6 +338,12 @@ def test_a_map_without_wide_gaps_or_of_few_objects_stays_as_it_is(points: Floats
     assert without_wide_gaps(points) is points
 
 
+def test_islands_that_are_points_stay_apart() -> None:
+    apart = np.repeat(np.array([[0, 0], [60, 5]], np.float32), 100, axis=0)
+    together = without_wide_gaps(apart)
+    assert len(np.unique(together, axis=0)) == 2 and np.isfinite(together).all()
+
+
 def test_the_map_of_groups_that_have_nothing_in_common_is_filled_by_them() -> None:
     rng = np.random.default_rng(0)
     groups = np.arange(400) % 2
