@@ -56,13 +56,13 @@ export function qualityPanel({ quality, n_labels, history, classes }: QualityAns
           "Share of the objects without a label that is expected to be predicted rightly: their mean confidence",
         ),
       fact(
-        "Balanced accuracy",
+        "Balanced accuracy, of labels",
         quality.balanced_accuracy,
         "Mean over the classes of the share that is predicted rightly; below, where the true one lies with 95% confidence",
         quality.balanced_between,
       ),
       fact(
-        "Accuracy",
+        "Accuracy, of labels",
         quality.accuracy,
         "Share of all held-out labels that is predicted rightly; below, where the true share lies with 95% confidence",
         quality.accuracy_between,
