@@ -20,7 +20,9 @@ def read_ordinals(request: ApiRequest, *, at_least: int = 1) -> NDArray[np.uint3
     part = request.FILES.get("ordinals")
     if part is not None:
         # Before it is read: the body lies on disk, and not all of it may fit into memory.
-        content = part.read() if part.size <= 4 * MAX_ORDINALS else b""
+        if part.size > 4 * MAX_ORDINALS:
+            raise ValidationError({"detail": f"ordinals: expected {at_least} to {MAX_ORDINALS:,} object numbers"})
+        content = part.read()
         if len(content) % 4:
             raise ValidationError({"detail": "ordinals: expected 4 bytes for each object (uint32, little-endian)"})
         ordinals = np.frombuffer(content, "<u4").astype(np.uint32)

@@ -48,12 +48,19 @@ def classify(
         if (held_out := getattr(head, "held_out", None)) is not None:
             values[held_out.ordinals] = held_out.class_values
             confidence[held_out.ordinals] = held_out.confidence
-        quality = head.quality.to_json()
+        quality = dict(head.quality.to_json())
         json.dumps(quality, allow_nan=False)
+        _check(classifier, values, confidence, class_values)
+        return Answer(values.astype(np.uint8), confidence.astype(np.float32), quality, head)
     except (EngineError, MemoryError):
         raise
     except Exception as error:  # a package of somebody else's may raise anything
         raise EngineError(f"the classifier {classifier} failed: {type(error).__name__}: {error}") from error
+
+
+def _check(classifier: str, values: npt.NDArray[Any], confidence: npt.NDArray[Any], class_values: ClassValues) -> None:
+    """Raises EngineError for what no classifier can say of objects with the labels (n,)."""
+    n = len(class_values)
     if values.shape != (n,) or confidence.shape != (n,):
         raise EngineError(
             f"the classifier {classifier} gave classes of shape {values.shape} and confidences of shape {confidence.shape} for {n} objects"
@@ -62,4 +69,3 @@ def classify(
         raise EngineError(f"the classifier {classifier} predicted a class that no label has")
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise EngineError(f"the classifier {classifier} gave confidences outside of 0 to 1")
-    return Answer(values.astype(np.uint8), confidence.astype(np.float32), quality, head)

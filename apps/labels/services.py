@@ -76,7 +76,8 @@ def label_objects(
     if label_class is not None and label_class.project_id != label_set.project_id:
         raise LabelError("this class belongs to another project")
     left_out = gesture.selection.get(LEFT_OUT)
-    unique = checked_ordinals(ordinals, label_set.project) if len(ordinals) or not left_out else ordinals
+    only_leaves_out = not len(ordinals) and label_class is not None and left_out
+    unique = ordinals if only_leaves_out else checked_ordinals(ordinals, label_set.project)
     value = label_class.value if label_class else 0
     if left_out:
         if max(left_out) >= label_set.project.n_objects:
@@ -190,7 +191,8 @@ def _act(
     """Lock the chain, change the labels, write the action and move the chain's head."""
     sequence, previous_hash, action_id = lock_chain(label_set.project_id)
     if sent_before := _sent_before(label_set, actor, kind, gesture.client_key):
-        if (sent_before.label_class, sent_before.n_asked) != (label_class, n_asked):
+        asked = label_class, n_asked, gesture.selection.get(LEFT_OUT)
+        if (sent_before.label_class, sent_before.n_asked, sent_before.selection.get(LEFT_OUT)) != asked:
             raise LabelError("this client_key was used for another class or for other objects")
         return sent_before
     changed = change(action_id)

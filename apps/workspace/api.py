@@ -35,7 +35,7 @@ from apps.labels.api import SelectionField, action_result, get_label_set_for_use
 from apps.labels.models import StratumSample
 from apps.labels.selectors import label_sets_visible_to
 from apps.labels.services import LabelError
-from apps.models.selectors import latest_embedding, object_groups
+from apps.models.selectors import has_vectors, latest_embedding, object_groups
 from apps.models.services import IterationRefused, SearchRefused, start_iteration, start_picture_search
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.files import EXPORT_KEPT, export_archive
@@ -186,7 +186,7 @@ class ObjectGroups(APIView):
     def get(self, request: ApiRequest, project_id: int) -> HttpResponse:
         project = get_project_for_user(request.user, project_id)
         embedding = latest_embedding(project)
-        if embedding is None:
+        if embedding is None or not has_vectors(embedding):
             raise Http404("this project has no map yet")
         etag = f"groups-{embedding.pk}-{project.patch_size_px}"
         if request.headers.get("If-None-Match") == f'"{etag}"':

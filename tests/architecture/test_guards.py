@@ -47,7 +47,16 @@ WITHOUT_TENANT = {
     "project_list",
 }
 # Answer 404 to the owner too, because the rows of this test have no files behind them.
-NEED_FILES = {"image_thumbnail", "patch", "plot", "predictions", "preview", "export_download", "object_detail"}
+NEED_FILES = {
+    "image_thumbnail",
+    "patch",
+    "plot",
+    "predictions",
+    "preview",
+    "export_download",
+    "object_detail",
+    "object_groups",
+}
 
 
 # -- imports -------------------------------------------------------------------------------------------------------

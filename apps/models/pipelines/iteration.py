@@ -17,7 +17,7 @@ from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import without_wide_gaps
-from apps.engine.map_quality import median_displacement, trustworthiness
+from apps.engine.map_quality import trustworthiness
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.launch import train_on_this_machine
 from apps.engine.nn.train import TrainResult
@@ -36,7 +36,15 @@ from apps.models.pipelines.attempts import (
 )
 from apps.models.pipelines.measuring import measure, predict
 from apps.models.pipelines.planning import Plan
-from apps.models.pipelines.publishing import Clock, Drawing, Outcome, previous_coordinates, publish, write_embedding
+from apps.models.pipelines.publishing import (
+    Clock,
+    Drawing,
+    Outcome,
+    moved_on_screen,
+    previous_coordinates,
+    publish,
+    write_embedding,
+)
 from apps.models.refit import SEED
 from apps.models.selectors import failed_iteration, latest_embedding, model_folder, preview_file
 from apps.objects.selectors import patch_reader
@@ -204,8 +212,8 @@ def _draw(
     components. What was trained for an hour is not thrown away because a library is missing or broken."""
     previous = previous_coordinates(project, len(vectors))
 
-    def draw(reducer: str, *, shows_labels: bool) -> tuple[NDArray[np.float32], Drawing]:
-        points = reduce_to_plot(
+    def draw(reducer: str, *, shows_labels: bool) -> NDArray[np.float32]:
+        return reduce_to_plot(
             vectors,
             reducer=reducer,
             previous=previous,
@@ -215,28 +223,24 @@ def _draw(
             on_progress=report.progress,
             should_stop=report.should_stop,
         )
-        return points, Drawing(
-            reducer=reducer,
-            shows_labels=shows_labels,
-            trustworthiness=trustworthiness(vectors, points),
-            displacement=_moved_on_screen(points, previous) if previous is not None else None,
-        )
 
+    reducer, shows_labels = project.reducer, project.map_shows_labels and bool(values.any())
     try:
-        return draw(project.reducer, shows_labels=project.map_shows_labels and bool(values.any()))
+        points = draw(reducer, shows_labels=shows_labels)
     except Stopped:
         raise
     except EngineError as error:
-        if project.reducer == FALLBACK_REDUCER:
+        if reducer == FALLBACK_REDUCER:
             raise
-        report.log(f"The map is drawn by principal components instead of {project.reducer}: {error}")
-        return draw(FALLBACK_REDUCER, shows_labels=False)
-
-
-def _moved_on_screen(points: NDArray[np.float32], previous: NDArray[np.float32]) -> float | None:
-    """The median way of the objects that had a place, as pages show both maps and as a share of what the former one took there."""
-    known = np.isfinite(previous).all(axis=1)
-    return median_displacement(without_wide_gaps(points)[known], without_wide_gaps(previous[known]))
+        report.log(f"The map is drawn by principal components instead of {reducer}: {error}")
+        reducer, shows_labels = FALLBACK_REDUCER, False
+        points = draw(reducer, shows_labels=shows_labels)
+    return points, Drawing(
+        reducer=reducer,
+        shows_labels=shows_labels,
+        trustworthiness=trustworthiness(vectors, points),
+        displacement=moved_on_screen(points, previous) if previous is not None else None,
+    )
 
 
 class Previews:

@@ -21,7 +21,15 @@ from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_
 from apps.models.models import Embedding
 from apps.models.pipelines.measuring import measure, predict
 from apps.models.pipelines.planning import Plan
-from apps.models.pipelines.publishing import Clock, Drawing, Outcome, previous_coordinates, publish, write_embedding
+from apps.models.pipelines.publishing import (
+    Clock,
+    Drawing,
+    Outcome,
+    moved_on_screen,
+    previous_coordinates,
+    publish,
+    write_embedding,
+)
 from apps.models.refit import SEED
 from apps.models.selectors import latest_embedding, model_folder, model_settings
 from apps.models.selectors import vectors as vectors_of
@@ -96,7 +104,12 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
         trained=None,
         n=len(vectors),
         dimension=vectors.shape[1],
-        drawing=Drawing(before.reducer, before.shows_labels, trustworthiness(vectors, points), displacement=0.0),
+        drawing=Drawing(
+            before.reducer,
+            before.shows_labels,
+            trustworthiness(vectors, points),
+            displacement=moved_on_screen(points, previous),
+        ),
         predictions=predictions,
         seconds=clock.seconds,
     )

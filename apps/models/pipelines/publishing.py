@@ -15,6 +15,7 @@ from apps.common.wire import encode_plot, gzipped
 from apps.engine.arrays import write_array
 from apps.engine.durable import move_folder
 from apps.engine.layout import without_wide_gaps
+from apps.engine.map_quality import median_displacement
 from apps.engine.nn.train import TrainResult
 from apps.engine.surroundings import Surroundings
 from apps.models.events import EmbeddingReady
@@ -79,6 +80,12 @@ def previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | None
     known = coordinates(embedding)[:n]
     previous[: len(known)] = known
     return previous
+
+
+def moved_on_screen(points: NDArray[np.float32], previous: NDArray[np.float32]) -> float | None:
+    """The median way of the objects that had a place, as pages show both maps and as a share of what the former one took there."""
+    known = np.isfinite(previous).all(axis=1)
+    return median_displacement(without_wide_gaps(points)[known], without_wide_gaps(previous[known]))
 
 
 def write_embedding(

@@ -41,10 +41,11 @@ export class GestureHistory extends Part {
       },
       onSaved: (result) => {
         this.project.setSession(result.session, result.undo, result.redo);
+        this.controller.labeling.forgetAllLeftOut();
         const before = this.labels.shown.slice();
         this.notices.dismissTopic("hint");
         const notice = this.sayWhatChanged(direction, result);
-        void this.controller.labelChanges.fetch().then(() => {
+        void this.controller.labelChanges.fetchOwn().then(() => {
           this.selection.afterRectangle(() => {
             this.offerUndone(before, direction);
             this.returnToUndone(before, direction);
@@ -67,7 +68,7 @@ export class GestureHistory extends Part {
   /** Which gesture it was, and how old. */
   private sayWhatChanged(direction: "undo" | "redo", result: ActionResult): Notice {
     const done = direction === "undo" ? result.redo : result.undo;
-    const gesture = result.n_changed > 0 && done?.action_id === result.action_id ? done : null;
+    const gesture = done?.action_id === result.action_id ? done : null;
     const isOld = gesture !== null && Date.now() - Date.parse(gesture.at) > OLD_GESTURE_MS;
     const when = isOld ? `, ${ago(gesture.at, Date.now())}` : "";
     const skipped = result.n_skipped ?? 0;

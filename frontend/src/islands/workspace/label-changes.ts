@@ -10,6 +10,8 @@ export class LabelChanges extends Part {
   private announcedRevision = 0;
   private syncing: Promise<void> | null = null;
   private syncAgain = false;
+  /** So many of one's own gestures are being fetched: then it is no colleague who has labeled what the cursor is at. */
+  private nOwn = 0;
 
   constructor(controller: WorkspaceController) {
     super(controller);
@@ -36,7 +38,13 @@ export class LabelChanges extends Part {
       topic: "labels",
       action: { text: "Undo", run: () => this.controller.history.undo() },
     });
-    return this.fetch();
+    return this.fetchOwn();
+  }
+
+  /** Fetch what one's own gesture has changed. */
+  fetchOwn(): Promise<void> {
+    this.nOwn++;
+    return this.fetch().finally(() => this.nOwn--);
   }
 
   /** The answer to a gesture whose labels are on the screen already. */
@@ -82,7 +90,7 @@ export class LabelChanges extends Part {
       const wasOpen = at !== undefined && this.labels.shown[at] === 0;
       this.labels.apply(changes, revision < since ? revision : Math.max(changes.revision, revision));
       // Or the next key, meant to be the first label, would replace a colleague's.
-      if (wasOpen && this.labels.shown[at] !== 0) this.controller.labeling.makeRoom();
+      if (wasOpen && this.nOwn === 0 && this.labels.shown[at] !== 0) this.controller.labeling.makeRoom();
     } catch (error) {
       if (!this.signal.aborted) console.warn("PatchSorter could not fetch label changes:", messageOf(error));
     }

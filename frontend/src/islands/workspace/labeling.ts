@@ -11,9 +11,9 @@ const ASKED_FOR_MS = 8_000;
 
 /** The gestures that label: a class for what is selected, and a page confirmed as what it was shown for. */
 export class Labeling extends Part {
-  /** What was asked about before it is done: how many labels it would cost, and when. */
   /** A page that ends with nothing of its class, and how many were left out of it: told to the server once. */
   private allLeftOut: { readonly page: Uint32Array; readonly n: number } | undefined;
+  /** What was asked about before it is done: how many labels it would cost, and when. */
   private costly: { readonly n: number; readonly classValue: number | null; readonly at: number } | undefined;
 
   /** The class that a digit stands for, or undefined, which is said. */
@@ -91,8 +91,13 @@ export class Labeling extends Part {
       leftOut,
       more: more.length === 0 ? "" : `; ${count(more.length)} more to look at`,
     });
-    this.allLeftOut = { page: this.selection.order, n: leftOut.length };
     if (more.length > 0) this.goOnWith(more);
+    else this.allLeftOut = { page: this.selection.order, n: leftOut.length };
+  }
+
+  /** Nothing is told of who was left out of a page, as it was not saved or was undone. */
+  forgetAllLeftOut(): void {
+    this.allLeftOut = undefined;
   }
 
   /** Whether so many labels would be lost that one press is not enough: who selected all may have meant a single patch. */
@@ -337,6 +342,7 @@ export class Labeling extends Part {
         }
       },
       onRefused: (error) => {
+        this.forgetAllLeftOut();
         this.labels.reject(change);
         this.notices.dismissTopic("labels");
         this.notify({
