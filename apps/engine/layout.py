@@ -15,7 +15,7 @@ ALIGNMENT_TRIALS = 200
 MOST_JUDGES = 1000
 # Principal directions of more objects are those of an even sample of them.
 MOST_FOR_COMPONENTS = 20_000
-# A stripe across the map in which nothing lies is at most this part of the map's longer side.
+# A stripe across the map in which nothing lies is at most this part of what is filled of the map's longer side.
 WIDEST_GAP = 0.05
 # Fewer objects have gaps by chance.
 FEWEST_FOR_GAPS = 100
@@ -84,10 +84,13 @@ def without_wide_gaps(points: Floats) -> Floats:
     order = np.argsort(points, axis=0, kind="stable")
     along = np.take_along_axis(points, order, axis=0).astype(np.float64)
     gaps = np.diff(along, axis=0)
-    widest = float(gaps.max())
+    ascending = np.sort(gaps, axis=0)
+    up_to = np.concatenate([np.zeros((1, 2)), np.cumsum(ascending, axis=0)])
+    widest = float(ascending[-1].max())
     least = widest / 1000  # islands that are points are not laid upon each other
-    while widest > least:  # what is taken away makes the side shorter, of which the widest gap is a part
-        narrower = max(least, WIDEST_GAP * float(np.minimum(gaps, widest).sum(axis=0).max()))
+    while widest > least:  # fewer gaps are as narrow then, and what is left of the map is shorter
+        filled = max(up_to[np.searchsorted(ascending[:, axis], widest, "right"), axis] for axis in (0, 1))
+        narrower = max(least, WIDEST_GAP * float(filled))
         if narrower >= widest * (1 - 1e-6):
             break
         widest = narrower

@@ -338,6 +338,11 @@ def test_a_map_without_wide_gaps_or_of_few_objects_stays_as_it_is(points: Floats
     assert without_wide_gaps(points) is points
 
 
+def test_a_row_of_many_islands_is_half_islands() -> None:
+    together = without_wide_gaps(islands(*((50.0 * k, 0.0) for k in range(20))))
+    assert 0.5 * width(together) < 20 * 2 < width(together)
+
+
 def test_islands_that_are_points_stay_apart() -> None:
     apart = np.repeat(np.array([[0, 0], [60, 5]], np.float32), 100, axis=0)
     together = without_wide_gaps(apart)
