@@ -51,6 +51,8 @@ PIECE_BYTES = 1 << 20
 MAX_PICTURE_BYTES = 32 << 20
 MAX_PICTURE_PIXELS = 4096 * 4096
 MIN_PICTURE_PX = 8
+# Patch widths: a picture of one object that somebody cut out by hand has less.
+SHRUNK_MUCH = 4
 
 
 class State(APIView):
@@ -150,7 +152,10 @@ def _own_ordinals(request: ApiRequest, project: Project) -> NDArray[np.int64]:
 
 
 class PictureSearch(APIView):
-    """Search with a picture of one object, in its middle: a worker reads it, then `Similar` takes the job's number."""
+    """Search with a picture of one object, in its middle: a worker reads it, then `Similar` takes the job's number.
+
+    `shrunk_from_px`: the side of the picture's middle, where that is so much larger than a patch that it hardly shows one object.
+    """
 
     parser_classes = [MultiPartParser]
 
@@ -175,7 +180,9 @@ class PictureSearch(APIView):
             raise ValidationError({"detail": str(error)}) from error
         except TooManyJobs as error:
             raise Throttled(detail=str(error)) from error
-        return Response(job_state(job), status.HTTP_201_CREATED)
+        side = min(pixels.shape[:2])
+        shrunk_from_px = side if side > SHRUNK_MUCH * project.patch_size_px else None
+        return Response({**job_state(job), "shrunk_from_px": shrunk_from_px}, status.HTTP_201_CREATED)
 
 
 class ObjectGroups(APIView):

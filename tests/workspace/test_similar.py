@@ -183,9 +183,13 @@ def test_a_large_picture_is_searched_by_its_middle(world, rater, trained):
     patch = patch_reader(world.project).read(np.array([7]))[0]
     wide = np.zeros((128, 300, 3), np.uint8)
     wide[:, 86:214] = np.kron(patch, np.ones((2, 2, 1), np.uint8))
-    job_id = send_picture(rater, world, png(wide)).json()["id"]
-    embed_picture(job_id)
-    assert found(search(rater, world, picture_job=job_id))[0][0] == 7
+    job = send_picture(rater, world, png(wide)).json()
+    embed_picture(job["id"])
+    assert found(search(rater, world, picture_job=job["id"]))[0][0] == 7
+    assert job["shrunk_from_px"] is None, "twice a patch is how one object looks on a fine screen"
+
+    whole_tile = np.zeros((world.project.patch_size_px * 5, world.project.patch_size_px * 6, 3), np.uint8)
+    assert send_picture(rater, world, png(whole_tile)).json()["shrunk_from_px"] == world.project.patch_size_px * 5
 
 
 @pytest.mark.parametrize(

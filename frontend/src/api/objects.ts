@@ -16,7 +16,7 @@ import {
   postFormForBuffer,
   type RequestOptions,
 } from "./http";
-import type { Job, ObjectDetail } from "./types";
+import type { Job, ObjectDetail, PictureJob } from "./types";
 
 export type PatchView = "patch" | "context";
 
@@ -80,7 +80,12 @@ export async function fetchSimilar(
 }
 
 /** Sends a picture of an object to search with; the job that reads it. */
-export function postPicture(api: string, projectId: string, picture: File, options: RequestOptions = {}): Promise<Job> {
+export function postPicture(
+  api: string,
+  projectId: string,
+  picture: File,
+  options: RequestOptions = {},
+): Promise<PictureJob> {
   const form = new FormData();
   form.set("picture", picture);
   return postForm(`${api}/projects/${projectId}/objects/similar/picture`, form, options);

@@ -116,6 +116,12 @@ export interface Job {
   readonly requested_by: string | null;
 }
 
+/** What reads a picture that one searches with. */
+export interface PictureJob extends Job {
+  /** The side of the picture's middle, where it is much larger than a patch. */
+  readonly shrunk_from_px: number | null;
+}
+
 export interface SessionRate {
   readonly labels: number;
   readonly seconds: number;

@@ -1,5 +1,5 @@
 import { expect, it, vi } from "vitest";
-import { fetchSimilar } from "../../api/objects";
+import { fetchSimilar, postPicture } from "../../api/objects";
 import { makeController, range } from "./testing";
 
 vi.mock("../../api/jobs");
@@ -51,4 +51,18 @@ it("says that an answer is on its way where it takes long, and no more when it i
   controller.region.stopAsking();
   await givenUp;
   expect(dismissed).toEqual(["search", "search"]);
+});
+
+it("says that a whole tile was searched with as if it were one patch", async () => {
+  const { controller, selection, told } = makeController();
+  const read = { id: 5, state: "finished", shrunk_from_px: null };
+  vi.mocked(fetchSimilar).mockResolvedValue({ ordinals: Uint32Array.of(2) } as never);
+  vi.mocked(postPicture).mockResolvedValueOnce(read as never);
+  await controller.similar.searchWith(new File([], "cell.png"));
+  expect(told).toEqual([]);
+  vi.mocked(postPicture).mockResolvedValueOnce({ ...read, shrunk_from_px: 1000 } as never);
+  await controller.similar.searchWith(new File([], "tile.png"));
+  expect([...selection.order]).toEqual([2]);
+  expect(told).toHaveLength(1);
+  expect(told[0]).toContain("tile.png: its middle, 1,000 px wide");
 });

@@ -1,6 +1,7 @@
 import { fetchJob } from "../../api/jobs";
 import { fetchSimilar, postPicture } from "../../api/objects";
-import { isActive, type Job } from "../../api/types";
+import { isActive, type Job, type PictureJob } from "../../api/types";
+import { count } from "../../lib/format";
 import type { SimilarQuery } from "../../state/selection";
 import { Part } from "./part";
 
@@ -8,6 +9,7 @@ const SIMILAR_FIRST = 300;
 const SIMILAR_MOST = 5000;
 const PICTURE_POLL_MS = 400;
 const PICTURE_PATIENCE_MS = 60_000;
+const NOTE_MS = 12_000;
 
 /** Searches for the objects most like some, or like one on a picture. */
 export class SimilarSearch extends Part {
@@ -52,9 +54,10 @@ export class SimilarSearch extends Part {
 
   /** Searches with a picture of an object, once a worker has read it. */
   async searchWith(picture: File): Promise<void> {
-    const read = async (signal: AbortSignal): Promise<Job> => {
+    const read = async (signal: AbortSignal): Promise<PictureJob> => {
       const { api, projectId } = this.config;
-      let job = await postPicture(api, projectId, picture, { signal });
+      const sent = await postPicture(api, projectId, picture, { signal });
+      let job: Job = sent;
       const until = performance.now() + PICTURE_PATIENCE_MS;
       while (isActive(job)) {
         if (performance.now() > until) throw new Error("no worker has read it yet. Is one running?");
@@ -62,11 +65,19 @@ export class SimilarSearch extends Part {
         job = await fetchJob(api, String(job.id), { signal });
       }
       if (job.state !== "finished") throw new Error(job.error || `its job was ${job.state}`);
-      return job;
+      return sent;
     };
     const job = await this.controller.region.ask("The picture", read, `Reading ${picture.name} …`);
     if (job === null) return;
     const to = { pictureJob: job.id, name: picture.name };
     await this.show({ to, k: SIMILAR_FIRST, unlabeled: this.filters.mode === "unlabeled" });
+    if (job.shrunk_from_px === null) return;
+    const side = count(job.shrunk_from_px);
+    this.notify({
+      text: `${picture.name}: its middle, ${side} px wide, was searched with as if it were one patch. Cut out one object for a better search.`,
+      tone: "warning",
+      topic: "hint",
+      durationMs: NOTE_MS,
+    });
   }
 }
