@@ -5,17 +5,21 @@ import re
 import warnings
 from typing import cast
 
-from asgiref.typing import ASGI3Application
+from asgiref.typing import ASGI3Application, HTTPScope
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.core.asgi import get_asgi_application
+from django.http import parse_cookie
 
 from apps.common.body_limit import BodyLimit
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
 http_application = get_asgi_application()
+
+from django.contrib.sessions.backends.db import SessionStore  # noqa: E402 - needs the app registry
 
 from apps.projects.files import has_space  # noqa: E402 - needs the app registry
 from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
@@ -32,11 +36,20 @@ def body_limit(path: str) -> int:
     return (settings.UPLOAD_MAX_BYTES if is_upload else settings.DATA_UPLOAD_MAX_MEMORY_SIZE) + AROUND_A_FILE
 
 
+async def is_signed_in(scope: HTTPScope) -> bool:
+    """Whether the request bears the cookie of a session that somebody is signed in by. What they may do is asked later, of the whole
+    request."""
+    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+    key = parse_cookie(cookies.decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
+    return key is not None and await SessionStore(key).aget(SESSION_KEY) is not None
+
+
 application = ProtocolTypeRouter(
     {
         "http": BodyLimit(
             cast(ASGI3Application, http_application),
             limit_of=body_limit,
+            is_known=is_signed_in,
             has_room=lambda n_bytes: has_space(settings.FILE_UPLOAD_TEMP_DIR, n_bytes),
             in_memory_bytes=settings.FILE_UPLOAD_MAX_MEMORY_SIZE,
         ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
-from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
+from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope, Scope
 
 
 class _Refused(Exception):
@@ -15,10 +15,11 @@ class _Refused(Exception):
 
 
 class BodyLimit:
-    """Answers 413 to a request of more than `limit_of(path)` bytes, and 507 to one that `has_room(bytes)` says the disk has no
-    room for. What is left of it is taken in and thrown away: a browser reads no answer before it has sent all.
+    """Answers 413 to a request of more than `limit_of(path)` bytes, 403 to a large one of which `is_known(scope)` does not know who
+    sends it, and 507 to one that `has_room(bytes)` says the disk has no room for. What is left of it is taken in and thrown away: a
+    browser reads no answer before it has sent all.
 
-    `in_memory_bytes`: so much of a body Django keeps in memory. Up to there, no disk is asked for.
+    `in_memory_bytes`: so much of a body Django keeps in memory. Up to there, neither the disk nor the sender is asked for.
     """
 
     def __init__(
@@ -26,25 +27,41 @@ class BodyLimit:
         application: ASGI3Application,
         *,
         limit_of: Callable[[str], int],
+        is_known: Callable[[HTTPScope], Awaitable[bool]],
         has_room: Callable[[int], bool],
         in_memory_bytes: int,
     ) -> None:
         self._application = application
         self._limit_of = limit_of
+        self._is_known = is_known
         self._has_room = has_room
         self._in_memory_bytes = in_memory_bytes
-
-    def _check(self, n_bytes: int, limit: int, *, still_to_come: int) -> None:
-        if n_bytes > limit:
-            raise _Refused(413, f"more than {limit / 1e6:,.0f} MB, the limit of this server")
-        if n_bytes > self._in_memory_bytes and not self._has_room(still_to_come):
-            raise _Refused(507, "the server's disk is too full for this; tell its administrator")
+        self._still_to_write = 0  # bytes, of all requests under way: each sees the same free disk
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        limit, taken, has_more = self._limit_of(scope["path"]), 0, True
+        limit, stated = self._limit_of(scope["path"]), _stated_length(scope["headers"])
+        taken, has_more, is_known, still_to_write = 0, True, False, 0
+
+        def will_write(n_bytes: int) -> None:
+            nonlocal still_to_write
+            self._still_to_write += n_bytes - still_to_write
+            still_to_write = n_bytes
+
+        async def check(n_bytes: int) -> None:
+            nonlocal is_known
+            if n_bytes > limit:
+                raise _Refused(413, f"more than {limit / 1e6:,.0f} MB, the limit of this server")
+            if n_bytes <= self._in_memory_bytes:
+                return
+            is_known = is_known or await self._is_known(scope)
+            if not is_known:
+                raise _Refused(403, "sign in before you send so much")
+            will_write(max(0, stated - taken) + n_bytes)  # a form's file is written once more, from the body
+            if not self._has_room(self._still_to_write):
+                raise _Refused(507, "the server's disk is too full for this; tell its administrator")
 
         async def receive_within_limit() -> ASGIReceiveEvent:
             nonlocal taken, has_more
@@ -52,12 +69,11 @@ class BodyLimit:
             if event["type"] == "http.request":
                 taken += len(event.get("body", b""))
                 has_more = event.get("more_body", False)
-                self._check(taken, limit, still_to_come=0)
+                await check(max(stated, taken))
             return event
 
         try:
-            stated = _stated_length(scope["headers"])
-            self._check(stated, limit, still_to_come=stated)
+            await check(stated)
             await self._application(scope, receive_within_limit, send)
         except _Refused as refused:
             while has_more:
@@ -66,6 +82,8 @@ class BodyLimit:
                     return  # gone
                 has_more = event.get("more_body", False)
             await _answer(send, refused)
+        finally:
+            will_write(0)
 
 
 def _stated_length(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.conf import settings as settings_of_site
+from django.test import Client
 
+from apps.accounts.models import User
 from apps.projects import files
 from patchsorter_site.asgi import AROUND_A_FILE, application
 
@@ -27,12 +31,27 @@ def pieces(n_bytes: int) -> Iterator[bytes]:
         yield PIECE[: n_bytes - start]
 
 
-async def post(path: str, n_bytes: int, *, is_length_stated: bool) -> tuple[int, bytes]:
-    """The answer's status and body; everything is sent before it is read, as a browser does."""
-    length = [(b"content-length", str(n_bytes).encode())] if is_length_stated else []
-    headers = [(b"host", b"testserver"), (b"content-type", b"application/json"), *length]
+@pytest.fixture
+def session() -> str:
+    """Of somebody who has signed in, and may do nothing yet."""
+    client = Client()
+    client.force_login(User.objects.create_user(email="somebody@example.org", password="of no importance"))
+    return client.cookies[settings_of_site.SESSION_COOKIE_NAME].value
+
+
+def page_for(path: str, *, session: str | None = None, stated_length: int | None = None) -> ApplicationCommunicator:
+    headers = [(b"host", b"testserver"), (b"content-type", b"application/json")]
+    if session is not None:
+        headers.append((b"cookie", f"{settings_of_site.SESSION_COOKIE_NAME}={session}".encode()))
+    if stated_length is not None:
+        headers.append((b"content-length", str(stated_length).encode()))
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
-    page = ApplicationCommunicator(application, {"asgi": {"version": "3.0"}, "http_version": "1.1", **scope})
+    return ApplicationCommunicator(application, {"asgi": {"version": "3.0"}, "http_version": "1.1", **scope})
+
+
+async def post(path: str, n_bytes: int, *, is_length_stated: bool, session: str | None = None) -> tuple[int, bytes]:
+    """The answer's status and body; everything is sent before it is read, as a browser does."""
+    page = page_for(path, session=session, stated_length=n_bytes if is_length_stated else None)
     for piece in pieces(n_bytes):
         await page.send_input({"type": "http.request", "body": piece, "more_body": True})
     await page.send_input({"type": "http.request", "body": b"", "more_body": False})
@@ -43,35 +62,66 @@ async def post(path: str, n_bytes: int, *, is_length_stated: bool) -> tuple[int,
 
 @pytest.mark.parametrize("is_length_stated", [True, False])
 @pytest.mark.parametrize(("path", "limit"), [(API, 1_000_000), (UPLOAD, 4_000_000)])
-async def test_more_than_the_limit_is_refused_in_words(path: str, limit: int, is_length_stated: bool) -> None:
-    status, body = await post(path, limit + AROUND_A_FILE + 1, is_length_stated=is_length_stated)
+async def test_more_than_the_limit_is_refused_in_words(
+    path: str, limit: int, session: str, is_length_stated: bool
+) -> None:
+    status, body = await post(path, limit + AROUND_A_FILE + 1, is_length_stated=is_length_stated, session=session)
     assert status == 413
     assert "the limit of this server" in json.loads(body)["detail"]
 
 
+def is_refused_for_its_missing_token(body: bytes) -> bool:
+    """By Django, which has read it."""
+    return b"CSRF" in body or b"Not accepted" in body
+
+
 @pytest.mark.parametrize("is_length_stated", [True, False])
 @pytest.mark.parametrize(("path", "limit"), [(API, 1_000_000), (UPLOAD, 4_000_000)])
-async def test_what_is_within_it_goes_on_to_be_asked_who_sent_it(path: str, limit: int, is_length_stated: bool) -> None:
-    status, _ = await post(path, limit + AROUND_A_FILE, is_length_stated=is_length_stated)
-    assert status == 403
+async def test_what_is_within_it_goes_on_to_be_asked_who_sent_it(
+    path: str, limit: int, session: str, is_length_stated: bool
+) -> None:
+    status, body = await post(path, limit + AROUND_A_FILE, is_length_stated=is_length_stated, session=session)
+    assert status == 403 and is_refused_for_its_missing_token(body)
+
+
+@pytest.mark.parametrize("is_length_stated", [True, False])
+@pytest.mark.parametrize("session", [None, "a" * 32])
+async def test_who_is_not_signed_in_writes_nothing_to_the_disk(session: str | None, is_length_stated: bool) -> None:
+    status, body = await post(UPLOAD, 4_500_000, is_length_stated=is_length_stated, session=session)
+    assert status == 403 and json.loads(body) == {"detail": "sign in before you send so much"}
 
 
 @pytest.mark.parametrize("is_length_stated", [True, False])
 async def test_what_the_disk_has_no_room_for_is_refused(
-    monkeypatch: pytest.MonkeyPatch, settings: Any, is_length_stated: bool
+    monkeypatch: pytest.MonkeyPatch, settings: Any, session: str, is_length_stated: bool
 ) -> None:
     settings.UPLOAD_MAX_BYTES = 20_000_000
     monkeypatch.setattr(files, "DISK_RESERVE_BYTES", 10**18)
-    status, body = await post(UPLOAD, 10_000_000, is_length_stated=is_length_stated)
+    status, body = await post(UPLOAD, 10_000_000, is_length_stated=is_length_stated, session=session)
     assert status == 507 and "disk is too full" in json.loads(body)["detail"]
     status, _ = await post(API, 900_000, is_length_stated=is_length_stated)
     assert status == 403, "labels, which are kept in memory, still arrive"
 
 
-async def test_a_client_that_goes_away_in_the_middle_is_no_fault() -> None:
-    headers = [(b"host", b"testserver"), (b"content-length", b"99999999")]
-    scope = {"type": "http", "method": "POST", "path": API, "query_string": b"", "headers": headers}
-    page = ApplicationCommunicator(application, {"asgi": {"version": "3.0"}, "http_version": "1.1", **scope})
+async def test_room_is_asked_for_twice_a_file_and_for_all_that_are_on_their_way(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, session: str
+) -> None:
+    settings.UPLOAD_MAX_BYTES = 20_000_000
+    free = files.DISK_RESERVE_BYTES + 21_000_000
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    first = page_for(UPLOAD, session=session, stated_length=8_000_000)
+    await first.send_input({"type": "http.request", "body": PIECE, "more_body": True})
+    assert await first.receive_nothing()
+    status, _ = await post(UPLOAD, 6_000_000, is_length_stated=True, session=session)
+    assert status == 507, "the body and the file in it, beside 16 MB that are promised to the first"
+    await first.send_input({"type": "http.disconnect"})
+    await first.wait()
+    status, body = await post(UPLOAD, 6_000_000, is_length_stated=True, session=session)
+    assert status == 403 and is_refused_for_its_missing_token(body), "the first is gone"
+
+
+async def test_a_client_that_goes_away_in_the_middle_is_no_fault(session: str) -> None:
+    page = page_for(API, session=session, stated_length=99999999)
     await page.send_input({"type": "http.request", "body": PIECE, "more_body": True})
     await page.send_input({"type": "http.disconnect"})
     await page.wait()
