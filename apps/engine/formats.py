@@ -32,6 +32,8 @@ HEADER_BYTES = 1024  # what a format is recognized by, and all of a PNG's header
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Compressions of a TIFF that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
+MOST_BITS = 64  # of a TIFF's pixel: four channels of 16, or a mask's numbers as float64
+LARGE_TILE_PX = 2048 * 2048  # as they are used for slides; small images may have them, too
 JPEG_IN_TIFF = 7
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the markers that a frame starts with
 JPEG_2000_IN_TIFF = (33003, 33004, 33005, 34712)
@@ -253,7 +255,12 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
         page = tif.pages.first
         if page.samplesperpixel > 4:
             raise BadInput(name, f"the TIFF has {page.samplesperpixel} channels; gray, RGB and RGBA are supported")
-        if page.is_tiled and page.tilelength * page.tilewidth > max_pixels:
+        n_bits = page.samplesperpixel * int(page.bitspersample)
+        if n_bits > MOST_BITS:
+            raise BadInput(name, f"the TIFF has {n_bits} bits a pixel; at most {MOST_BITS} are supported")
+        # A part is decoded whole, however little of it lies in the image.
+        most_of_a_part = min(max_pixels, max(LARGE_TILE_PX, 4 * height * width))
+        if page.is_tiled and page.tilelength * page.tilewidth > most_of_a_part:
             raise BadInput(name, f"the TIFF has tiles of {page.tilelength} x {page.tilewidth} pixels")
         # tifffile fills what is missing with zeros, which would be background nobody drew.
         ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
@@ -261,7 +268,7 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
             raise BadInput(name, "the file is truncated: the TIFF's pixels reach beyond its end")
         if page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS:
             for start, n in zip(page.dataoffsets, page.databytecounts, strict=True):
-                _check_size(*_embedded_size(data[start : start + n], int(page.compression), name), name, max_pixels)
+                _check_size(*_embedded_size(data[start : start + n], int(page.compression), name), name, most_of_a_part)
         samples = np.asarray(page.asarray())
         if page.planarconfig == 2 and page.samplesperpixel > 1:
             samples = np.moveaxis(samples, 0, -1)

@@ -22,6 +22,7 @@ from apps.engine.points import DISC_RADIUS_PX, Points, objects_from_points, read
 
 __all__ = [
     "DISC_RADIUS_PX",
+    "MOST_VALUES",
     "NO_OBJECT_CAUSE",
     "FoundObjects",
     "LabelValues",
@@ -52,6 +53,10 @@ QUICK_ANNOTATOR_COLORS = {0x0000FF, QUICK_ANNOTATOR_OBJECT, 0xFF00FF}
 MASK_FLATNESS, MASK_FLATNESS_OF_OBJECTS = 0.9, 0.6
 MASK_COLORS = 16
 MASK_ROWS = 512  # of more, every so many are looked at
+
+# More than a project has classes.
+MOST_VALUES = 300
+VALUES_AT_ONCE_PX = 1 << 20
 
 
 class MaskKind(StrEnum):
@@ -136,14 +141,23 @@ def find_objects(
     raise EngineError("a project without masks takes its objects from a tiling (objects_from_tiling) or from points")
 
 
-def values_present(mask: npt.NDArray[np.generic]) -> list[tuple[int, int]]:
-    """[(value, or 0xRRGGBB for a color mask; number of pixels)] ascending, without background: for the review of a
-    table.
+def values_present(mask: npt.NDArray[np.generic]) -> list[int]:
+    """The values of a mask (h, w), or 0xRRGGBB of a color mask (h, w, 3), ascending, without background (0).
+
+    Of a mask with more than `MOST_VALUES`, one more than that, the first ones that are met from the top: a small file can hold a value
+    for each of its millions of pixels.
     """
-    runs = find_runs(pack_colors(cast("npt.NDArray[np.uint8]", mask)) if mask.ndim == 3 else mask)
-    values, of_run = runs.values()
-    pixels = np.bincount(of_run, weights=(runs.stop - runs.start).astype(np.float64), minlength=len(values))
-    return [(int(value), int(n)) for value, n in zip(values, pixels, strict=True)]
+    found: npt.NDArray[np.generic] = np.zeros(0, np.uint32)
+    n_rows = max(1, VALUES_AT_ONCE_PX // max(1, mask.shape[1]))
+    for first in range(0, mask.shape[0], n_rows):
+        block = mask[first : first + n_rows]
+        pixels = (pack_colors(cast("npt.NDArray[np.uint8]", block)) if mask.ndim == 3 else block).ravel()
+        differs = np.ones(pixels.shape, np.bool_)
+        differs[1:] = pixels[1:] != pixels[:-1]
+        found = np.setdiff1d(np.union1d(found, pixels[differs]), [0])
+        if len(found) > MOST_VALUES:
+            break
+    return [int(value) for value in found[: MOST_VALUES + 1]]
 
 
 def objects_from_tiling(shape: tuple[int, ...], patch_size_px: int) -> FoundObjects:
@@ -309,14 +323,14 @@ def _find_labeled(mask: npt.NDArray[np.generic], name: str, label_values: LabelV
         raise BadInput(name, "a labeled mask needs the table that says which value or color is which class")
     if mask.ndim == 3 or not label_values.by_value:
         if not label_values.by_color:
-            colors = _listed(_color_text(color) for color, _ in values_present(mask))
+            colors = _listed(map(_color_text, values_present(mask)))
             raise BadInput(
                 name,
                 f"the mask has colors ({colors}), but the table states values ({_listed(map(str, label_values.by_value))}); "
                 f"its first line must be color,class_name{_lossy(name)}",
             )
         if mask.ndim == 2 and (mask.dtype != np.uint8):
-            numbers = _listed(str(value) for value, _ in values_present(mask))
+            numbers = _listed(map(str, values_present(mask)))
             raise BadInput(
                 name,
                 f"the table states colors ({_listed(map(_color_text, label_values.by_color))}), but the mask has one "
@@ -365,7 +379,7 @@ def _find_quick_annotator(mask: npt.NDArray[np.generic], name: str) -> FoundObje
             )
         return _by_component(runs)
     packed = pack_colors(cast("npt.NDArray[np.uint8]", mask))
-    colors = {value for value, _ in values_present(packed)}
+    colors = set(values_present(packed))
     if colors - QUICK_ANNOTATOR_COLORS:
         listed = _listed(_color_text(color) for color in sorted(colors - QUICK_ANNOTATOR_COLORS))
         raise BadInput(

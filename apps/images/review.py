@@ -17,6 +17,7 @@ from django.core.cache import caches
 from apps.engine.errors import BadInput
 from apps.engine.formats import read_image, read_mask, read_size
 from apps.engine.masks import (
+    MOST_VALUES,
     NO_OBJECT_CAUSE,
     QUICK_ANNOTATOR_COLORS,
     UNLABELED_COLOR,
@@ -40,6 +41,7 @@ Finding = UploadedFile.Finding
 
 CACHE_SECONDS = 6 * 60 * 60
 DECODE_AT_ONCE_PX = 25_000_000  # a tenth of a second or two
+DECODE_AT_ONCE_BYTES = 8 * DECODE_AT_ONCE_PX  # what so many have at most, not compressed
 # To tell their kind: the first ones may hold no object.
 MASKS_LOOKED_INTO = 5
 MASK_KIND_TEXT = {
@@ -53,11 +55,16 @@ MASK_KIND_TEXT = {
 
 @dataclass(frozen=True)
 class Content:
-    """What one mask holds: values, or 0xRRGGBB where `is_color`, without background."""
+    """What one mask holds: values, or 0xRRGGBB where `is_color`, without background; see `values_present` for how many."""
 
     is_color: bool
     bits: int
     values: tuple[int, ...]
+
+    @property
+    def n_values(self) -> str:
+        """How many, in words."""
+        return f"{len(self.values)}" if len(self.values) <= MOST_VALUES else f"more than {MOST_VALUES}"
 
 
 @dataclass
@@ -191,9 +198,9 @@ def probe(path: Path, role: str, *, name: str, checksum: str) -> str:
     Of a large image only the header is read: the rest comes to light when it is imported, in a worker.
     """
     if role in (UploadedFile.Role.IMAGE, UploadedFile.Role.MASK):
-        height, width = read_size(path, name=name)
-        caches["reviews"].set(f"image-size:{checksum}", (height, width), CACHE_SECONDS)
-        if height * width <= DECODE_AT_ONCE_PX:
+        size = read_size(path, name=name)
+        caches["reviews"].set(f"image-size:{checksum}", size, CACHE_SECONDS)
+        if not _takes_long(size, path.stat().st_size):
             if role == UploadedFile.Role.IMAGE:
                 return Finding.MASK_LIKE if looks_like_mask(read_image(path, name=name)) else ""
             return "" if read_mask(path, name=name).any() else Finding.NO_OBJECT
@@ -215,9 +222,13 @@ def _size_of(file: UploadedFile) -> tuple[int, int]:
 
 
 def _is_large(file: UploadedFile) -> bool:
-    """Whether decoding it takes longer than somebody who waits for a page should wait."""
-    height, width = _size_of(file)
-    return height * width > DECODE_AT_ONCE_PX
+    return _takes_long(_size_of(file), file.size)
+
+
+def _takes_long(size: tuple[int, int], n_bytes: int) -> bool:
+    """Whether decoding a file takes longer, or more memory, than it should while somebody waits for a page."""
+    height, width = size
+    return height * width > DECODE_AT_ONCE_PX or n_bytes > DECODE_AT_ONCE_BYTES
 
 
 def _content_of(file: UploadedFile, *, colors: bool) -> Content:
@@ -225,7 +236,7 @@ def _content_of(file: UploadedFile, *, colors: bool) -> Content:
     content = caches["reviews"].get(key)
     if content is None:
         mask = read_mask(path_of(file), name=file.name, colors=colors)
-        values = tuple(value for value, _ in values_present(mask))
+        values = tuple(values_present(mask))
         content = Content(is_color=mask.ndim == 3, bits=8 * mask.dtype.itemsize, values=values)
         caches["reviews"].set(key, content, CACHE_SECONDS)
     return cast("Content", content)
@@ -272,12 +283,12 @@ def _kind_of(name: str, content: Content) -> tuple[MaskKind | None, str]:
     if content.is_color and set(content.values) <= QUICK_ANNOTATOR_COLORS:
         return MaskKind.QUICK_ANNOTATOR, f"Because {name} has QuickAnnotator's colors only."
     if content.is_color:
-        return MaskKind.LABELED, f"Because {name} has {len(content.values)} colors."
+        return MaskKind.LABELED, f"Because {name} has {content.n_values} colors."
     if len(content.values) == 1:
         return MaskKind.BINARY, f"Because {name} holds one value besides 0."
     if len(content.values) > MAX_LABEL_CLASSES or content.bits > 16:
-        return MaskKind.INDEXED, f"Because {name} holds {len(content.values):,} different values."
-    return None, f"In {name} there are {len(content.values):,} different values: object numbers, or classes?"
+        return MaskKind.INDEXED, f"Because {name} holds {content.n_values} different values."
+    return None, f"In {name} there are {content.n_values} different values: object numbers, or classes?"
 
 
 def _check_rows(project: Project, review: Review) -> None:
@@ -326,16 +337,15 @@ def _fill_value_rows(project: Project, review: Review, table: LabelValues, writt
         except BadInput as error:
             row.problem = error.cause
             continue
-        for key in values:
+        for key in values - {(False, UNLABELED_VALUE), (True, UNLABELED_COLOR)}:  # in exports of ours: no label
             masks_with[key] = masks_with.get(key, 0) + 1
-    known = {(False, UNLABELED_VALUE), (True, UNLABELED_COLOR)}  # in exports of ours: no label
-    found = sorted(key for key in masks_with if key not in known)
-    if len(found) > MAX_LABEL_CLASSES:
-        review.blockers.append(
-            f"the masks hold {len(found):,} different values, but a project has at most {MAX_LABEL_CLASSES} classes; "
-            "are these the numbers of objects (an indexed mask)?"
-        )
-        return
+        if len(masks_with) > MAX_LABEL_CLASSES:
+            review.blockers.append(
+                f"the masks hold more than {MAX_LABEL_CLASSES} different values, but a project has at most so many classes; "
+                "are these the numbers of objects (an indexed mask)?"
+            )
+            return
+    found = sorted(masks_with)
     names = _known_names(LabelClass.objects.filter(project=project), table)
     for is_color, value in found:
         entry = ValueRow(value, is_color, masks_with[is_color, value], names.get((is_color, value), ""))
@@ -355,8 +365,7 @@ def _values_of(mask: UploadedFile, table: LabelValues) -> set[tuple[bool, int]]:
     if not stated:
         raise BadInput(
             mask.name,
-            f"the mask has more than {DECODE_AT_ONCE_PX:,} pixels, too many to list its values here; upload a table "
-            "values.csv that says what they mean",
+            "the mask is too large to list its values here; upload a table values.csv that says what they mean",
         )
     return stated
 

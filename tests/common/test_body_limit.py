@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -108,7 +109,7 @@ async def test_room_is_asked_for_twice_a_file_and_for_all_that_are_on_their_way(
 ) -> None:
     settings.UPLOAD_MAX_BYTES = 20_000_000
     free = files.DISK_RESERVE_BYTES + 21_000_000
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     first = page_for(UPLOAD, session=session, stated_length=8_000_000)
     await first.send_input({"type": "http.request", "body": PIECE, "more_body": True})
     assert await first.receive_nothing()

@@ -8,6 +8,7 @@ import os
 import struct
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -256,6 +257,29 @@ def test_an_image_inside_a_tiff_is_no_larger_than_images_may_be(image, compressi
     cut = tiff_around(image(RGB)[:15], compression)
     with pytest.raises(BadInput, match="does not say how large it is"):
         read_image(cut, name="a.tif")
+
+
+@pytest.mark.parametrize(
+    ("bomb", "cause"),
+    [
+        (lambda: tiff(np.zeros((1, 1), np.uint8), tile=(4000, 4000), compression="zlib"), "tiles of 4000 x 4000"),
+        (lambda: tiff(np.zeros((8, 8, 4), np.float64), compression="zlib", photometric="rgb"), "256 bits a pixel"),
+        (lambda: tiff_around(imagecodecs.jpeg8_encode(np.zeros((4000, 4000, 3), np.uint8)), 7), "4000 rows x 4000"),
+    ],
+)
+def test_a_small_tiff_takes_no_more_memory_than_its_pixels_may(bomb: Callable[[], bytes], cause: str) -> None:
+    data = bomb()
+    for read in (read_image, read_mask):
+        tracemalloc.start()
+        with pytest.raises(BadInput, match=cause):
+            read(data, name="a.tif")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        tracemalloc.stop()
+
+
+def test_a_small_image_in_one_large_tile_is_read() -> None:
+    read = read_image(tiff(RGB, tile=(1024, 1024), photometric="rgb"), name="a.tif")
+    np.testing.assert_array_equal(read, RGB)
 
 
 def test_a_tiff_around_an_image_that_does_not_belong_there_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -251,9 +252,20 @@ def test_a_bad_label_table_names_its_line(text, cause):
         read_label_values(text.encode(), name="values.csv")
 
 
-def test_values_are_counted_for_review():
-    assert values_present(np.array([[0, 3, 3, 9]], np.uint8)) == [(3, 2), (9, 1)]
-    assert values_present(np.array([[BLACK, RED, BLUE]], np.uint8)) == [(0x0000FF, 1), (0xFF0000, 1)]
+def test_values_are_listed_for_review():
+    assert values_present(np.array([[0, 3, 3, 9]], np.uint8)) == [3, 9]
+    assert values_present(np.array([[BLACK, RED, BLUE]], np.uint8)) == [0x0000FF, 0xFF0000]
+    assert values_present(np.zeros((0, 5), np.uint8)) == []
+
+
+def test_of_more_values_than_anybody_lists_only_so_many_are_found():
+    rows = np.repeat(np.arange(301, dtype=np.uint32)[:, None], 8000, axis=1)  # more than one block
+    assert values_present(rows) == list(range(1, 301))
+    every_pixel = np.arange(1, 9_000_001, dtype=np.uint32).reshape(3000, 3000)
+    tracemalloc.start()
+    assert values_present(every_pixel) == list(range(1, 302))
+    assert tracemalloc.get_traced_memory()[1] < 40_000_000, "36 MB is the mask's own size"
+    tracemalloc.stop()
 
 
 def test_an_unlabeled_object_of_an_export_comes_back_without_a_class():

@@ -137,7 +137,7 @@ def test_masks_that_look_different_are_asked_about(upload: Upload, give: Give) -
     give(b__png=png(picture(seed=1)), b_mask__png=png(blobs(20, 20)))
     review = review_upload(upload)
     assert review.mask_kind is None
-    assert review.reason.startswith("The masks differ: a_mask.png holds one value besides 0; b_mask.png holds 400")
+    assert review.reason.startswith("The masks differ: a_mask.png holds one value besides 0; b_mask.png holds more")
 
 
 def test_many_objects_in_one_mask_say_what_few_in_another_are(upload: Upload, give: Give) -> None:
@@ -178,7 +178,7 @@ def test_colors_are_listed_as_colors(upload: Upload, give: Give) -> None:
 def test_more_values_than_classes_fit_are_no_classes(upload: Upload, give: Give) -> None:
     give(a__png=png(picture(320, 320)), a_mask__png=png(blobs(20, 20)))
     review = review_upload(upload, "labeled")
-    assert "400 different values" in review.blockers[0]
+    assert "more than 254 different values" in review.blockers[0]
     assert review.value_rows == []
 
 
