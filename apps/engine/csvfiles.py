@@ -13,13 +13,14 @@ from apps.engine.durable import replacing
 from apps.engine.errors import BadInput
 
 SEPARATORS = (",", ";", "\t")
+CELLS_PER_ROW = 10
 
 
 def read_rows(
-    source: str | os.PathLike[str] | bytes, *, name: str | None = None
+    source: str | os.PathLike[str] | bytes, *, name: str | None = None, most_rows: int | None = None
 ) -> tuple[list[tuple[int, list[str]]], str]:
     """([(line number from 1, stripped cells)], name shown to the user); empty lines are left out. Raises BadInput, also
-    where no line is left."""
+    where no line is left, or more than `most_rows`, or ten times as many cells: one takes up to fifty times its bytes in memory."""
     if isinstance(source, bytes):
         data, shown = source, name or "file"
     else:
@@ -39,11 +40,16 @@ def read_rows(
     separator = max(SEPARATORS, key=first_line.count)  # the first of them where none occurs
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     rows: list[tuple[int, list[str]]] = []
+    n_cells = 0
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
                 rows.append((reader.line_num, stripped))
+                n_cells += len(stripped)
+            if most_rows is not None and (len(rows) > most_rows or n_cells > CELLS_PER_ROW * most_rows):
+                what = f"{most_rows:,} lines, or {CELLS_PER_ROW * most_rows:,} cells"
+                raise BadInput(shown, f"the file has more than {what}, which is the limit; split it")
     except csv.Error as error:
         raise BadInput(shown, f"line {reader.line_num} is not valid CSV ({error})") from error
     if not rows:

@@ -56,6 +56,7 @@ MASK_ROWS = 512  # of more, every so many are looked at
 
 # More than a project has classes.
 MOST_VALUES = 300
+MOST_TABLE_ROWS = 10_000
 VALUES_AT_ONCE_PX = 1 << 20
 
 
@@ -201,7 +202,7 @@ def read_label_values(source: str | os.PathLike[str] | bytes, *, name: str | Non
     Colors are written #rrggbb, "r,g,b" or "r g b". Raises BadInput: unknown columns, one value with two classes, 0 as a
     class.
     """
-    rows, shown = csvfiles.read_rows(source, name=name)
+    rows, shown = csvfiles.read_rows(source, name=name, most_rows=MOST_TABLE_ROWS)
     columns = csvfiles.columns_of(rows[0][1])
     if "class_name" not in columns or not ("value" in columns or "color" in columns):
         raise BadInput(shown, "the first line must name the columns: class_name, and value or color or both")

@@ -18,6 +18,7 @@ from apps.engine.jit import kernel
 DISC_RADIUS_PX = 3
 ROW_NAMES = ("row", "r", "y")
 COLUMN_NAMES = ("column", "col", "c", "x")
+MOST_POINTS = 1_000_000  # of one image
 CLASS_NAMES = ("class_name", "class", "label")
 
 
@@ -40,7 +41,7 @@ def read_points(source: str | os.PathLike[str] | bytes, *, name: str | None = No
 
     Raises BadInput naming the file and the line.
     """
-    rows, shown = csvfiles.read_rows(source, name=name)
+    rows, shown = csvfiles.read_rows(source, name=name, most_rows=MOST_POINTS)
     at_row, at_column, at_class, at_image = 0, 1, 2, None
     if _number(csvfiles.cell(rows[0][1], 0)) is None and _number(csvfiles.cell(rows[0][1], 1)) is None:
         columns = csvfiles.columns_of(rows[0][1])

@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -20,6 +21,9 @@ from apps.projects.events import PresenceChanged, group_of
 logger = logging.getLogger(__name__)
 STRANGER = 4404  # the socket's 404
 TRY_AGAIN = 4503
+TOO_MANY = 4429
+# Open pages of one person in this process, of all projects: each hears of each other one that opens.
+MOST_PAGES = 20
 # A page says so often that it is still there, and is taken for gone after missing it twice: its process may have died.
 PRESENCE_S = 60.0
 TOLD_AFTER_S = 0.3
@@ -42,8 +46,10 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
     answer it. There is no list anywhere that a dead process could leave wrong."""
 
     project_id: int
+    _n_open: ClassVar[Counter[int]] = Counter()  # pages by user id
     _present: dict[str, _Present]  # by channel, this page's own among them
     _told: dict[int, str]  # names by user id, as the page knows them
+    _is_counted = False
     _announcing: asyncio.Task[None] | None = None
     _telling: asyncio.Task[None] | None = None
 
@@ -52,12 +58,20 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
         if not await self._may_listen():
             await self.close(code=STRANGER)
             return
+        if self._n_open[self.scope["user"].pk] >= MOST_PAGES:
+            await self.close(code=TOO_MANY)
+            return
+        self._n_open[self.scope["user"].pk] += 1
+        self._is_counted = True
         self._present, self._told = {}, {}
         await self.channel_layer.group_add(group_of(self.project_id), self.channel_name)
         await self.accept()
         self._announcing = asyncio.create_task(self._announce())
 
     async def disconnect(self, code: int) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self._n_open[self.scope["user"].pk] -= 1
         await self.channel_layer.group_discard(group_of(self.project_id), self.channel_name)
         if self._announcing is not None:
             self._announcing.cancel()
@@ -84,13 +98,10 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
                 await self._tell_others(self._here(asks=True))
             await asyncio.sleep(PRESENCE_S)
             gone_since = time.monotonic() - 2 * PRESENCE_S
-            self._keep(
-                {
-                    channel: page
-                    for channel, page in self._present.items()
-                    if page.heard_at > gone_since or channel == self.channel_name
-                }
-            )
+            for channel, page in [*self._present.items()]:
+                if page.heard_at <= gone_since and channel != self.channel_name:
+                    del self._present[channel]
+            self._tell_page_soon()
 
     @contextmanager
     def _costs_nobody_the_page(self) -> Iterator[None]:
@@ -115,19 +126,18 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
 
     async def presence_here(self, message: dict[str, Any]) -> None:
         channel, is_new = message["channel"], message["channel"] not in self._present
-        page = _Present(message["id"], message["name"], time.monotonic())
-        self._keep({**self._present, channel: page})
+        self._present[channel] = _Present(message["id"], message["name"], time.monotonic())
+        self._tell_page_soon()
         if message["asks"] and is_new and channel != self.channel_name:
             with self._costs_nobody_the_page():
                 await self.channel_layer.send(channel, self._here(asks=False))
 
     async def presence_left(self, message: dict[str, Any]) -> None:
-        with self._costs_nobody_the_page():
-            self._keep({channel: page for channel, page in self._present.items() if channel != message["channel"]})
+        self._present.pop(message["channel"], None)
+        self._tell_page_soon()
 
-    def _keep(self, present: dict[str, _Present]) -> None:
-        """Take this for who is there. The page is told soon after: when a server starts, all pages come at once."""
-        self._present = present
+    def _tell_page_soon(self) -> None:
+        """Not at once: when a server starts, all pages come together."""
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell_page())
 

@@ -20,3 +20,10 @@ def test_every_usual_separator_is_recognized_and_empty_lines_are_left_out(separa
 def test_a_file_in_which_nothing_is_written_is_empty(data):
     with pytest.raises(BadInput, match="the file is empty"):
         read_rows(data, name="a.csv")
+
+
+@pytest.mark.parametrize("data", [b"1,2\n" * 4, b",".join([b"1"] * 31)])
+def test_a_small_file_that_would_take_much_memory_is_refused(data):
+    assert read_rows(data)
+    with pytest.raises(BadInput, match=r"a\.csv: the file has more than 3 lines, or 30 cells"):
+        read_rows(data, name="a.csv", most_rows=3)

@@ -77,6 +77,18 @@ async def test_somebody_who_is_not_signed_in_may_not_listen(world):
     assert not connected
 
 
+async def test_one_person_has_only_so_many_pages_open_at_once(world, monkeypatch):
+    monkeypatch.setattr(consumers, "MOST_PAGES", 2)
+    first, second = await opened(world.viewer, world.project), await opened(world.viewer, world.project)
+    connected, code = await socket(world.viewer, world.project).connect()
+    assert (connected, code) == (False, 4429)
+    others = await opened(world.rater, world.project)
+    await first.disconnect()
+    third = await opened(world.viewer, world.project)
+    for page in (second, third, others):
+        await page.disconnect()
+
+
 async def test_labels_are_announced_once_committed_with_numbers_only(world):
     communicator = await opened(world.viewer, world.project)
     await sync_to_async(label_something)(world)
