@@ -16,9 +16,9 @@ from apps.engine.errors import BadInput
 from apps.engine.jit import kernel
 
 DISC_RADIUS_PX = 3
+MOST_POINTS = 1_000_000  # of one image
 ROW_NAMES = ("row", "r", "y")
 COLUMN_NAMES = ("column", "col", "c", "x")
-MOST_POINTS = 1_000_000  # of one image
 CLASS_NAMES = ("class_name", "class", "label")
 
 

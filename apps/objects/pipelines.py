@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import uuid
@@ -36,9 +37,11 @@ from apps.images.models import Image, Upload
 from apps.images.services import reopen_upload
 from apps.objects.services import add_image
 from apps.objects.signals import import_finished
-from apps.projects.files import folder
+from apps.projects.files import DiskFull, check_space, folder
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def import_sources(
     on_progress: Callable[[str, float, str], None],
     confirm: Callable[[], None] = lambda: None,
 ) -> ImportResult:
-    """Import images one by one; faults of single files are collected in the result, and the rest goes on.
+    """Import images one by one; faults of single files are collected in the result, and the rest goes on. Raises DiskFull.
 
     While one image is written to disk and to the database, the next is decoded.
     """
@@ -142,33 +145,39 @@ def import_sources(
     def read(source: ImageSource) -> _Content:
         return _read(source, mask_kind, label_values, project.patch_size_px, known)
 
-    with ThreadPoolExecutor(max_workers=5, thread_name_prefix="import") as pool:
-        ahead = pool.submit(read, sources[0]) if sources else None
-        for position, source in enumerate(sources):
-            on_progress(
-                "reading images", position / len(sources), f"{source.image.name} ({position + 1} of {len(sources)})"
-            )
-            assert ahead is not None
-            current, following = ahead, sources[position + 1 : position + 2]
-            ahead = pool.submit(read, following[0]) if following else None
-            try:
-                content = current.result()
-                if content.found is None or content.checksum in known:
-                    result.already_imported.append({"name": source.image.name, "as": known[content.checksum]})
-                    continue
-                image = _import_one(project, source, mask_kind, content, imported_by, confirm, pool)
-                known[image.checksum] = image.name
-            except BadInput as error:
-                result.errors.append({"file": error.file, "cause": error.cause})
-            except OSError as error:
-                cause = f"could not be stored: {error.strerror or error}"
-                result.errors.append({"file": source.image.name, "cause": cause})
-            except (ValueError, ValidationError) as error:
-                result.errors.append({"file": source.image.name, "cause": str(error)})
-            else:
-                result.images.append({"name": image.name, "n_objects": image.n_objects, "notes": image.notes})
-    if result.images:
-        import_finished.send(sender=Project, project=project, imported_by=imported_by)
+    try:
+        with ThreadPoolExecutor(max_workers=5, thread_name_prefix="import") as pool:
+            ahead = pool.submit(read, sources[0]) if sources else None
+            for position, source in enumerate(sources):
+                on_progress(
+                    "reading images", position / len(sources), f"{source.image.name} ({position + 1} of {len(sources)})"
+                )
+                assert ahead is not None
+                current, following = ahead, sources[position + 1 : position + 2]
+                ahead = pool.submit(read, following[0]) if following else None
+                try:
+                    content = current.result()
+                    if content.found is None or content.checksum in known:
+                        result.already_imported.append({"name": source.image.name, "as": known[content.checksum]})
+                        continue
+                    image = _import_one(project, source, mask_kind, content, imported_by, confirm, pool)
+                    known[image.checksum] = image.name
+                except BadInput as error:
+                    result.errors.append({"file": error.file, "cause": error.cause})
+                except DiskFull:
+                    raise  # would meet every other image, too; who has made room goes on with the same files
+                except OSError as error:
+                    if error.errno in NO_SPACE:
+                        raise DiskFull from error
+                    cause = f"could not be stored: {error.strerror or error}"
+                    result.errors.append({"file": source.image.name, "cause": cause})
+                except (ValueError, ValidationError) as error:
+                    result.errors.append({"file": source.image.name, "cause": str(error)})
+                else:
+                    result.images.append({"name": image.name, "n_objects": image.n_objects, "notes": image.notes})
+    finally:
+        if result.images:  # also where it was stopped half-way
+            import_finished.send(sender=Project, project=project, imported_by=imported_by)
     return result
 
 
@@ -216,6 +225,8 @@ def _import_one(
     assert content.pixels is not None and content.found is not None
     key = f"{Path(source.image.name).stem[:40]}-{uuid.uuid4().hex[:12]}"
     store = folder(project, "pixels")
+    n_kept = sum(file.path.stat().st_size for file in (source.image, source.mask) if file)
+    check_space(store, content.pixels.nbytes + content.found.raster.nbytes + n_kept)
     originals = {source.image.path: _place(source.image, folder(project, "images"), key)}
     if source.mask:
         originals[source.mask.path] = _place(source.mask, folder(project, "masks"), key)

@@ -34,6 +34,20 @@ def export_archive(job: Job) -> Path:
     return project_folder(job.project) / "exports" / f"labels-{job.pk}.zip"
 
 
+class DiskFull(OSError):
+    """What is to be written would take what the database needs. No EngineError: nothing that was tried has failed, and nothing else
+    is to be tried in its place."""
+
+    def __init__(self) -> None:
+        super().__init__("the server's disk is full, but for what the database needs; tell its administrator")
+
+
+def check_space(place: Path, n_bytes: int = 0) -> None:
+    """Raises DiskFull where `has_space` says no."""
+    if not has_space(place, n_bytes):
+        raise DiskFull
+
+
 def has_space(place: Path, n_bytes: int = 0) -> bool:
     """Whether so much can be written below `place`, a folder that is there, with the reserve left free."""
     return shutil.disk_usage(place).free >= n_bytes + DISK_RESERVE_BYTES

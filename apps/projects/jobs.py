@@ -30,7 +30,7 @@ from apps.audit.services import record
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.progress import ProgressCallback, ignore_progress
 from apps.projects.events import JobEvent, send_event, send_event_on_commit
-from apps.projects.files import folder, has_space
+from apps.projects.files import DiskFull, check_space, folder
 from apps.projects.models import Job, Project
 from apps.projects.signals import job_ended
 
@@ -46,11 +46,6 @@ LISTEN_INTERVAL_S = 1.0
 QUEUED_GRACE = timedelta(seconds=60)
 LOG_LIMIT = 100_000  # characters
 ERROR_SHOWN = 1_000  # characters; an event has to stay small, the job's page shows all of it
-
-
-class DiskFull(OSError):
-    """A job's files would take what the database needs. No EngineError: nothing that a job tried has failed, and nothing else
-    is to be tried in its place."""
 
 
 class TooManyJobs(Exception):
@@ -164,8 +159,7 @@ class Report:
         now = time.monotonic()
         if not force and now - self._last_write < REPORT_INTERVAL_S:
             return
-        if not has_space(folder(self.job.project)):
-            raise DiskFull("the server's disk is full, but for what the database needs; tell its administrator")
+        check_space(folder(self.job.project))
         self._last_write = now
         start, end = self._span
         self.job.stage, self.job.message = stage[:40], message[:400]

@@ -38,7 +38,7 @@ from apps.labels.selectors import (
 )
 from apps.models.selectors import Predictions, current_predictions
 from apps.objects.models import HistoObject
-from apps.projects.files import export_archive, folder
+from apps.projects.files import check_space, export_archive, folder
 from apps.projects.jobs import Report
 from apps.projects.models import Job, LabelClass, Project
 
@@ -55,11 +55,12 @@ def export_job(job: Job, report: Report) -> dict[str, Any]:
         content = _content(project, label_set, without_sampled=bool(job.params.get("without_sampled")))
         _write(project, content, Path(work), report.progress)
         report.stage("packing", start=0.9, end=1.0)
+        written = sorted(path for path in Path(work).rglob("*") if path.is_file())
+        check_space(archive.parent, sum(path.stat().st_size for path in written))
         with replacing(archive) as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:  # PNG does not get smaller
-                for path in sorted(Path(work).rglob("*")):
-                    if path.is_file():
-                        packed.write(path, path.relative_to(work))
+                for path in written:
+                    packed.write(path, path.relative_to(work))
             with transaction.atomic():
                 report.confirm_ownership()
     return {**content.summary(), "archive": archive.name}

@@ -6,6 +6,7 @@ import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,16 @@ from apps.images.services import FilesGone, UploadClosed, receive_file, remove_f
 from apps.objects import pipelines, views
 from apps.objects.pipelines import ImageSource, SourceFile, import_sources
 from apps.objects.services import start_import
+from apps.objects.signals import import_finished
 from apps.objects.tasks import import_images
-from apps.projects.files import folder
+from apps.projects.files import DISK_RESERVE_BYTES, folder
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.workspace.pipelines import file_stems
 from tests.conftest import World
 from tests.factories import blobs, picture, png
+
+FULL = "the server's disk is full, but for what the database needs; tell its administrator"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,7 +70,7 @@ def test_an_upload_becomes_images_and_its_files_are_cleared_away(world, upload):
         start(upload)
 
 
-def test_a_full_disk_fails_one_image_and_leaves_nothing_of_it(world, upload, monkeypatch):
+def test_a_full_disk_ends_the_import_and_the_same_files_can_be_imported_later(world, upload, monkeypatch):
     original = pipelines.write_image
 
     def write_but_not_the_second(target: Path, key: str, *rest: object) -> None:
@@ -74,14 +78,52 @@ def test_a_full_disk_fails_one_image_and_leaves_nothing_of_it(world, upload, mon
         if key.startswith("i1"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
+    heard = []
+    import_finished.connect(lambda **_: heard.append(Image.objects.count()), weak=False, dispatch_uid="test")
     monkeypatch.setattr(pipelines, "write_image", write_but_not_the_second)
     job = start(upload)
     import_images(job.pk)
     job.refresh_from_db()
-    assert job.result["errors"] == [{"file": "i1.png", "cause": "could not be stored: No space left on device"}]
-    assert sorted(Image.objects.values_list("name", flat=True)) == ["i0.png", "i2.png"]
+    assert (job.state, job.error) == (Job.State.FAILED, FULL)
+    assert list(Image.objects.values_list("name", flat=True)) == ["i0.png"]
+    assert heard == [1], "what is in is predicted and placed"
     assert not [name for name in stored(world.project) if name.startswith("i1")]
     assert [path.name for path in folder(world.project, "images").iterdir() if path.name.startswith("i1")] == []
+
+    monkeypatch.setattr(pipelines, "write_image", original)
+    again = start(upload)
+    import_images(again.pk)
+    again.refresh_from_db()
+    assert sorted(Image.objects.values_list("name", flat=True)) == ["i0.png", "i1.png", "i2.png"]
+    assert [image["name"] for image in again.result["already_imported"]] == ["i0.png"]
+    assert import_finished.disconnect(dispatch_uid="test")
+
+
+def test_an_image_is_not_begun_where_the_disk_has_no_room_for_all_of_it(world, upload, monkeypatch):
+    at_a_time = picture(seed=0).nbytes
+    free = SimpleNamespace(free=DISK_RESERVE_BYTES + at_a_time)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    monkeypatch.setattr(pipelines, "write_image", lambda *_: pytest.fail("it was begun"))
+    job = start(upload)
+    import_images(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error) == (Job.State.FAILED, FULL)
+
+
+def test_what_can_not_be_stored_for_another_reason_stops_no_other_image(world, upload, monkeypatch):
+    original = pipelines.write_image
+
+    def write_but_not_the_second(target: Path, key: str, *rest: object) -> None:
+        if key.startswith("i1"):
+            raise OSError(errno.EIO, "Input/output error")
+        original(target, key, *rest)
+
+    monkeypatch.setattr(pipelines, "write_image", write_but_not_the_second)
+    job = start(upload)
+    import_images(job.pk)
+    job.refresh_from_db()
+    assert job.result["errors"] == [{"file": "i1.png", "cause": "could not be stored: Input/output error"}]
+    assert sorted(Image.objects.values_list("name", flat=True)) == ["i0.png", "i2.png"]
 
 
 def test_an_interruption_after_the_commit_keeps_the_image_s_pixels(world, upload, monkeypatch):

@@ -9,6 +9,7 @@ from apps.common.commands import JsonCommand
 from apps.engine.masks import LabelValues, MaskKind, read_label_values
 from apps.objects.folders import read_folder
 from apps.objects.pipelines import import_sources
+from apps.projects.files import DiskFull
 from apps.projects.lookup import find_project
 
 LABEL_VALUES_FORMAT = "a CSV whose first line is value,class_name (numbers) or color,class_name (#rrggbb)"
@@ -38,14 +39,17 @@ class Command(JsonCommand):
         if content.errors:
             raise CommandError("; ".join(content.errors))
 
-        result = import_sources(
-            project=project,
-            sources=content.sources,
-            mask_kind=kind,
-            label_values=label_values,
-            imported_by=None,
-            on_progress=self.show_progress,
-        )
+        try:
+            result = import_sources(
+                project=project,
+                sources=content.sources,
+                mask_kind=kind,
+                label_values=label_values,
+                imported_by=None,
+                on_progress=self.show_progress,
+            )
+        except DiskFull as full:
+            raise CommandError(f"{full}; the same command goes on where it stopped") from full
         if result.errors and not result.images:
             raise CommandError("; ".join(f"{error['file']}: {error['cause']}" for error in result.errors))
         for error in result.errors:
