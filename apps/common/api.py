@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import IO, Any
 
 import numpy as np
 from django.http import HttpResponse
 from numpy.typing import NDArray
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.parsers import JSONParser
 
 from apps.common.requests import ApiRequest
 
 MAX_ORDINALS = 16_000_000
+# Python's objects take twenty times what they were written with.
+MAX_JSON_BYTES = 4_000_000
+TOO_MUCH_JSON = f"more than {MAX_JSON_BYTES:,} bytes of JSON; send ordinals as a binary part"
+
+
+class BoundedJSONParser(JSONParser):
+    """A body of JSON, up to `MAX_JSON_BYTES`."""
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        content = stream.read(MAX_JSON_BYTES + 1)
+        if len(content) > MAX_JSON_BYTES:
+            raise ParseError(TOO_MUCH_JSON)
+        return super().parse(io.BytesIO(content), media_type, parser_context)
 
 
 def read_ordinals(request: ApiRequest, *, at_least: int = 1) -> NDArray[np.uint32]:
@@ -41,6 +59,8 @@ def read_payload(request: ApiRequest, part: str) -> dict[str, Any]:
     payload: Any = request.data
     if isinstance(payload, dict) and part in payload:
         try:
+            if len(payload[part]) > MAX_JSON_BYTES:
+                raise ValidationError({"detail": f"{part}: {TOO_MUCH_JSON}"})
             payload = json.loads(payload[part])
         except (TypeError, ValueError) as error:
             raise ValidationError({"detail": f"{part}: not valid JSON"}) from error

@@ -178,6 +178,15 @@ def test_a_gesture_that_makes_no_sense_is_refused(world, rater, objects, ordinal
     assert said in response.content.decode()
 
 
+def test_json_that_would_take_gigabytes_is_refused_before_it_is_read(world, rater, objects):
+    label_set = shared_label_set(world.project)
+    response = act(rater, label_set.pk, [1], selection={"a": [{}] * 2_000_000})
+    assert response.status_code == 400 and "of JSON" in response.json()["detail"]
+    url = f"/api/v1/projects/{world.project.pk}/patches/atlas"
+    response = rater.post(url, "[" + "{}," * 2_000_000 + "{}]", content_type="application/json")
+    assert response.status_code == 400 and "send ordinals as a binary part" in response.json()["detail"]
+
+
 @pytest.mark.parametrize("number", [-1e-8, 0.1, 1e-7, 123456.0, 1e5, -0.0, 3, 2**53])
 def test_whatever_numbers_a_page_sends_the_history_holds(world, rater, objects, number):
     assert (
