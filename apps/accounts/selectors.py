@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from apps.accounts.models import Organization, OrganizationMember, User
 
 
 def members_of(organization: Organization) -> QuerySet[OrganizationMember]:
-    """The organization's members, active accounts first, then by name."""
+    """The organization's members, active accounts first, then by name; `is_elsewhere`: a member of another organization, too."""
+    elsewhere = OrganizationMember.objects.filter(user=OuterRef("user")).exclude(organization=organization)
     return (
         OrganizationMember.objects.filter(organization=organization)
         .select_related("user", "organization")
+        .annotate(is_elsewhere=Exists(elsewhere))
         .order_by("-user__is_active", "user__name", "user__email")
     )
 

@@ -91,7 +91,10 @@ def add_organization_member(
 
 @transaction.atomic
 def invite_member(*, organization: Organization, email: str, name: str, role: str, invited_by: User) -> Invitation:
-    """Add the account with this e-mail address; where there is none, make it with a password for one sign-in."""
+    """Add the account with this e-mail address; where there is none, make it with a password for one sign-in.
+
+    Nobody proves that an address is theirs: an account that another organization made for somebody who never used it may be anybody's.
+    """
     user = user_by_email(email)
     one_time_password = None
     if user is None:
@@ -109,6 +112,12 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
     elif user.home_organization is None and not user.organization_memberships.exists():
         user.home_organization = organization  # it belongs nowhere any more, so to nobody else
         user.save(update_fields=["home_organization"])
+    elif user.must_change_password:
+        raise ValidationError(
+            {
+                "email": "Another organization made this account, and nobody has signed in by it yet. Ask the person to do so first."
+            }
+        )
     member = add_organization_member(organization=organization, user=user, role=role, added_by=invited_by)
     return Invitation(member=member, one_time_password=one_time_password)
 
@@ -179,10 +188,18 @@ def reactivate_member(*, member: OrganizationMember, reactivated_by: User) -> No
 
 @transaction.atomic
 def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
-    """Give the account a new password for one sign-in, and return it: it is stored nowhere. Open sessions end."""
+    """Give the account a new password for one sign-in, and return it: it is stored nowhere. Open sessions end.
+
+    Not where the account is a member of another organization, too: who knows the password could sign in there.
+    """
     member = _locked(member)
     _check_may_change(reset_by, member)
     _check_account_is_ours(member)
+    if member.user.organization_memberships.exclude(organization=member.organization_id).exists():
+        raise ValidationError(
+            "This person is a member of another organization, too, which a new password would open. Whoever runs the server can set "
+            f"one: manage.py changepassword {member.user.email}"
+        )
     password = make_one_time_password()
     member.user.set_password(password)
     member.user.must_change_password = True

@@ -115,7 +115,10 @@ def organization_invite(request: AuthenticatedRequest, organization_id: int) -> 
             add_errors(form, error)
         else:
             if invitation.one_time_password is None:
-                messages.success(request, f"The account with the address {form.cleaned_data['email']} was added.")
+                added = f"The account with the address {form.cleaned_data['email']} was added."
+                if invitation.member.user.home_organization_id not in (None, organization.pk):
+                    added += " Another organization made it: make sure that the person signs in by it."
+                messages.success(request, added)
                 return redirect("organization_members", organization.pk)
             return _show_password(request, organization, invitation.member, invitation.one_time_password)
     return render(

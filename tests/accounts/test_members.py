@@ -16,6 +16,7 @@ from apps.accounts.services import (
     change_member_role,
     deactivate_member,
     invite_member,
+    note_password_changed,
     reactivate_member,
     remove_organization_member,
     reset_password,
@@ -145,7 +146,7 @@ def test_an_account_that_was_made_elsewhere_can_be_removed_but_not_taken_over(wo
     assert world.stranger.check_password(PASSWORD)
 
 
-def test_another_organization_that_adds_an_account_does_not_keep_its_home_from_closing_it(
+def test_an_account_s_home_can_close_it_but_not_sign_in_by_it_where_it_is_a_member_of_another_organization(
     world: World, signed_in: SignIn
 ) -> None:
     invite_member(
@@ -156,7 +157,11 @@ def test_another_organization_that_adds_an_account_does_not_keep_its_home_from_c
         invited_by=world.stranger,
     )
     member = membership(world, world.rater)
-    reset_password(member=member, reset_by=world.owner)
+    with pytest.raises(ValidationError, match="which a new password would open"):
+        reset_password(member=member, reset_by=world.owner)
+    page = signed_in(world.owner).get(reverse("organization_members", args=[world.organization.pk])).content.decode()
+    assert f'data-dialog-open="password-{member.pk}"' not in page
+    assert f'data-dialog-open="deactivate-{member.pk}"' in page
     deactivate_member(member=member, deactivated_by=world.owner)
     world.rater.refresh_from_db()
     assert not world.rater.is_active
@@ -168,6 +173,27 @@ def test_another_organization_that_adds_an_account_does_not_keep_its_home_from_c
     assert set(told) == {world.organization.pk, world.their_organization.pk}
     page = signed_in(world.stranger).get(reverse("organization_members", args=[world.their_organization.pk]))
     assert f'data-dialog-open="password-{theirs.pk}"' not in page.content.decode()
+
+
+def test_an_account_that_another_organization_made_and_nobody_used_is_not_let_in(world: World) -> None:
+    """Whoever made it knows its password."""
+    invited = invite_member(
+        organization=world.organization, email="new@clinic.example", name="", role=Role.MEMBER, invited_by=world.owner
+    )
+
+    def let_in() -> None:
+        invite_member(
+            organization=world.their_organization,
+            email="new@clinic.example",
+            name="",
+            role=Role.MEMBER,
+            invited_by=world.stranger,
+        )
+
+    with pytest.raises(ValidationError, match="nobody has signed in by it yet"):
+        let_in()
+    note_password_changed(user=invited.member.user)
+    let_in()
 
 
 def test_who_left_for_another_organization_can_not_be_added_again_and_taken_over(world: World) -> None:
@@ -197,7 +223,10 @@ def test_adding_an_account_tells_no_more_than_the_address_that_was_typed(world: 
         {"email": world.stranger.email, "name": "", "role": "member"},
     )
     said = [str(message) for message in get_messages(added.wsgi_request)]
-    assert said == [f"The account with the address {world.stranger.email} was added."]
+    assert said == [
+        f"The account with the address {world.stranger.email} was added. Another organization made it: "
+        "make sure that the person signs in by it."
+    ]
 
 
 def test_removing_somebody_who_has_just_been_removed_says_so(world: World, signed_in: SignIn) -> None:
