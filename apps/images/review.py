@@ -24,6 +24,7 @@ from apps.engine.masks import (
     UNLABELED_VALUE,
     LabelValues,
     MaskKind,
+    Points,
     check_same_size,
     looks_like_mask,
     read_label_values,
@@ -35,7 +36,7 @@ from apps.engine.pairing import pair
 from apps.images.models import Image, Upload, UploadedFile
 from apps.images.selectors import files_of, refused_files
 from apps.projects.models import MAX_LABEL_CLASSES, LabelClass, Project
-from apps.projects.services import class_name_fault
+from apps.projects.services import class_key, class_name_fault
 
 Finding = UploadedFile.Finding
 
@@ -44,6 +45,7 @@ DECODE_AT_ONCE_PX = 25_000_000  # a tenth of a second or two
 DECODE_AT_ONCE_BYTES = 8 * DECODE_AT_ONCE_PX  # what so many have at most, not compressed
 # To tell their kind: the first ones may hold no object.
 MASKS_LOOKED_INTO = 5
+MOST_FAULTS = 3  # of class names, told at once
 MASK_KIND_TEXT = {
     MaskKind.INDEXED: "Indexed: every object has its own number",
     MaskKind.BINARY: "Binary: object or background",
@@ -126,6 +128,8 @@ class Review:
     refused: list[UploadedFile] = field(default_factory=list)
     value_rows: list[ValueRow] = field(default_factory=list)
     class_names: list[str] = field(default_factory=list)
+    new_classes: list[str] = field(default_factory=list)
+    """Names that the points state and that are no class of the project yet: they become one, for good."""
     has_masks: bool = False
 
     @property
@@ -175,6 +179,7 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
     _leave_out_whose_mask_was_refused(review)
     if review.mask_kind == MaskKind.LABELED:
         _fill_value_rows(upload.project, review, table, class_names or {})
+    _find_new_classes(review)
     return review
 
 
@@ -207,7 +212,7 @@ def probe(path: Path, role: str, *, name: str, checksum: str) -> str:
     elif role == UploadedFile.Role.LABEL_VALUES:
         read_label_values(path, name=name)
     else:
-        read_points(path, name=name)
+        _keep_classes(checksum, read_points(path, name=name))
     return ""
 
 
@@ -354,6 +359,38 @@ def _fill_value_rows(project: Project, review: Review, table: LabelValues, writt
         fault = class_name_fault(class_name) if class_name else ""  # one that is missing is asked for at its field
         if fault and fault not in review.blockers:
             review.blockers.append(fault)
+
+
+def _find_new_classes(review: Review) -> None:
+    """What the points of all images that would be imported call their classes, and the project does not have yet."""
+    known = {class_key(name) for name in review.class_names}
+    new: dict[str, str] = {}
+    for row in review.importable:
+        for name in _classes_of(row.points) if row.points else ():
+            if class_key(name) not in known:
+                new.setdefault(class_key(name), name)
+    if len(known) + len(new) > MAX_LABEL_CLASSES:
+        review.blockers.append(
+            f"the points name more than {MAX_LABEL_CLASSES - len(known)} classes that the project does not have, more than fit in; "
+            "does their column class really hold classes?"
+        )
+        return
+    review.new_classes = list(new.values())
+    review.blockers += [fault for name in review.new_classes if (fault := class_name_fault(name))][:MOST_FAULTS]
+
+
+def _classes_of(points: UploadedFile) -> tuple[str, ...]:
+    """The class names in a table of points, the first `MAX_LABEL_CLASSES` + 1 of them."""
+    names = caches["reviews"].get(f"point-classes:{points.checksum}")
+    if names is None:
+        names = _keep_classes(points.checksum, read_points(path_of(points), name=points.name))
+    return cast("tuple[str, ...]", names)
+
+
+def _keep_classes(checksum: str, points: Points) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name for name in points.class_name if name))[: MAX_LABEL_CLASSES + 1]
+    caches["reviews"].set(f"point-classes:{checksum}", names, CACHE_SECONDS)
+    return names
 
 
 def _values_of(mask: UploadedFile, table: LabelValues) -> set[tuple[bool, int]]:

@@ -427,3 +427,28 @@ def test_the_review_is_a_fragment_for_htmx_and_a_page_else(
     client = signed_in(world.manager)
     assert "<html" not in client.get(url, headers={"HX-Request": "true"}).content.decode()
     assert "<html" in client.get(url, {"mask_kind": "no such"}).content.decode()
+
+
+def test_classes_that_points_would_add_are_named_before_the_import(
+    upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__png=IMAGE, a__csv=b"row,column,class\n5,5,Epithelial\n9,9,mitosis\n12,12,\n15,15,mitosis\n")
+    review = review_upload(upload)
+    assert review.new_classes == ["mitosis"]
+    page = (
+        signed_in(upload.created_by).get(reverse("upload_review", args=[upload.project_id, upload.pk])).content.decode()
+    )
+    assert "The points name 1 class that the project does not have." in page and "removed later: mitosis." in page
+
+
+def test_a_column_of_numbers_does_not_fill_the_project_with_classes(upload: Upload, give: Give) -> None:
+    lines = "".join(f"{n % 60},{n // 60},{n}\n" for n in range(300))
+    give(a__png=IMAGE, a__csv=f"row,column,label\n{lines}".encode())
+    (blocker,) = review_upload(upload).blockers
+    assert "the points name more than 252 classes" in blocker and "really hold classes?" in blocker
+
+
+def test_a_class_name_that_no_class_may_have_stops_the_import(upload: Upload, give: Give) -> None:
+    give(a__png=IMAGE, a__csv=b"row,column,class\n5,5,=1+1\n")
+    (blocker,) = review_upload(upload).blockers
+    assert "take for a formula" in blocker
