@@ -22,8 +22,9 @@ from apps.projects.models import Project
 MOST_KEPT = 16  # label sets of which a process remembers something
 # The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
 STATING_KINDS = (LabelSet.Kind.SHARED, LabelSet.Kind.IMPORTED)
+GESTURES = (LabelAction.Kind.LABEL, LabelAction.Kind.REMOVE)
 # What `undo` takes back.
-UNDOABLE = (LabelAction.Kind.LABEL, LabelAction.Kind.REMOVE, LabelAction.Kind.REDO)
+UNDOABLE = (*GESTURES, LabelAction.Kind.REDO)
 
 
 def label_sets_visible_to(user: User, project: Project) -> QuerySet[LabelSet]:
@@ -170,6 +171,12 @@ def _standing(action_ids: Iterable[int]) -> list[int]:
         return [action_id for (action_id,) in cursor.fetchall()]
 
 
+def taken_back(label_set: LabelSet) -> list[int]:
+    """The gestures on this set that were undone, and not redone since."""
+    undone = list(label_set.actions.filter(kind__in=GESTURES, undone_by__isnull=False).values_list("pk", flat=True))
+    return sorted(set(undone) - set(_standing(undone)))
+
+
 @lru_cache(MOST_KEPT)
 def _left_out(label_set_id: int, revision: int) -> dict[int, NDArray[np.int64]]:
     """What was left out of confirmed pages, by the class's value, at the set's `revision`: every suggestion asks for it."""
@@ -311,7 +318,7 @@ def last_undoable(label_set: LabelSet, actor: User) -> LabelAction | None:
 def last_redoable(label_set: LabelSet, actor: User) -> LabelAction | None:
     """The actor's last undo, as long as no new gesture came after it."""
     mine = label_set.actions.filter(actor=actor)
-    last_gesture = mine.filter(kind__in=["label", "remove"]).order_by("-sequence").values_list("sequence", flat=True)
+    last_gesture = mine.filter(kind__in=GESTURES).order_by("-sequence").values_list("sequence", flat=True)
     return (
         mine.filter(kind=LabelAction.Kind.UNDO, undone_by=None, sequence__gt=last_gesture.first() or 0)
         .select_related("label_class", "undoes")

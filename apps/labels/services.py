@@ -19,7 +19,7 @@ from apps.common.notifications import LABELS_CHANGED, notify
 from apps.labels import statements
 from apps.labels.events import LabelsChanged
 from apps.labels.models import LEFT_OUT, LabelAction, LabelChain, LabelingSession, LabelSet
-from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in
+from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in, taken_back
 from apps.labels.statements import Changed
 from apps.projects.events import send_event_on_commit
 from apps.projects.models import LabelClass, Project
@@ -161,7 +161,11 @@ def _revert(
             n_asked=target.n,
             undoes=target,
             change=lambda action_id: statements.revert(
-                label_set_id=label_set.pk, action_id=action_id, reverted_id=target.pk
+                label_set_id=label_set.pk,
+                action_id=action_id,
+                reverted_id=target.pk,
+                # What an undo took back is what a redo brings.
+                taken_back=taken_back(label_set) if kind == LabelAction.Kind.UNDO else (),
             ),
         )
 

@@ -61,17 +61,27 @@ _ASSIGN = _STATE.format(
     """
 )
 
-# Only objects that still are as the reverted action left them are set back; the others keep the later label.
+# Only objects that still are as the reverted action left them are set back; the others keep the later label. What was there before
+# it may have come from an action that somebody took back since, which then left these alone: then it is what was there before that.
 _REVERT = _STATE.format(
     change="""
-        SELECT event.ordinal, label.value AS old_value, label.source AS old_source,
-               event.old_value AS new_value, event.old_source AS new_source
-        FROM labels_labelevent event
+        WITH RECURSIVE before AS (
+            SELECT ordinal, new_source AS left_by, old_value AS value, old_source AS source
+            FROM labels_labelevent WHERE action_id = %(reverted)s
+            UNION ALL
+            SELECT before.ordinal, before.left_by, earlier.old_value, earlier.old_source
+            FROM before JOIN labels_labelevent earlier
+            ON earlier.action_id = before.source AND earlier.ordinal = before.ordinal
+            WHERE before.source = ANY(%(taken_back)s::int8[])
+        )
+        SELECT before.ordinal, label.value AS old_value, label.source AS old_source,
+               before.value AS new_value, before.source AS new_source
+        FROM before
         CROSS JOIN LATERAL (
             SELECT value, source FROM labels_label
-            WHERE label_set_id = %(label_set)s AND ordinal = event.ordinal LIMIT 1
+            WHERE label_set_id = %(label_set)s AND ordinal = before.ordinal LIMIT 1
         ) label
-        WHERE event.action_id = %(reverted)s AND label.source IS NOT DISTINCT FROM event.new_source
+        WHERE (before.source = ANY(%(taken_back)s::int8[])) IS NOT TRUE AND label.source IS NOT DISTINCT FROM before.left_by
     """
 )
 
@@ -114,9 +124,9 @@ def assign(
     )
 
 
-def revert(*, label_set_id: int, action_id: int, reverted_id: int) -> Changed:
-    """Set the objects of an earlier action back to what they were before it."""
-    return _run(_REVERT, label_set=label_set_id, action=action_id, reverted=reverted_id)
+def revert(*, label_set_id: int, action_id: int, reverted_id: int, taken_back: Sequence[int]) -> Changed:
+    """Set the objects of an earlier action back to what they were before it, and before the actions `taken_back`."""
+    return _run(_REVERT, label_set=label_set_id, action=action_id, reverted=reverted_id, taken_back=list(taken_back))
 
 
 def _run(sql: str, **parameters: Any) -> Changed:

@@ -173,6 +173,30 @@ def test_undo_leaves_alone_what_somebody_labeled_since(world, label_set):
     assert (undone.n_asked, undone.n) == (2, 1)
 
 
+def test_what_two_people_both_took_back_is_gone(world, label_set):
+    label(world, label_set, 2, [1, 2], user=world.manager)
+    label(world, label_set, 1, [1, 2, 3])
+    label(world, label_set, 2, [2], user=world.lead)
+    assert services.undo(label_set=label_set, actor=world.manager).n == 0, "labeled by others since"
+    services.undo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[[1, 2, 3]].tolist() == [0, 2, 0], "and not again what the manager took back"
+    services.undo(label_set=label_set, actor=world.lead)
+    assert values(label_set)[[1, 2, 3]].tolist() == [0, 0, 0], "both of those before it were taken back"
+    services.redo(label_set=label_set, actor=world.lead)
+    services.redo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[[1, 2, 3]].tolist() == [1, 2, 1]
+    assert not list(verify_labels(world.project))
+
+
+def test_what_was_taken_back_and_given_again_is_there_when_a_later_label_is_taken_back(world, label_set):
+    label(world, label_set, 2, [1], user=world.manager)
+    label(world, label_set, 1, [1])
+    services.undo(label_set=label_set, actor=world.manager)
+    services.redo(label_set=label_set, actor=world.manager)
+    services.undo(label_set=label_set, actor=world.rater)
+    assert values(label_set)[1] == 2
+
+
 def test_redo_and_undo_again(world, label_set):
     label(world, label_set, 1, [1])
     label(world, label_set, 2, [1])
