@@ -301,6 +301,21 @@ it("another order of what is below scrolls nothing, and picks, cursor and ranges
   expect(picks()).toEqual([3, 1]);
 });
 
+it("Shift on a page to confirm takes out as the last click did, or in again", () => {
+  selection.setRegion(Uint32Array.of(4, 2, 6, 5), "suggested", { reviewClass: 1, pickAll: true });
+  selection.toggle(0);
+  selection.pickRange(2);
+  expect(picks()).toEqual([5]);
+  expect([...selection.leftOut]).toEqual([4, 2, 6]);
+  selection.toggle(2);
+  selection.pickRange(1);
+  expect(picks()).toEqual([2, 6, 5]);
+  selection.setRegion(Uint32Array.of(4, 2, 6, 5), "suggested", { reviewClass: 1, pickAll: true });
+  expect(selection.hasAnchor).toBe(false);
+  selection.pickRange(1);
+  expect(picks()).toEqual([4, 6, 5]);
+});
+
 it("a page to confirm begins with everything picked, and keeps only what passes", () => {
   selection.setRegion(Uint32Array.of(4, 2, 6), "suggested", { reviewClass: 1, pickAll: true });
   expect(selection.isByException).toBe(true);

@@ -246,11 +246,21 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.emit("picks");
   }
 
-  /** From the last clicked tile to this one, added to the picks. */
+  /** Whether there is a tile that a range would begin at. */
+  get hasAnchor(): boolean {
+    return this.anchor >= 0;
+  }
+
+  /** From the last clicked tile to this one, added to the picks; on a page by exception, taken out like that one or in again. */
   pickRange(index: number): void {
+    const isOnPage = this.isByException && !this.held;
     this.dropHeld();
     const from = this.anchor < 0 ? index : this.anchor;
-    for (let i = Math.min(from, index); i <= Math.max(from, index); i++) this.put(this.order[i]!, true);
+    const anchorIsPicked = this.isPicked(this.order[from]!);
+    // Without a tile to begin at, it is a click.
+    const on = !isOnPage || (this.anchor < 0 ? !anchorIsPicked : anchorIsPicked);
+    if (!on) this.allChosen = false;
+    for (let i = Math.min(from, index); i <= Math.max(from, index); i++) this.put(this.order[i]!, on);
     if (this.anchor < 0) this.anchor = index;
     this.emit("picks");
   }

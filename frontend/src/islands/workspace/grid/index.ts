@@ -168,7 +168,8 @@ export class PatchGrid {
     if (extend && from >= 0) {
       // After labeling, a new range begins where the cursor is.
       if (selection.held) selection.setCursor(from, false);
-      if (!selection.isPicked(selection.order[from]!)) selection.pickRange(from);
+      if (selection.isByException && !selection.hasAnchor) selection.toggle(from);
+      else if (!selection.isByException && !selection.isPicked(selection.order[from]!)) selection.pickRange(from);
       selection.pickRange(index);
     }
     selection.setCursor(index, true);
