@@ -172,15 +172,22 @@ class Undo(APIView):
 
     class Input(serializers.Serializer[Any]):
         client_key = serializers.UUIDField(required=False)
+        action_id = serializers.IntegerField(
+            required=False, allow_null=True
+        )  # what is to be taken back, as the page knows it
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, label_set_id: int) -> Response:
         label_set = get_label_set_for_user(request.user, label_set_id, needs=Permission.LABEL)
         serializer = self.Input(data=request.data)
         serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
         try:
             action = self.revert(
-                label_set=label_set, actor=request.user, client_key=serializer.validated_data.get("client_key")
+                label_set=label_set,
+                actor=request.user,
+                client_key=asked.get("client_key"),
+                expected_id=asked.get("action_id"),
             )
         except NothingToUndo as error:
             return Response({"detail": str(error)}, status.HTTP_409_CONFLICT)

@@ -6,6 +6,9 @@ comparison with `Project.n_objects`, and none of the bulk statements joins the o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
@@ -75,6 +78,14 @@ class LabelChain(models.Model):
 
 # In the selection of a confirmed page: the ordinals of those that were seen on it and are not of its class.
 LEFT_OUT = "left_out"
+# The suggestion in the selection of who looks at labels that differ from what the model says, and corrects or keeps them.
+DIFFERENCES = "discordant"
+
+
+def is_of_differences(selection: Mapping[str, Any]) -> bool:
+    """Whether a gesture with this selection was made on such a page."""
+    suggestion = selection.get("suggestion")
+    return isinstance(suggestion, dict) and suggestion.get("kind") == DIFFERENCES
 
 
 class LabelAction(models.Model):
@@ -128,6 +139,11 @@ class LabelAction(models.Model):
                 fields=["label_set"],
                 condition=models.Q(selection__has_key=LEFT_OUT),
                 name="label_action_with_left_out",
+            ),
+            models.Index(
+                fields=["label_set"],
+                condition=models.Q(selection__suggestion__kind=DIFFERENCES),
+                name="label_action_on_differences",
             ),
         ]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from apps.accounts.models import User
 from apps.common.packing import unpack_ordinals
 from apps.engine.strata import Attempt
-from apps.labels.models import LEFT_OUT, Label, LabelAction, LabelingSession, LabelSet, StratumSample
+from apps.labels.models import DIFFERENCES, LEFT_OUT, Label, LabelAction, LabelingSession, LabelSet, StratumSample
 from apps.labels.statements import read_ordinals, read_sources
 from apps.projects.models import Project
 
@@ -169,6 +170,28 @@ def _standing(action_ids: Iterable[int]) -> list[int]:
             [list(action_ids)],
         )
         return [action_id for (action_id,) in cursor.fetchall()]
+
+
+@lru_cache(MOST_KEPT)
+def _kept_though_different(label_set_id: int, revision: int) -> NDArray[np.int64]:
+    return read_ordinals(
+        """
+        SELECT label.ordinal FROM labels_labelaction action
+        JOIN labels_labelevent event ON event.action_id = action.id
+        JOIN labels_label label ON label.label_set_id = action.label_set_id AND label.ordinal = event.ordinal
+            AND label.source = action.id
+        WHERE action.label_set_id = %s AND (action.selection #> '{suggestion,kind}') = %s::jsonb
+        ORDER BY label.ordinal
+        """,
+        [label_set_id, json.dumps(DIFFERENCES)],
+    )
+
+
+def kept_though_different(label_set: LabelSet) -> NDArray[np.int64]:
+    """The ordinals (k,) whose label somebody gave or kept on a page of labels that differ from what the model says: they have been
+    looked at for that."""
+    revision = LabelSet.objects.values_list("revision", flat=True).get(pk=label_set.pk)
+    return _kept_though_different(label_set.pk, revision)
 
 
 def taken_back(label_set: LabelSet) -> list[int]:
@@ -329,15 +352,20 @@ def last_redoable(label_set: LabelSet, actor: User) -> LabelAction | None:
 
 def describe_action(action: LabelAction | None) -> dict[str, Any] | None:
     """What undo and redo offer, as browsers are told of it; `at` is when the gesture was made that an undo took back."""
-    if action is None:
-        return None
+    return None if action is None else {"action_id": action.pk, "text": text_of(action), "at": _gesture_of(action).at}
+
+
+def text_of(action: LabelAction) -> str:
+    """What undo and redo call it."""
     what = action.label_class.name if action.label_class else "no class"
-    gesture = action.undoes if action.kind == LabelAction.Kind.UNDO and action.undoes else action
+    if action.n == 0 and (left_out := _gesture_of(action).selection.get(LEFT_OUT)):
+        return f"{len(left_out):,} left out of {what}"
     how = ", accepted by sample" if action.provenance == LabelAction.Provenance.SAMPLED else ""
-    text = f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"
-    if action.n == 0 and (left_out := gesture.selection.get(LEFT_OUT)):
-        text = f"{len(left_out):,} left out of {what}"
-    return {"action_id": action.pk, "text": text, "at": gesture.at}
+    return f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"
+
+
+def _gesture_of(action: LabelAction) -> LabelAction:
+    return action.undoes if action.kind == LabelAction.Kind.UNDO and action.undoes else action
 
 
 def current_session(label_set: LabelSet, rater: User) -> LabelingSession | None:

@@ -18,8 +18,8 @@ from apps.audit.chain import chain_hash
 from apps.common.notifications import LABELS_CHANGED, notify
 from apps.labels import statements
 from apps.labels.events import LabelsChanged
-from apps.labels.models import LEFT_OUT, LabelAction, LabelChain, LabelingSession, LabelSet
-from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in, taken_back
+from apps.labels.models import LEFT_OUT, LabelAction, LabelChain, LabelingSession, LabelSet, is_of_differences
+from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in, taken_back, text_of
 from apps.labels.statements import Changed
 from apps.projects.events import send_event_on_commit
 from apps.projects.models import LabelClass, Project
@@ -34,6 +34,16 @@ class LabelError(ValueError):
 
 class NothingToUndo(LabelError):
     """There is no gesture of this user left to undo or redo."""
+
+
+class AnotherGesture(NothingToUndo):
+    """What would be undone or redone is not what this user takes for it: another tab of theirs has been at work."""
+
+
+ANOTHER = {
+    LabelAction.Kind.UNDO: "Your last gesture is another one by now: {}. Once more takes that back.",
+    LabelAction.Kind.REDO: "What you undid last is another one by now: {}. Once more brings that back.",
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,8 @@ def label_objects(
 
     `ordinals` (n,) may hold repeats. Raises LabelError for an ordinal the project does not have, for a class of another
     project, for no ordinals where none is left out either, and for a selection that leaves out what it does not have or what it labels. A repeated
-    `client_key` returns the action it made the first time.
+    `client_key` returns the action it made the first time. On a page of labels that differ from what the model says, a label that is
+    given once more is kept: from now on it is this gesture's.
     """
     if label_class is not None and label_class.project_id != label_set.project_id:
         raise LabelError("this class belongs to another project")
@@ -98,6 +109,7 @@ def label_objects(
             values=np.full(len(unique), value, np.uint8),
             beneath=sets_beneath(label_set),
             only_unlabeled=only_unlabeled,
+            confirms=is_of_differences(gesture.selection),
         ),
     )
 
@@ -121,14 +133,21 @@ def import_label_values(
     )
 
 
-def undo(*, label_set: LabelSet, actor: User, client_key: UUID | None = None) -> LabelAction:
-    """Take back the actor's last gesture on this set, by a new action. Objects labeled anew since keep their label."""
-    return _revert(label_set, actor, LabelAction.Kind.UNDO, last_undoable, "nothing to undo", client_key)
+def undo(
+    *, label_set: LabelSet, actor: User, client_key: UUID | None = None, expected_id: int | None = None
+) -> LabelAction:
+    """Take back the actor's last gesture on this set, by a new action. Objects labeled anew since keep their label.
+
+    `expected_id`: the action that the actor takes for the last one. Raises AnotherGesture where it is not, NothingToUndo.
+    """
+    return _revert(label_set, actor, LabelAction.Kind.UNDO, last_undoable, "nothing to undo", client_key, expected_id)
 
 
-def redo(*, label_set: LabelSet, actor: User, client_key: UUID | None = None) -> LabelAction:
-    """Take back the actor's last undo."""
-    return _revert(label_set, actor, LabelAction.Kind.REDO, last_redoable, "nothing to redo", client_key)
+def redo(
+    *, label_set: LabelSet, actor: User, client_key: UUID | None = None, expected_id: int | None = None
+) -> LabelAction:
+    """Take back the actor's last undo, `expected_id` as in `undo`."""
+    return _revert(label_set, actor, LabelAction.Kind.REDO, last_redoable, "nothing to redo", client_key, expected_id)
 
 
 def _revert(
@@ -138,6 +157,7 @@ def _revert(
     find: Callable[[LabelSet, User], LabelAction | None],
     otherwise: str,
     client_key: UUID | None,
+    expected_id: int | None,
 ) -> LabelAction:
     with transaction.atomic():
         lock_chain(label_set.project_id)  # two quick presses of Z undo two gestures, not one twice
@@ -146,6 +166,8 @@ def _revert(
         target = find(label_set, actor)
         if target is None:
             raise NothingToUndo(otherwise)
+        if expected_id is not None and target.pk != expected_id:
+            raise AnotherGesture(ANOTHER[kind].format(text_of(target)))
         # Who was left out by what comes back is left out again.
         restored = target.undoes.selection if kind == LabelAction.Kind.REDO and target.undoes else {}
         return _act(

@@ -48,6 +48,7 @@ _ASSIGN = _STATE.format(
         ) label ON true
         WHERE (NOT %(only_unlabeled)s OR coalesce(label.value, 0) = 0) AND (
            coalesce(label.value, 0) <> asked.value
+           OR asked.value > 0 AND %(confirms)s
            OR asked.value > 0 AND label.source IN (
                 SELECT id FROM labels_labelaction
                 WHERE label_set_id = %(label_set)s AND provenance = 'sampled' AND kind = 'label'
@@ -106,9 +107,10 @@ def assign(
     values: NDArray[np.uint8],
     beneath: Sequence[int] = (),
     only_unlabeled: bool = False,
+    confirms: bool = False,
 ) -> Changed:
     """Give each ordinal (n,) its class value (n,); objects that have it already do not change, but for those
-    that were accepted by sample: who labels them by hand has seen them.
+    that were accepted by sample, as who labels them by hand has seen them, and where the action `confirms` labels.
 
     `beneath` are the label sets whose labels show where this one has none: taking a label away is a change where one
     of them has a label, too. `only_unlabeled`: objects that have any label in this set keep it.
@@ -119,6 +121,7 @@ def assign(
         action=action_id,
         beneath=list(beneath),
         only_unlabeled=only_unlabeled,
+        confirms=confirms,
         ordinals=_array_literal(ordinals),
         values=_array_literal(values),
     )

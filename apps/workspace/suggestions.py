@@ -15,7 +15,13 @@ from apps.engine.strata import Stratum, strata_to_sample
 from apps.engine.suggest import Groups, Review
 from apps.engine.unlabeled_images import UnlabeledImages, find_unlabeled_images
 from apps.labels.models import LabelSet
-from apps.labels.selectors import attempts_at, denied_ordinals, kept_class_values, shared_label_set
+from apps.labels.selectors import (
+    attempts_at,
+    denied_ordinals,
+    kept_class_values,
+    kept_though_different,
+    shared_label_set,
+)
 from apps.models.models import Embedding
 from apps.models.selectors import Predictions, current_predictions, latest_embedding, object_groups, vectors
 from apps.objects.selectors import image_id_by_ordinal
@@ -86,6 +92,14 @@ class _Known:
         return contradicted(denied_ordinals(self.label_set), self.predictions.classes)
 
     @property
+    def labels_to_look_at_again(self) -> NDArray[np.uint8]:
+        """The labels, 0 where somebody has looked at one because the model says otherwise, and kept it or gave it then."""
+        labels = self.labels.copy()
+        kept = kept_though_different(self.label_set)
+        labels[kept[kept < len(labels)]] = 0
+        return labels
+
+    @property
     def groups(self) -> Groups:
         return object_groups(self.embedding)
 
@@ -149,7 +163,7 @@ def suggestions(project: Project) -> Suggestions:
 def _proposals(known: _Known, strata: list[Stratum]) -> list[Proposal]:
     unlabeled, predicted = known.unlabeled, known.predictions
     n_unlabeled = int(np.count_nonzero(unlabeled))
-    n_discordant = len(suggest.discordant(predicted, known.labels))
+    n_discordant = len(suggest.discordant(predicted, known.labels_to_look_at_again))
     last = []
     if n_discordant:
         n = min(n_discordant, MOST_DISCORDANT)
@@ -302,7 +316,7 @@ def suggested_page(
         case "different":
             return suggest.most_different(vectors(known.embedding), unlabeled)
         case "discordant":
-            labels = known.labels.copy()
+            labels = known.labels_to_look_at_again
             if passed is not None:
                 labels[passed[passed < len(labels)]] = 0
             return suggest.discordant(predicted, labels, size=MOST_DISCORDANT)

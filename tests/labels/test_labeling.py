@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.labels import selectors, services
 from apps.labels.chain import rebuild_labels, verify_labels
 from apps.labels.models import LabelEvent, LabelSet
-from apps.labels.services import Gesture, LabelError, NothingToUndo
+from apps.labels.services import AnotherGesture, Gesture, LabelError, NothingToUndo
 from apps.projects.models import Project
 from tests.conftest import World
 
@@ -195,6 +195,39 @@ def test_what_was_taken_back_and_given_again_is_there_when_a_later_label_is_take
     services.redo(label_set=label_set, actor=world.manager)
     services.undo(label_set=label_set, actor=world.rater)
     assert values(label_set)[1] == 2
+
+
+def test_an_undo_that_means_another_gesture_than_the_last_is_not_done(world, label_set):
+    """As a page says it that has not heard of another tab's gesture."""
+    first, second = label(world, label_set, 1, [1]), label(world, label_set, 2, [2])
+    with pytest.raises(AnotherGesture, match="another one by now: 1 object → epithelial"):
+        services.undo(label_set=label_set, actor=world.rater, expected_id=first.pk)
+    undone = services.undo(label_set=label_set, actor=world.rater, expected_id=second.pk)
+    with pytest.raises(AnotherGesture, match="undid last is another one"):
+        services.redo(label_set=label_set, actor=world.rater, expected_id=first.pk)
+    services.redo(label_set=label_set, actor=world.rater, expected_id=undone.pk)
+    assert values(label_set)[[1, 2]].tolist() == [1, 2]
+
+
+def test_a_label_that_is_kept_although_the_model_says_otherwise_has_been_looked_at(world, label_set):
+    label(world, label_set, 1, [1, 2, 3], user=world.manager)
+    kept_though_different = selectors.kept_though_different
+    assert kept_though_different(label_set).tolist() == []
+    gesture = Gesture(provenance="single", selection={"suggestion": {"kind": "discordant", "title": "", "group": None}})
+    kept = label(world, label_set, 1, [2], gesture=gesture)
+    label(world, label_set, 2, [3], gesture=gesture)
+    assert (kept.n, values(label_set)[[1, 2, 3]].tolist()) == (1, [1, 1, 2])
+    assert kept_though_different(label_set).tolist() == [2, 3]
+    label_set.refresh_from_db()
+    assert label_set.counts == {"1": 2, "2": 1}
+    services.undo(label_set=label_set, actor=world.rater)
+    services.undo(label_set=label_set, actor=world.rater)
+    assert kept_though_different(label_set).tolist() == []
+    services.redo(label_set=label_set, actor=world.rater)
+    assert kept_though_different(label_set).tolist() == [2]
+    label(world, label_set, 2, [2], user=world.manager)
+    assert kept_though_different(label_set).tolist() == [], "somebody has labeled it anew"
+    assert not list(verify_labels(world.project))
 
 
 def test_redo_and_undo_again(world, label_set):

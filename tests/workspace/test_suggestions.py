@@ -183,7 +183,13 @@ def test_the_doubtful_the_discordant_and_the_different_are_offered_too(world, ra
     kinds = {p["kind"]: p for p in proposals(rater, world)}
     assert kinds["discordant"]["title"] == "1 where label and prediction differ"
     assert page(rater, world, kinds["discordant"]) == [3]
-    assert page(rater, world, kinds["discordant"], ordinals=binary([3])) == [], "it was looked at, and kept"
+    assert page(rater, world, kinds["discordant"], ordinals=binary([3])) == [], "it was passed over"
+    on_its_page = {"source": "suggested", "suggestion": {"kind": "discordant", "title": "", "group": None}}
+    assert (
+        act(rater, shared_label_set(world.project).pk, [3], class_value=2, selection=on_its_page).json()["n_changed"]
+        == 1
+    )
+    assert "discordant" not in {p["kind"] for p in proposals(rater, world)}, "it was looked at, and kept"
     uncertain = page(rater, world, kinds["uncertain"])
     assert sorted(uncertain) == [ordinal for ordinal in range(N) if ordinal not in (3, 30)]
     assert uncertain == like_beside_like(vectors(embedding), np.sort(uncertain)).tolist()

@@ -1,6 +1,6 @@
 import { type ChangesBuffer, decodeChanges, decodeLabels, type LabelsBuffer } from "../lib/wire";
 import { getBuffer, ordinalsPart, postForm, postJson, type RequestOptions } from "./http";
-import type { ActionResult } from "./types";
+import type { ActionResult, UndoEntry } from "./types";
 
 /** What a region of the grid is. */
 export type SelectionSource =
@@ -72,8 +72,19 @@ export function postAction(
   return postForm(`${api}/label-sets/${labelSet}/actions`, form);
 }
 
-export const postUndo = (api: string, labelSet: number, clientKey: string): Promise<ActionResult> =>
-  postJson(`${api}/label-sets/${labelSet}/undo`, { client_key: clientKey });
+/** `actionId`: what is taken for the last gesture, or the last undo; where it is another one by now, nothing is done. */
+export const postUndo = (
+  api: string,
+  labelSet: number,
+  clientKey: string,
+  actionId: UndoEntry["action_id"] | null,
+): Promise<ActionResult> =>
+  postJson(`${api}/label-sets/${labelSet}/undo`, { client_key: clientKey, action_id: actionId });
 
-export const postRedo = (api: string, labelSet: number, clientKey: string): Promise<ActionResult> =>
-  postJson(`${api}/label-sets/${labelSet}/redo`, { client_key: clientKey });
+export const postRedo = (
+  api: string,
+  labelSet: number,
+  clientKey: string,
+  actionId: UndoEntry["action_id"] | null,
+): Promise<ActionResult> =>
+  postJson(`${api}/label-sets/${labelSet}/redo`, { client_key: clientKey, action_id: actionId });

@@ -37,7 +37,8 @@ export class GestureHistory extends Part {
           const text = `What was labeled before this sample can not be ${direction === "undo" ? "undone" : "redone"} from within it. To take a mark back, click the patch again.`;
           return Promise.reject(new HttpError(409, text));
         }
-        return (direction === "undo" ? postUndo : postRedo)(this.config.api, labelSet.id, clientKey);
+        const expected = this.project[direction]?.action_id ?? null;
+        return (direction === "undo" ? postUndo : postRedo)(this.config.api, labelSet.id, clientKey, expected);
       },
       onSaved: (result) => {
         this.project.setSession(result.session, result.undo, result.redo);

@@ -60,6 +60,37 @@ it("says what a label took the place of, and how many of the labeled nobody can 
   await settle();
 });
 
+it("offers no Undo where nothing changes: it would take back the gesture before", async () => {
+  const { controller, selection, labels, told, offered } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 0, revision: 1 } as never);
+  for (const ordinal of range(0, 5)) labels.shown[ordinal] = 1;
+  selection.setRegion(Uint32Array.from(range(0, 5)), "lasso");
+  selection.pickAll();
+  controller.labeling.label(1);
+  expect([told.at(-1), offered.at(-1)]).toEqual([
+    "0 objects labeled lymphocyte; 5 were so before. 5 of them were not on the screen",
+    undefined,
+  ]);
+  labels.unseen[3] = 1; // accepted by sample: seen now
+  controller.labeling.label(1);
+  expect(offered.at(-1)).toBeDefined();
+  await settle();
+});
+
+it("keeps a label that differs from the prediction by its own key, and says when that was the last", async () => {
+  const { controller, selection, labels, told, offered } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 1, revision: 1 } as never);
+  for (const ordinal of range(0, 2)) labels.shown[ordinal] = 1;
+  selection.setRegion(Uint32Array.of(0, 1), "suggested", { proposal: { kind: "discordant" } as never });
+  selection.setCursor(0, true);
+  controller.labeling.label(1);
+  expect([told.at(-1), selection.cursor]).toEqual(["1 label kept: lymphocyte", 1]);
+  expect(offered.at(-1)).toBeDefined();
+  controller.labeling.label(2);
+  expect(told.slice(-2)).toEqual(["1 object labeled tumor cell", "That was the last of these. G goes on."]);
+  await settle();
+});
+
 it("replaces a hundred labels by a second press alone, and corrects what was just labeled by one", async () => {
   const { controller, selection, labels, told } = makeController();
   vi.mocked(postAction).mockResolvedValue({ n_changed: 300, revision: 1 } as never);

@@ -157,7 +157,9 @@ export class Labeling extends Part {
   goToNextUnlabeled(): void {
     const { selection, labels } = this;
     if (selection.proposal?.kind === "discordant") {
-      selection.setCursor(Math.min(selection.cursor + 1, selection.size - 1), true);
+      const isLast = selection.cursor === selection.size - 1;
+      if (isLast) this.notify({ text: "That was the last of these. G goes on.", tone: "plain", topic: "hint" });
+      else selection.setCursor(selection.cursor + 1, true);
       return;
     }
     const isOpen = (ordinal: number) => labels.shown[ordinal] === 0;
@@ -306,22 +308,29 @@ export class Labeling extends Part {
     const nToChange = ordinals.reduce((n, ordinal) => n + Number(this.labels.shown[ordinal] !== (classValue ?? 0)), 0);
     const nBefore = ordinals.length - nToChange;
     const nOtherwise = nToChange - this.labels.unlabeledOf(ordinals).length;
+    // Where labels are looked at again, one that is given once more is kept, which is a gesture, too.
+    const keeps = this.selection.proposal?.kind === "discordant" && classValue !== null;
+    const isSeenFirst = ordinals.some((ordinal) => this.labels.unseen[ordinal] === 1);
+    const changesSomething = nToChange > 0 || leftOut.length > 0 || keeps || isSeenFirst;
     const change = this.labels.propose(ordinals, classValue ?? 0);
     const revisionBefore = this.labels.revision;
     const name = classValue === null ? "" : (this.project.classOf(classValue)?.name ?? String(classValue));
     const done =
       classValue === null
         ? `Label removed from ${plural(nToChange, "object")}`
-        : (ordinals.length === 0 ? `Nothing labeled ${name}` : `${plural(nToChange, "object")} labeled ${name}`) +
-          (nBefore > 0 ? `; ${count(nBefore)} ${nBefore === 1 ? "was" : "were"} so before` : "") +
-          (leftOut.length > 0 ? `, ${count(leftOut.length)} left out` : "") +
-          this.whatToKnow(ordinals, nOtherwise);
+        : keeps && nToChange === 0
+          ? `${plural(nBefore, "label")} kept: ${name}`
+          : (ordinals.length === 0 ? `Nothing labeled ${name}` : `${plural(nToChange, "object")} labeled ${name}`) +
+            (nBefore > 0 ? `; ${count(nBefore)} ${nBefore === 1 ? "was" : "were"} so before` : "") +
+            (leftOut.length > 0 ? `, ${count(leftOut.length)} left out` : "") +
+            this.whatToKnow(ordinals, nOtherwise);
     this.notices.dismissTopic("hint");
     this.notify({
       text: done + more,
       tone: "success",
       topic: "labels",
-      action: { text: "Undo", run: () => this.controller.history.undo() },
+      // Where nothing changes it would take back the gesture before.
+      ...(changesSomething ? { action: { text: "Undo", run: () => this.controller.history.undo() } } : {}),
     });
     this.controller.queue.add<ActionResult>({
       clientKey: action.client_key,

@@ -29,7 +29,7 @@ export class RegionBanner {
     const { selection, labels, project } = controller;
     this.subscriptions = [
       selection.on("region", () => this.show()),
-      selection.on("picks", () => this.countSoon()),
+      selection.on(["picks", "cursor"], () => this.countSoon()),
       controller.seen.on("seen", () => this.countSoon()),
       labels.on("labels", () => this.countSoon()),
       project.on("predictions", () => this.countSoon()),
@@ -93,7 +93,8 @@ export class RegionBanner {
     const isLeftOut = selection.reviewClass !== null && selection.isOffered && nLeftOut > 0;
     const leftOut = isLeftOut ? `, ${count(nLeftOut)} left out` : "";
     const done = isDone ? `All ${count(n)} labeled` : `${count(n)} of ${count(selection.size)} labeled${leftOut}`;
-    this.done.replaceChildren(...(isOfLabeled ? [] : [done, goesOn.length > 0 ? ", " : ""]), ...goesOn);
+    const place = selection.cursor >= 0 ? `${count(selection.cursor + 1)} of ${count(selection.size)}` : "";
+    this.done.replaceChildren(isOfLabeled ? place : done, goesOn.length > 0 ? ", " : "", ...goesOn);
     // Only what was on the screen is confirmed, which is not always the whole page.
     const { nToConfirm } = this.controller.labeling;
     this.confirms.textContent = nToConfirm === 0 ? " confirms." : ` confirms the ${count(nToConfirm)} seen.`;
