@@ -8,7 +8,7 @@ export const SAMPLED_MODES: readonly FilterMode[] = ["seen", "sampled"];
 export type ColorMode = "prediction" | "label" | "discordance" | "confidence" | "group" | "image";
 export const COLOR_MODES: readonly ColorMode[] = ["prediction", "label", "discordance", "confidence", "group", "image"];
 
-/** What the map shows, and with it what a lasso can catch. */
+/** What the map shows. A lasso holds all that lies in it; of that, the grid shows what passes. */
 export class FilterStore extends Emitter<"filters" | "colors"> {
   mode: FilterMode = "all";
   /** Classes to show; empty = all. An object's class here is its label, or its prediction while it has no label. */

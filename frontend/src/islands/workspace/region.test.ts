@@ -1,8 +1,10 @@
 import { expect, it, vi } from "vitest";
 import { postAction } from "../../api/labels";
 import { fetchImageNames, fetchImages, fetchOrder } from "../../api/objects";
+import type { Polygon } from "../../lib/geometry";
 import { hashOfOrdinal, ordinalOfHash } from "../../lib/ordinal-hash";
-import { makeController, N } from "./testing";
+import { SpatialIndex } from "../../lib/spatial-index";
+import { makeController, N, range } from "./testing";
 
 vi.mock("../../api/jobs");
 vi.mock("../../api/labels");
@@ -61,4 +63,55 @@ it("leaves who has turned to something else before the image was there", async (
   answer();
   await shown;
   expect([selection.source, selection.size]).toEqual(["lasso", 2]);
+});
+
+/** The map is a row: object k at (k, 0.5), `N` wide. */
+function withMap(controller: ReturnType<typeof makeController>["controller"]) {
+  const positions = Uint16Array.from({ length: 2 * N }, (_, i) =>
+    i % 2 === 0 ? Math.round((i / 2 / N) * 65535) : 32768,
+  );
+  const { project } = controller;
+  project.plot = { bounds: { x0: 0, y0: 0, width: N, height: 1 }, n: N } as never;
+  project.index = new SpatialIndex(positions);
+}
+
+/** Round the objects from `first` to before `end`. */
+const round = (first: number, end: number): Polygon => [
+  [first - 0.5, 0],
+  [end - 0.5, 0],
+  [end - 0.5, 1],
+  [first - 0.5, 1],
+];
+
+it("holds in a lasso what lies in it, whatever the filters let through when it was drawn", async () => {
+  const { controller, selection, labels } = makeController();
+  withMap(controller);
+  const labeled = { ordinals: Uint32Array.from(range(0, 50)), classes: new Uint8Array(50).fill(1) };
+  labels.apply({ ...labeled, unseen: new Uint8Array(50) }, 1);
+  controller.filters.setMode("unlabeled");
+  await controller.region.lasso(round(40, 60), "new");
+  expect(selection.order.toSorted()).toEqual(Uint32Array.from(range(50, 10)));
+  controller.filters.setMode("labeled");
+  await vi.waitFor(() => expect(selection.order.toSorted()).toEqual(Uint32Array.from(range(40, 10))));
+  controller.filters.setMode("all");
+  await vi.waitFor(() => expect(selection.size).toBe(20));
+});
+
+it("draws a lasso among the objects of the image that is shown, and goes back to all of those", async () => {
+  const answer = imagesThatAreOnTheirWay();
+  const { controller, selection } = makeController();
+  withMap(controller);
+  const shown = controller.region.showImage(7);
+  answer();
+  await shown;
+  await controller.region.lasso(round(90, 130), "new");
+  expect(selection.order.toSorted()).toEqual(Uint32Array.from(range(90, 10)));
+  await controller.region.lasso(round(0, 5), "add");
+  expect([selection.source, selection.size, selection.imageName]).toEqual(["lasso", 15, "a.png"]);
+  controller.region.showAll();
+  await vi.waitFor(() => expect([selection.source, selection.size]).toEqual(["image", 100]));
+  controller.region.showAll();
+  await vi.waitFor(() => expect([selection.source, selection.size, selection.imageName]).toEqual(["all", N, null]));
+  await controller.region.lasso(round(90, 130), "new");
+  expect(selection.size).toBe(40);
 });

@@ -34,6 +34,11 @@ interface WantedRegion {
   readonly isOrderGiven: boolean;
 }
 
+interface ShownImage {
+  readonly name: string | null;
+  readonly objects: Uint32Array;
+}
+
 /** What the grid shows, in which order, and what of it has been looked at. */
 export class ShownRegion extends Part<"order" | "onward"> {
   order: GridOrder = "similarity";
@@ -49,6 +54,8 @@ export class ShownRegion extends Part<"order" | "onward"> {
   private lookUntil = 0;
   /** What was asked for last, before the filters: the selection's own region follows when its order is known. */
   private wanted: WantedRegion = { base: new Uint32Array(0), source: "all", details: {}, isOrderGiven: false };
+  /** The image whose objects, or some of them, are shown. */
+  private image: ShownImage | null = null;
   /** Whether the selection is what was wanted already. */
   private isArranged = true;
   private orderRequest: AbortController | null = null;
@@ -73,7 +80,12 @@ export class ShownRegion extends Part<"order" | "onward"> {
 
   // What is shown ------------------------------------------------------------------------------------------------------
 
+  /** All objects; of an image, where a lasso was drawn among its objects: then again all of those. */
   showAll(): void {
+    if (this.image !== null && this.wanted.source === "lasso") {
+      void this.showObjectsOf(this.image);
+      return;
+    }
     void this.show(ordinalsUpTo(this.project.nObjects), "all");
   }
 
@@ -89,24 +101,39 @@ export class ShownRegion extends Part<"order" | "onward"> {
     // Whoever has turned to something else meanwhile is left there.
     const isUntouched = this.wantedSource === "all" && this.selection.pickedCount === 0 && !this.isSelecting;
     if (images === null || !isUntouched) return;
-    const own = ordinalsUpTo(images.length).filter((ordinal) => images[ordinal] === id);
-    await this.show(own, "image", { imageName: imageNames.get(id) ?? null });
+    const objects = ordinalsUpTo(images.length).filter((ordinal) => images[ordinal] === id);
+    await this.showObjectsOf({ name: imageNames.get(id) ?? null, objects });
     const rank = ordinal === null || this.selection.source !== "image" ? -1 : this.selection.rankOf(ordinal);
     if (rank >= 0) this.selection.setCursor(rank, true);
   }
 
-  /** @param polygon in data coordinates of the current map */
+  private async showObjectsOf(image: ShownImage): Promise<void> {
+    const shown = this.show(image.objects, "image", { imageName: image.name });
+    this.image = image;
+    await shown;
+  }
+
+  /** Among the objects of one image, where those are shown.
+   * @param polygon in data coordinates of the current map */
   lasso(polygon: Polygon, op: LassoOp): Promise<void> {
-    const caught = this.inPolygon(polygon);
+    const caught = this.ofImage(this.inPolygon(polygon));
     const step: LassoStep = { op, points: polygon };
+    const imageName = this.image?.name ?? null;
     if (op === "new" || (op === "add" && this.wanted.source !== "lasso")) {
-      return this.show(caught, "lasso", { steps: [{ ...step, op: "new" }] });
+      return this.show(caught, "lasso", { steps: [{ ...step, op: "new" }], imageName });
     }
     const member = new Uint8Array(this.project.nObjects);
     for (const ordinal of this.wanted.base) member[ordinal] = 1;
     for (const ordinal of caught) member[ordinal] = op === "add" ? 1 : 0;
     const steps = [...(this.wanted.details.steps ?? []), step];
-    return this.show(indicesOf(member), "lasso", { steps, keepPicks: true });
+    return this.show(indicesOf(member), "lasso", { steps, keepPicks: true, imageName });
+  }
+
+  private ofImage(ordinals: Uint32Array): Uint32Array {
+    if (this.image === null) return ordinals;
+    const member = new Uint8Array(this.project.nObjects);
+    for (const ordinal of this.image.objects) member[ordinal] = 1;
+    return ordinals.filter((ordinal) => member[ordinal] === 1);
   }
 
   private inPolygon(polygon: Polygon): Uint32Array {
@@ -117,7 +144,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
       fractions[2 * i] = ((x - plot.bounds.x0) / plot.bounds.width) * 65535;
       fractions[2 * i + 1] = ((y - plot.bounds.y0) / plot.bounds.height) * 65535;
     });
-    return index.inPolygon(fractions, this.project.hidden);
+    return index.inPolygon(fractions); // also what the filters hide: the lasso is still there when they are changed
   }
 
   /** Review by exception: unlabeled objects that the model gives this class, surest first, all picked. */
@@ -160,6 +187,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
   ): Promise<void> {
     this.stopAsking();
     this.wanted = { base, source, details, isOrderGiven };
+    if (source !== "lasso") this.image = null;
     if (this.selection.source === "review" && source !== "review") this.order = this.chosenOrder;
     return this.arrange();
   }

@@ -52,7 +52,8 @@ export class RegionBanner {
 
   private show(): void {
     const { selection } = this.controller;
-    this.element.hidden = ["lasso", "all", "sample"].includes(selection.source);
+    const isOfImage = selection.imageName !== null;
+    this.element.hidden = ["lasso", "all", "sample"].includes(selection.source) && !isOfImage;
     if (this.element.hidden) return;
     this.showProgress();
     this.element.replaceChildren(
@@ -156,8 +157,9 @@ export class RegionBanner {
     if (selection.source === "undone") {
       return el("p", {}, el("strong", {}, plural(selection.size, "object")), " that an undo or redo changed.");
     }
-    if (selection.source === "image") {
-      return el("p", {}, el("strong", {}, plural(selection.size, "object")), ` of ${selection.imageName}.`);
+    if (selection.imageName !== null) {
+      const lasso = selection.source === "lasso" ? ", in the lasso" : "";
+      return el("p", {}, el("strong", {}, plural(selection.size, "object")), ` of ${selection.imageName}${lasso}.`);
     }
     return el("p", {}, el("strong", {}, plural(selection.size, "object")), " chosen by a script.");
   }

@@ -581,7 +581,7 @@ export class PatchGrid {
         "p",
         { class: "empty-state__text" },
         selection.source === "lasso"
-          ? "No object that the filters show lies in this lasso."
+          ? `No object${this.controller.filters.active ? " that the filters show" : ""} lies in this lasso.`
           : selection.source === "similar"
             ? this.controller.filters.active
               ? "None of the objects found passes the filters. Search again: the filters then say among which."
