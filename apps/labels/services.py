@@ -228,7 +228,7 @@ def _act(
         project_id=label_set.project_id,
         sequence=sequence + 1,
         label_set=label_set,
-        session=_take_session(label_set, actor, kind, changed, now),
+        session=_take_session(label_set, actor, kind, changed, now, undoes),
         actor=actor,
         kind=kind,
         provenance=gesture.provenance,
@@ -306,11 +306,17 @@ def _update_label_set(label_set: LabelSet, action: LabelAction, changed: Changed
 
 
 def _take_session(
-    label_set: LabelSet, actor: User | None, kind: LabelAction.Kind, changed: Changed, now: datetime
+    label_set: LabelSet,
+    actor: User | None,
+    kind: LabelAction.Kind,
+    changed: Changed,
+    now: datetime,
+    undoes: LabelAction | None,
 ) -> LabelingSession | None:
     """The actor's running session, brought up to date with this gesture; imports are no one's labeling.
 
-    What counts is how many more objects have a label than before: one corrected counts once, one undone not at all.
+    What counts is how many more objects have a label than before: one corrected counts once, one undone not at all. Nobody knows how
+    long a session's first gesture took: neither its labels nor their undoing count as labels of the time that was measured.
     """
     if actor is None or kind == LabelAction.Kind.IMPORT:
         return None
@@ -323,7 +329,11 @@ def _take_session(
     session.active_seconds += min(now - session.last_action_at, ACTIVE_GAP).total_seconds()
     session.last_action_at = now
     session.labels += labeled
-    session.timed_labels += labeled
+    gesture = undoes
+    while gesture is not None and gesture.undoes is not None:
+        gesture = gesture.undoes
+    if gesture is None or gesture != session.actions.order_by("sequence").first():
+        session.timed_labels += labeled
     session.save(update_fields=["active_seconds", "last_action_at", "labels", "timed_labels"])
     return session
 

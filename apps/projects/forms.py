@@ -35,7 +35,7 @@ PERMISSION_TEXT = {
     Permission.EDIT_PROJECT: "change classes and settings",
     Permission.MANAGE_MEMBERS: "manage members",
     Permission.VIEW_AUDIT: "read the audit trail",
-    Permission.ALLOW_SAMPLED: "allow sampled acceptance",
+    Permission.ALLOW_SAMPLED: "decide whether samples may be accepted",
 }
 ROLE_CHOICES = [(role.value, f"{role.label}: {ROLE_HELP[role]}") for role in ProjectRole]
 

@@ -291,6 +291,19 @@ def test_labels_per_second_are_measured_by_the_server(world, label_set):
     assert state is not None and state["labels"] == 11 and state["labels_per_second"] > 0
 
 
+def test_undoing_a_session_s_first_gesture_costs_nothing_of_what_was_labeled_in_measured_time(world, label_set):
+    label(world, label_set, 1, range(100, 300))  # nobody knows how long it took
+    label(world, label_set, 1, range(10))
+    for _ in range(2):
+        services.undo(label_set=label_set, actor=world.rater)
+    services.redo(label_set=label_set, actor=world.rater)
+    session = selectors.current_session(label_set, world.rater)
+    assert session is not None and (session.labels, session.timed_labels) == (200, 0)
+    services.redo(label_set=label_set, actor=world.rater)
+    session.refresh_from_db()
+    assert (session.labels, session.timed_labels) == (210, 10)
+
+
 def test_what_was_undone_or_only_corrected_is_not_counted_as_labeled(world, label_set):
     def labels() -> int:
         state = selectors.session_state(selectors.current_session(label_set, world.rater))

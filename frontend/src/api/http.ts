@@ -35,7 +35,12 @@ async function detailOf(response: Response): Promise<string> {
   const text = await response.text().catch(() => "");
   try {
     const body: unknown = JSON.parse(text);
-    if (typeof body === "object" && body !== null && "detail" in body) return String(body.detail);
+    if (typeof body === "object" && body !== null) {
+      if ("detail" in body) return String(body.detail);
+      // What is wrong with one of the fields.
+      const [first] = Object.values(body).flat();
+      if (typeof first === "string") return first;
+    }
   } catch {
     // not JSON: an error page of a proxy
   }

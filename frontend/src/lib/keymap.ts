@@ -152,6 +152,7 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
         "Select a rectangle; Shift adds, Alt removes. On a page to confirm, and in a sample: leaves out or takes in, as a click on its first",
       ],
       ["← ↑ → ↓", "Move the cursor; Shift extends"],
+      ["PageUp, PageDown, Home, End", "Scroll"],
       ["Space", "Select or release the patch at the cursor"],
       ["C, right click", "Show the surroundings with the outline"],
       ["S", "Search for objects similar to the selected ones, or to the patch pointed at"],

@@ -121,6 +121,7 @@ export class WorkspaceIsland implements Island {
 
   private readonly keyDown = (event: KeyboardEvent): void => {
     this.byPointer = false;
+    if (event.key === "Escape" && event.target instanceof HTMLSelectElement) event.target.blur(); // keys are for patches again
     if (event.defaultPrevented || event.isComposing || belongsToField(event.target)) return;
     if (belongsToControl(event.target, event.key)) return;
     const command = commandFor(event);

@@ -26,12 +26,20 @@ export class WhatIsNext extends Part {
   private timer: number | undefined;
   private request: AbortController | null = null;
   private renewal: Promise<void> = Promise.resolve();
+  /** What a manager allows, as it was when the suggestions were asked for. */
+  private sampled = { allowed: false, maxError: 0 };
 
   constructor(controller: WorkspaceController) {
     super(controller);
     this.labels.on("labels", () => this.age());
     this.project.on(["predictions", "objects"], () => this.age());
     this.project.on("embedding", () => this.age(true));
+    this.project.on("state", () => {
+      const { allowed, max_error: maxError } = this.project.sampled;
+      if (allowed === this.sampled.allowed && maxError === this.sampled.maxError) return;
+      this.sampled = { allowed, maxError };
+      this.age();
+    });
   }
 
   destroy(): void {
