@@ -4,6 +4,7 @@ import json
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -18,7 +19,7 @@ from apps.common.packing import unpack_ordinals
 from apps.engine.strata import Attempt
 from apps.labels.models import DIFFERENCES, LEFT_OUT, Label, LabelAction, LabelingSession, LabelSet, StratumSample
 from apps.labels.statements import read_ordinals, read_sources
-from apps.projects.models import Project
+from apps.projects.models import LabelClass, Project
 
 MOST_KEPT = 16  # label sets of which a process remembers something
 # The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
@@ -31,6 +32,35 @@ UNDOABLE = (*GESTURES, LabelAction.Kind.REDO)
 def label_sets_visible_to(user: User, project: Project) -> QuerySet[LabelSet]:
     """The label sets of a project that the user may see: another rater's blinded set is not among them."""
     return project.label_sets.filter(Q(is_blinded=False) | Q(rater=user))
+
+
+def label_history(
+    project: Project,
+    user: User,
+    *,
+    label_class: LabelClass | None = None,
+    actor: User | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> QuerySet[LabelAction]:
+    """The gestures on the label sets that the user may see, the newest first."""
+    actions = LabelAction.objects.filter(project=project, label_set__in=label_sets_visible_to(user, project))
+    if label_class is not None:
+        actions = actions.filter(label_class=label_class)
+    if actor is not None:
+        actions = actions.filter(actor=actor)
+    if since is not None:
+        actions = actions.filter(at__gte=since)
+    if until is not None:
+        actions = actions.filter(at__lt=until)
+    related = ("actor", "label_class", "label_set", "undoes__label_class", "undoes__undoes")
+    return actions.select_related(*related).order_by("-sequence")
+
+
+def people_who_labeled(project: Project, user: User) -> QuerySet[User]:
+    """Who made those gestures, for the filter."""
+    actor_ids = label_history(project, user).filter(actor__isnull=False).order_by().values("actor_id")
+    return User.objects.filter(pk__in=actor_ids).order_by("name", "email")
 
 
 def shared_label_set(project: Project) -> LabelSet:

@@ -1,3 +1,8 @@
 from django.urls import include, path
 
-urlpatterns = [path("api/v1/", include("apps.labels.api_urls"))]
+from apps.labels import views
+
+urlpatterns = [
+    path("projects/<int:project_id>/audit/labels/", views.label_history, name="label_history"),
+    path("api/v1/", include("apps.labels.api_urls")),
+]

@@ -8,6 +8,7 @@ from django.conf import settings as site
 from django.http import QueryDict
 
 from apps.accounts.models import User
+from apps.common.forms import PeriodForm
 from apps.engine.approaches.base import Approach
 from apps.engine.backbone_names import backbone_names
 from apps.engine.plugins import Registry
@@ -227,11 +228,9 @@ class MemberForm(forms.Form):
         return [permission.value for permission in Permission if self.cleaned_data[permission.value] == decision]
 
 
-class AuditFilterForm(forms.Form):
+class AuditFilterForm(PeriodForm):
     action = forms.ChoiceField(required=False)
     actor = forms.ModelChoiceField(User.objects.none(), label="Person", required=False, empty_label="Everybody")
-    since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))
 
     def __init__(self, *args: Any, actions: list[str], people: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -309,13 +308,13 @@ def project_audit(request: AuthenticatedRequest, project_id: int) -> HttpRespons
     project = get_project_for_user(request.user, project_id, needs=Permission.VIEW_AUDIT)
     form = AuditFilterForm(request.GET or None, actions=audited_actions(project), people=audited_people(project))
     chosen: dict[str, Any] = form.cleaned_data if form.is_valid() else {}
-    until = chosen.get("until")
+    since, until = form.period
     events = audit_events(
         project,
         action=chosen.get("action", ""),
         actor_id=chosen["actor"].pk if chosen.get("actor") else None,
-        since=_start_of(chosen.get("since")),
-        until=_start_of(until + timedelta(days=1)) if until else None,
+        since=since,
+        until=until,
     )
     page = Paginator(events, EVENTS_PER_PAGE).get_page(request.GET.get("page"))
     return render_project_page(
@@ -389,7 +388,3 @@ def _back_to_members(request: AuthenticatedRequest, project: Project) -> HttpRes
 
 def _status_of(form: Any) -> int:
     return 422 if form is not None and form.errors else 200
-
-
-def _start_of(day: Any) -> datetime | None:
-    return datetime.combine(day, time.min, UTC) if day else None
