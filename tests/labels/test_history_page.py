@@ -61,7 +61,7 @@ def test_each_gesture_says_who_did_what_to_how_many_and_how(
     assert "10 of 50 proposed: Review 50" in proposed
     assert "900 by sample: 68 of 900 looked at, 1 wrong; at most 4.9 % of all are, with 95.0 % confidence" in sampled
     assert "undid no. 3: 900 objects → epithelial, accepted by sample" in undone
-    assert "redid, against no. 4" in redone
+    assert "redid no. 3: 900 objects → epithelial" in redone
 
 
 def test_the_page_filters_by_class_person_and_day(world: World, label_set: LabelSet, signed_in: SignIn) -> None:

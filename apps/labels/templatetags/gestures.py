@@ -35,8 +35,11 @@ def what_was_done(action: LabelAction) -> str:
             return "imported"
         case _:
             of = action.undoes
-            verb = "undid" if action.kind == LabelAction.Kind.UNDO else "redid, against"
-            return f"{verb} no. {of.sequence}: {text_of(of)}" if of is not None else verb
+            assert of is not None  # neither is made without
+            if action.kind == LabelAction.Kind.UNDO:
+                return f"undid no. {of.sequence}: {text_of(of)}"
+            assert of.undoes is not None
+            return f"redid no. {of.undoes.sequence}: {text_of(of)}"
 
 
 @register.filter
