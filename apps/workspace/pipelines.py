@@ -56,7 +56,7 @@ def export_job(job: Job, report: Report) -> dict[str, Any]:
         _write(project, content, Path(work), report.progress)
         report.stage("packing", start=0.9, end=1.0)
         written = sorted(path for path in Path(work).rglob("*") if path.is_file())
-        check_space(archive.parent, sum(path.stat().st_size for path in written))
+        check_space(Path(work), sum(path.stat().st_size for path in written))
         with replacing(archive) as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:  # PNG does not get smaller
                 for path in written:
