@@ -3,10 +3,12 @@
 import os
 import re
 import warnings
+from importlib import import_module
 from typing import cast
 
 from asgiref.typing import ASGI3Application, HTTPScope
 from channels.auth import AuthMiddlewareStack
+from channels.db import database_sync_to_async
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.conf import settings
@@ -18,8 +20,6 @@ from apps.common.body_limit import BodyLimit
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
 http_application = get_asgi_application()
-
-from django.contrib.sessions.backends.db import SessionStore  # noqa: E402 - needs the app registry
 
 from apps.projects.files import has_space  # noqa: E402 - needs the app registry
 from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
@@ -36,12 +36,13 @@ def body_limit(path: str) -> int:
     return (settings.UPLOAD_MAX_BYTES if is_upload else settings.DATA_UPLOAD_MAX_MEMORY_SIZE) + AROUND_A_FILE
 
 
-async def is_signed_in(scope: HTTPScope) -> bool:
+@database_sync_to_async
+def is_signed_in(scope: HTTPScope) -> bool:
     """Whether the request bears the cookie of a session that somebody is signed in by. What they may do is asked later, of the whole
     request."""
     cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
     key = parse_cookie(cookies.decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
-    return key is not None and await SessionStore(key).aget(SESSION_KEY) is not None
+    return key is not None and import_module(settings.SESSION_ENGINE).SessionStore(key).get(SESSION_KEY) is not None
 
 
 application = ProtocolTypeRouter(

@@ -96,6 +96,8 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
     Nobody proves that an address is theirs: an account that another organization made for somebody who never used it may be anybody's.
     """
     user = user_by_email(email)
+    if user is not None:
+        user = _locked_account(user)
     one_time_password = None
     if user is None:
         one_time_password = make_one_time_password()
@@ -109,8 +111,10 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
         )
     elif organization_role_of(user, organization):
         raise ValidationError({"email": "This person is a member already."})
-    elif user.home_organization is None and not user.organization_memberships.exists():
-        user.home_organization = organization  # it belongs nowhere any more, so to nobody else
+    elif user.home_organization is None and not user.organization_memberships.exists() and not user.is_superuser:
+        # It belongs nowhere any more, so to nobody else; but who made it may know its password.
+        user.home_organization = organization
+        one_time_password = _give_one_time_password(user)
         user.save(update_fields=["home_organization"])
     elif user.must_change_password:
         raise ValidationError(
@@ -195,15 +199,13 @@ def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
     member = _locked(member)
     _check_may_change(reset_by, member)
     _check_account_is_ours(member)
+    _locked_account(member.user)
     if member.user.organization_memberships.exclude(organization=member.organization_id).exists():
         raise ValidationError(
             "This person is a member of another organization, too, which a new password would open. Whoever runs the server can set "
             f"one: manage.py changepassword {member.user.email}"
         )
-    password = make_one_time_password()
-    member.user.set_password(password)
-    member.user.must_change_password = True
-    member.user.save(update_fields=["password", "must_change_password"])
+    password = _give_one_time_password(member.user)
     _record_change(member.user, reset_by, "account.password.reset")
     return password
 
@@ -234,6 +236,20 @@ def make_one_time_password() -> str:
     password = "-".join("".join(secrets.choice(ONE_TIME_ALPHABET) for _ in range(4)) for _ in range(4))
     validate_password(password)
     return password
+
+
+def _give_one_time_password(user: User) -> str:
+    """It is stored nowhere. Open sessions end."""
+    password = make_one_time_password()
+    user.set_password(password)
+    user.must_change_password = True
+    user.save(update_fields=["password", "must_change_password"])
+    return password
+
+
+def _locked_account(user: User) -> User:
+    """As it is now. Two organizations do not change what belongs to both at once."""
+    return User.objects.select_for_update(no_key=True).get(pk=user.pk)
 
 
 def _locked(member: OrganizationMember) -> OrganizationMember:

@@ -59,7 +59,8 @@ class BodyLimit:
             is_known = is_known or await self._is_known(scope)
             if not is_known:
                 raise _Refused(403, "sign in before you send so much")
-            will_write(max(0, stated - taken) + n_bytes)  # a form's file is written once more, from the body
+            # A form's file is written twice more: out of the body, and to where it is kept.
+            will_write(max(0, stated - taken) + 2 * n_bytes)
             if not self._has_room(self._still_to_write):
                 raise _Refused(507, "the server's disk is too full for this; tell its administrator")
 
@@ -76,6 +77,7 @@ class BodyLimit:
             await check(stated)
             await self._application(scope, receive_within_limit, send)
         except _Refused as refused:
+            will_write(0)
             while has_more:
                 event = await receive()
                 if event["type"] != "http.request":

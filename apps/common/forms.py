@@ -26,7 +26,8 @@ class PeriodForm(forms.Form):
         """From when, and before when; None where nothing valid is said."""
         chosen = self.cleaned_data if self.is_valid() else {}
         until: date | None = chosen.get("until")
-        return _start_of(chosen.get("since")), _start_of(until + timedelta(days=1)) if until else None
+        has_end = until is not None and until < date.max
+        return _start_of(chosen.get("since")), _start_of(until + timedelta(days=1)) if until and has_end else None
 
 
 def _start_of(day: date | None) -> datetime | None:

@@ -38,18 +38,17 @@ def read_rows(
         raise BadInput(shown, "this is not a CSV file (it holds binary data)")
     first_line = next(iter(text.lstrip().splitlines()), "")
     separator = max(SEPARATORS, key=first_line.count)  # the first of them where none occurs
+    n_lines = text.count("\n")
+    if most_rows is not None and (n_lines > most_rows or n_lines + text.count(separator) > CELLS_PER_ROW * most_rows):
+        what = f"{most_rows:,} lines, or {CELLS_PER_ROW * most_rows:,} cells"
+        raise BadInput(shown, f"the file has more than {what}, which is the limit; split it")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     rows: list[tuple[int, list[str]]] = []
-    n_cells = 0
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
                 rows.append((reader.line_num, stripped))
-                n_cells += len(stripped)
-            if most_rows is not None and (len(rows) > most_rows or n_cells > CELLS_PER_ROW * most_rows):
-                what = f"{most_rows:,} lines, or {CELLS_PER_ROW * most_rows:,} cells"
-                raise BadInput(shown, f"the file has more than {what}, which is the limit; split it")
     except csv.Error as error:
         raise BadInput(shown, f"line {reader.line_num} is not valid CSV ({error})") from error
     if not rows:

@@ -31,9 +31,9 @@ MAX_PIXELS = 400_000_000
 HEADER_BYTES = 1024  # what a format is recognized by, and all of a PNG's header
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Compressions of a TIFF that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
 MOST_BITS = 64  # of a TIFF's pixel: four channels of 16, or a mask's numbers as float64
 LARGE_TILE_PX = 2048 * 2048  # as they are used for slides; small images may have them, too
+# Compressions of a TIFF that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
 JPEG_IN_TIFF = 7
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the markers that a frame starts with
 JPEG_2000_IN_TIFF = (33003, 33004, 33005, 34712)

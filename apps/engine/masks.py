@@ -145,8 +145,8 @@ def find_objects(
 def values_present(mask: npt.NDArray[np.generic]) -> list[int]:
     """The values of a mask (h, w), or 0xRRGGBB of a color mask (h, w, 3), ascending, without background (0).
 
-    Of a mask with more than `MOST_VALUES`, one more than that, the first ones that are met from the top: a small file can hold a value
-    for each of its millions of pixels.
+    Of a mask with more than `MOST_VALUES`, one more than that, of its upper rows: a small file can hold a value for each of its millions
+    of pixels.
     """
     found: npt.NDArray[np.generic] = np.zeros(0, np.uint32)
     n_rows = max(1, VALUES_AT_ONCE_PX // max(1, mask.shape[1]))

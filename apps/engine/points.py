@@ -41,7 +41,7 @@ def read_points(source: str | os.PathLike[str] | bytes, *, name: str | None = No
 
     Raises BadInput naming the file and the line.
     """
-    rows, shown = csvfiles.read_rows(source, name=name, most_rows=MOST_POINTS)
+    rows, shown = csvfiles.read_rows(source, name=name, most_rows=MOST_POINTS + 1)
     at_row, at_column, at_class, at_image = 0, 1, 2, None
     if _number(csvfiles.cell(rows[0][1], 0)) is None and _number(csvfiles.cell(rows[0][1], 1)) is None:
         columns = csvfiles.columns_of(rows[0][1])

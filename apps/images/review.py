@@ -119,6 +119,10 @@ class Review:
     rows: list[Row] = field(default_factory=list)
     unpaired: list[UploadedFile] = field(default_factory=list)
     """Masks and tables of which no image is there."""
+    too_late: list[UploadedFile] = field(default_factory=list)
+    """Of those, the ones whose image is in the project already."""
+    tiled_beside_masks: int = 0
+    """How many images would be cut into tiles, where others in the project have masks or points: most often theirs were forgotten."""
     unclear: list[str] = field(default_factory=list)
     """Files that could belong to more than one image, or twice to one: left out, never guessed."""
     doubtful: list[UploadedFile] = field(default_factory=list)
@@ -180,7 +184,21 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
     if review.mask_kind == MaskKind.LABELED:
         _fill_value_rows(upload.project, review, table, class_names or {})
     _find_new_classes(review)
+    _find_what_was_forgotten(upload.project, review)
     return review
+
+
+def _find_what_was_forgotten(project: Project, review: Review) -> None:
+    """What an import could not mend later: an image keeps the objects that it came with."""
+    images = Image.objects.filter(project=project)
+    lost = {file.name: file for file in review.unpaired}
+    there = pair(list(images.values_list("name", flat=True)), list(lost)) if lost else None
+    review.too_late = [lost[p.mask] for p in there.pairs if p.mask] if there else []
+    if images.exclude(mask_kind=MaskKind.NONE).exists():
+        tiled = [
+            row for row in review.importable if not row.points and (review.mask_kind == MaskKind.NONE or not row.mask)
+        ]
+        review.tiled_beside_masks = len(tiled) if review.mask_kind else 0
 
 
 def _leave_out_whose_mask_was_refused(review: Review) -> None:
@@ -363,10 +381,15 @@ def _fill_value_rows(project: Project, review: Review, table: LabelValues, writt
 
 def _find_new_classes(review: Review) -> None:
     """What the points of all images that would be imported call their classes, and the project does not have yet."""
-    known = {class_key(name) for name in review.class_names}
+    known = {class_key(name) for name in (*review.class_names, *(row.class_name for row in review.value_rows))}
     new: dict[str, str] = {}
     for row in review.importable:
-        for name in _classes_of(row.points) if row.points else ():
+        try:
+            names = _classes_of(row.points) if row.points else ()
+        except BadInput as error:
+            row.problem = error.cause
+            continue
+        for name in names:
             if class_key(name) not in known:
                 new.setdefault(class_key(name), name)
     if len(known) + len(new) > MAX_LABEL_CLASSES:

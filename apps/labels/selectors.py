@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from django.db import connection
-from django.db.models import Max, Q, QuerySet
+from django.db.models import IntegerField, JSONField, Max, Q, QuerySet
+from django.db.models.expressions import RawSQL
+from django.db.models.fields.json import KT
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
@@ -34,6 +36,15 @@ def label_sets_visible_to(user: User, project: Project) -> QuerySet[LabelSet]:
     return project.label_sets.filter(Q(is_blinded=False) | Q(rater=user))
 
 
+_CLAIM = """
+    CASE WHEN labels_labelaction.provenance = 'sampled' THEN (labels_labelaction.selection -> 'sample') - 'inspected'::text END
+"""
+_N_LEFT_OUT = """
+    CASE WHEN jsonb_typeof(labels_labelaction.selection -> %s) = 'array'
+    THEN jsonb_array_length(labels_labelaction.selection -> %s) END
+"""
+
+
 def label_history(
     project: Project,
     user: User,
@@ -43,7 +54,8 @@ def label_history(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> QuerySet[LabelAction]:
-    """The gestures on the label sets that the user may see, the newest first."""
+    """The gestures on the label sets that the user may see, the newest first; of their selections, which may be a megabyte each, only
+    `among`, `image`, `title` (of what was proposed), `n_left_out`, and as `claim` the numbers of a sample."""
     actions = LabelAction.objects.filter(project=project, label_set__in=label_sets_visible_to(user, project))
     if label_class is not None:
         actions = actions.filter(label_class=label_class)
@@ -53,8 +65,17 @@ def label_history(
         actions = actions.filter(at__gte=since)
     if until is not None:
         actions = actions.filter(at__lt=until)
-    related = ("actor", "label_class", "label_set", "undoes__label_class", "undoes__undoes")
-    return actions.select_related(*related).order_by("-sequence")
+    told = {
+        "among": KT("selection__source"),
+        "image": KT("selection__image"),
+        "title": KT("selection__suggestion__title"),
+        # Only the server draws samples: what else a page may have put there is not read.
+        "claim": RawSQL(_CLAIM, [], JSONField()),
+        "n_left_out": RawSQL(_N_LEFT_OUT, [LEFT_OUT, LEFT_OUT], IntegerField()),
+    }
+    related = ("actor", "label_class", "label_set", "undoes__label_class", "undoes__undoes__label_class")
+    selections = ("selection", "undoes__selection", "undoes__undoes__selection")
+    return actions.annotate(**told).select_related(*related).defer(*selections).order_by("-sequence")
 
 
 def people_who_labeled(project: Project, user: User) -> QuerySet[User]:
@@ -387,11 +408,15 @@ def describe_action(action: LabelAction | None) -> dict[str, Any] | None:
 
 def text_of(action: LabelAction) -> str:
     """What undo and redo call it."""
-    what = action.label_class.name if action.label_class else "no class"
     if action.n == 0 and (left_out := _gesture_of(action).selection.get(LEFT_OUT)):
-        return f"{len(left_out):,} left out of {what}"
+        return f"{len(left_out):,} left out of {action.label_class or 'no class'}"
+    return objects_and_class(action)
+
+
+def objects_and_class(action: LabelAction) -> str:
+    """How many it changed, and to what."""
     how = ", accepted by sample" if action.provenance == LabelAction.Provenance.SAMPLED else ""
-    return f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {what}{how}"
+    return f"{action.n:,} {'object' if action.n == 1 else 'objects'} → {action.label_class or 'no class'}{how}"
 
 
 def _gesture_of(action: LabelAction) -> LabelAction:

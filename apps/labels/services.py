@@ -329,13 +329,29 @@ def _take_session(
     session.active_seconds += min(now - session.last_action_at, ACTIVE_GAP).total_seconds()
     session.last_action_at = now
     session.labels += labeled
-    gesture = undoes
-    while gesture is not None and gesture.undoes is not None:
-        gesture = gesture.undoes
-    if gesture is None or gesture != session.actions.order_by("sequence").first():
+    if undoes is None or not _goes_back_to_its_first(session, undoes):
         session.timed_labels += labeled
     session.save(update_fields=["active_seconds", "last_action_at", "labels", "timed_labels"])
     return session
+
+
+def _goes_back_to_its_first(session: LabelingSession, action: LabelAction) -> bool:
+    """Whether an action, or what it undoes or redoes, is the one that a session began with."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH RECURSIVE chain AS (
+                SELECT undoes_id, session_id, at FROM labels_labelaction WHERE id = %s
+                UNION ALL
+                SELECT earlier.undoes_id, earlier.session_id, earlier.at
+                FROM chain JOIN labels_labelaction earlier ON earlier.id = chain.undoes_id
+            )
+            SELECT coalesce(bool_or(session_id = %s AND at = %s), false) FROM chain
+            """,
+            [action.pk, session.pk, session.started_at],
+        )
+        row: tuple[bool] = cursor.fetchone()
+    return row[0]
 
 
 def action_header(action: LabelAction) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def import_sources(
                 except BadInput as error:
                     result.errors.append({"file": error.file, "cause": error.cause})
                 except DiskFull:
-                    raise  # would meet every other image, too; who has made room goes on with the same files
+                    raise  # the next ones would hardly fit; who has made room goes on with the same files
                 except OSError as error:
                     if error.errno in NO_SPACE:
                         raise DiskFull from error

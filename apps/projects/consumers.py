@@ -53,6 +53,13 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
     _announcing: asyncio.Task[None] | None = None
     _telling: asyncio.Task[None] | None = None
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Whatever ends the socket, an error in the midst of sending to a page that has just left among it, it is left tidily."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._leave()
+
     async def connect(self) -> None:
         self.project_id = self.scope["url_route"]["kwargs"]["project_id"]
         if not await self._may_listen():
@@ -68,17 +75,17 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
         await self.accept()
         self._announcing = asyncio.create_task(self._announce())
 
-    async def disconnect(self, code: int) -> None:
-        if self._is_counted:
-            self._is_counted = False
-            self._n_open[self.scope["user"].pk] -= 1
-        await self.channel_layer.group_discard(group_of(self.project_id), self.channel_name)
-        if self._announcing is not None:
-            self._announcing.cancel()
-            if self._telling is not None:
-                self._telling.cancel()
-            with self._costs_nobody_the_page():
-                await self._tell_others({"type": "presence.left", "channel": self.channel_name})
+    async def _leave(self) -> None:
+        if not self._is_counted:
+            return
+        self._is_counted = False
+        self._n_open[self.scope["user"].pk] -= 1
+        for task in (self._announcing, self._telling):
+            if task is not None:
+                task.cancel()
+        with self._costs_nobody_the_page():
+            await self.channel_layer.group_discard(group_of(self.project_id), self.channel_name)
+            await self._tell_others({"type": "presence.left", "channel": self.channel_name})
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
         """Pages change things by HTTP only; whatever arrives here is ignored."""

@@ -196,6 +196,22 @@ def test_an_account_that_another_organization_made_and_nobody_used_is_not_let_in
     let_in()
 
 
+def test_who_made_an_account_does_not_get_in_where_it_is_added_after_they_removed_it(world: World) -> None:
+    email = "victim@clinic.example"
+    made = invite_member(
+        organization=world.organization, email=email, name="", role=Role.MEMBER, invited_by=world.owner
+    )
+    known = made.one_time_password
+    remove_organization_member(member=made.member, removed_by=world.owner)
+    added = invite_member(
+        organization=world.their_organization, email=email, name="", role=Role.MEMBER, invited_by=world.stranger
+    )
+    user = User.objects.get(email=email)
+    assert known is not None and added.one_time_password is not None
+    assert not user.check_password(known) and user.check_password(added.one_time_password)
+    assert user.must_change_password and user.home_organization == world.their_organization
+
+
 def test_who_left_for_another_organization_can_not_be_added_again_and_taken_over(world: World) -> None:
     add_organization_member(
         organization=world.their_organization, user=world.rater, role=Role.MEMBER, added_by=world.stranger

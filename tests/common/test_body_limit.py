@@ -104,21 +104,29 @@ async def test_what_the_disk_has_no_room_for_is_refused(
     assert status == 403, "labels, which are kept in memory, still arrive"
 
 
-async def test_room_is_asked_for_twice_a_file_and_for_all_that_are_on_their_way(
+async def test_room_is_asked_for_three_times_a_file_and_for_all_that_are_on_their_way(
     monkeypatch: pytest.MonkeyPatch, settings: Any, session: str
 ) -> None:
     settings.UPLOAD_MAX_BYTES = 20_000_000
-    free = files.DISK_RESERVE_BYTES + 21_000_000
+    free = files.DISK_RESERVE_BYTES + 31_000_000
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     first = page_for(UPLOAD, session=session, stated_length=8_000_000)
     await first.send_input({"type": "http.request", "body": PIECE, "more_body": True})
     assert await first.receive_nothing()
     status, _ = await post(UPLOAD, 6_000_000, is_length_stated=True, session=session)
-    assert status == 507, "the body and the file in it, beside 16 MB that are promised to the first"
+    assert status == 507, "the body, the file in it and its place, beside 24 MB that are promised to the first"
     await first.send_input({"type": "http.disconnect"})
     await first.wait()
     status, body = await post(UPLOAD, 6_000_000, is_length_stated=True, session=session)
     assert status == 403 and is_refused_for_its_missing_token(body), "the first is gone"
+
+    too_large = page_for(UPLOAD, session=session, stated_length=15_000_000)
+    await too_large.send_input({"type": "http.request", "body": PIECE, "more_body": True})
+    assert await too_large.receive_nothing(), "it is refused once all of it was sent"
+    status, body = await post(UPLOAD, 6_000_000, is_length_stated=True, session=session)
+    assert status == 403 and is_refused_for_its_missing_token(body), "what is refused keeps no room"
+    await too_large.send_input({"type": "http.disconnect"})
+    await too_large.wait()
 
 
 async def test_a_client_that_goes_away_in_the_middle_is_no_fault(session: str) -> None:

@@ -452,3 +452,32 @@ def test_a_class_name_that_no_class_may_have_stops_the_import(upload: Upload, gi
     give(a__png=IMAGE, a__csv=b"row,column,class\n5,5,=1+1\n")
     (blocker,) = review_upload(upload).blockers
     assert "take for a formula" in blocker
+
+
+def test_an_image_without_a_mask_among_others_with_masks_is_warned_of(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(b__png=IMAGE)
+    review = review_upload(upload, "none")
+    assert review.tiled_beside_masks == 0, "a project of tilings"
+    make_image(world.project, name="a.png")
+    assert review_upload(upload).tiled_beside_masks == 1
+    page = (
+        signed_in(upload.created_by).get(reverse("upload_review", args=[upload.project_id, upload.pk])).content.decode()
+    )
+    assert "1 image is cut into tiles." in page
+    give(b_mask__png=png(blobs()))
+    assert review_upload(upload, "indexed").tiled_beside_masks == 0
+    assert review_upload(upload, "none").tiled_beside_masks == 1
+
+
+def test_a_mask_that_comes_after_its_image_says_so(world: World, upload: Upload, give: Give, signed_in: SignIn) -> None:
+    make_image(world.project, name="a.png")
+    give(a_mask__png=png(blobs()), c_mask__png=png(blobs()), b__png=IMAGE)
+    review = review_upload(upload)
+    assert [file.name for file in review.unpaired] == ["a_mask.png", "c_mask.png"]
+    assert [file.name for file in review.too_late] == ["a_mask.png"]
+    page = (
+        signed_in(upload.created_by).get(reverse("upload_review", args=[upload.project_id, upload.pk])).content.decode()
+    )
+    assert page.count("its image is in the project already") == 1

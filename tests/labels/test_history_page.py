@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_each_gesture_says_who_did_what_to_how_many_and_how(
 ) -> None:
     give(label_set, world.rater, 1, 40, {"source": "lasso"})
     give(label_set, world.rater, 1, 50, {"source": "suggested", "suggestion": {"kind": "review", "title": "Review 50"}})
-    sample = {"n": 68, "size": 900, "wrong": 1, "bound": 0.0491, "confidence": 0.95}
+    sample = {"n": 68, "size": 900, "wrong": 1, "bound": 0.0491, "confidence": 0.95, "inspected": [*range(68)]}
     give(label_set, world.lead, 2, 900, {"source": "sample", "sample": sample}, "sampled")
     services.undo(label_set=label_set, actor=world.lead)
     services.redo(label_set=label_set, actor=world.lead)
@@ -64,6 +65,33 @@ def test_each_gesture_says_who_did_what_to_how_many_and_how(
     assert "redid no. 3: 900 objects → epithelial" in redone
 
 
+def test_what_a_page_states_of_a_sample_is_no_claim_of_one(
+    world: World, label_set: LabelSet, signed_in: SignIn
+) -> None:
+    """Only the server draws samples; and the first ones did not say how many were wrong, as none might be."""
+    claim: dict[str, object] = {"n": 10, "size": 100, "bound": 0.05, "confidence": 0.95, "inspected": [*range(10)]}
+    give(label_set, world.rater, 1, 5, {"source": "lasso", "image": "a.png", "sample": {}, "left_out": [8, 9]})
+    give(label_set, world.rater, 2, 5, {"source": 3, "suggestion": "x", "sample": {**claim, "wrong": 0}})
+    give(label_set, world.lead, 1, 100, {"sample": claim}, "sampled")
+    sampled, forged, lassoed = rows(signed_in(world.manager), label_set)
+    assert "by sample: 10 of 100 looked at, 0 wrong" in sampled
+    assert "sample" not in forged
+    assert "in a lasso; of a.png; 2 left out" in lassoed
+
+
+def test_the_page_reads_no_whole_selection(world: World, label_set: LabelSet, signed_in: SignIn) -> None:
+    """Each may be a megabyte: an outline of many corners."""
+    for n in range(1, 6):
+        give(label_set, world.rater, 1 + n % 2, n, {"source": "lasso", "polygon": [[0.1, 0.2]] * 50_000})
+    services.undo(label_set=label_set, actor=world.rater)
+    client = signed_in(world.manager)
+    rows(client, label_set)
+    tracemalloc.start()
+    assert len(rows(client, label_set)) == 6
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
 def test_the_page_filters_by_class_person_and_day(world: World, label_set: LabelSet, signed_in: SignIn) -> None:
     client = signed_in(world.manager)
     assert "No labels yet" in client.get(reverse("label_history", args=[world.project.pk])).content.decode()
@@ -73,6 +101,7 @@ def test_the_page_filters_by_class_person_and_day(world: World, label_set: Label
     assert ["epithelial" in row for row in rows(client, label_set, label_class=epithelial.pk)] == [True]
     assert ["Rafa Rater" in row for row in rows(client, label_set, actor=world.rater.pk)] == [True]
     assert rows(client, label_set, until="2001-01-01") == []
+    assert len(rows(client, label_set, until="9999-12-31")) == 2
     assert len(rows(client, label_set, since="2001-01-01", page="x", actor="-1")) == 2
     page = client.get(reverse("project_audit", args=[world.project.pk])).content.decode()
     assert reverse("label_history", args=[world.project.pk]) in page

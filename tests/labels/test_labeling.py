@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from apps.labels import selectors, services
 from apps.labels.chain import rebuild_labels, verify_labels
-from apps.labels.models import LabelEvent, LabelSet
+from apps.labels.models import LabelEvent, LabelingSession, LabelSet
 from apps.labels.services import AnotherGesture, Gesture, LabelError, NothingToUndo
 from apps.projects.models import Project
 from tests.conftest import World
@@ -302,6 +304,21 @@ def test_undoing_a_session_s_first_gesture_costs_nothing_of_what_was_labeled_in_
     services.redo(label_set=label_set, actor=world.rater)
     session.refresh_from_db()
     assert (session.labels, session.timed_labels) == (210, 10)
+
+
+def test_a_session_that_begins_with_an_undo_has_no_labels_of_no_time(world, label_set):
+    label(world, label_set, 1, range(200))
+    LabelingSession.objects.update(last_action_at=timezone.now() - timedelta(days=1))
+    services.undo(label_set=label_set, actor=world.rater)
+    with CaptureQueriesContext(connection) as first:
+        services.redo(label_set=label_set, actor=world.rater)
+    session = selectors.current_session(label_set, world.rater)
+    assert session is not None and session.timed_labels == 0
+    for _ in range(5):
+        services.undo(label_set=label_set, actor=world.rater)
+        with CaptureQueriesContext(connection) as last:
+            services.redo(label_set=label_set, actor=world.rater)
+    assert len(last) == len(first), "however often something was taken back and given again"
 
 
 def test_what_was_undone_or_only_corrected_is_not_counted_as_labeled(world, label_set):

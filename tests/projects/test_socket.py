@@ -89,6 +89,26 @@ async def test_one_person_has_only_so_many_pages_open_at_once(world, monkeypatch
         await page.disconnect()
 
 
+async def test_a_page_that_goes_while_it_is_told_something_is_not_counted_any_more(world, monkeypatch):
+    """The server's `send` then raises, and nothing tells the consumer that the page has left."""
+    other, page = await opened(world.rater, world.project), await opened(world.viewer, world.project)
+    assert world.viewer.pk in await present(other)
+
+    async def gone(*_: object, **__: object) -> None:
+        raise ClientDisconnected
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ProjectConsumer, "send_json", gone)
+        layer = get_channel_layer()
+        assert layer is not None
+        await layer.group_send(group_of(world.project.pk), {"type": "project.event", "event": {}})
+        with pytest.raises(ClientDisconnected):
+            await page.wait()
+        with pytest.raises(ClientDisconnected):
+            await other.wait()
+    assert not +ProjectConsumer._n_open, "nobody has a page open"
+
+
 async def test_labels_are_announced_once_committed_with_numbers_only(world):
     communicator = await opened(world.viewer, world.project)
     await sync_to_async(label_something)(world)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import template
 
-from apps.labels.models import LEFT_OUT, LabelAction
-from apps.labels.selectors import text_of
+from apps.labels.models import LabelAction
+from apps.labels.selectors import claim_of, objects_and_class
 
 register = template.Library()
 AMONG = {
@@ -37,26 +39,25 @@ def what_was_done(action: LabelAction) -> str:
             of = action.undoes
             assert of is not None  # neither is made without
             if action.kind == LabelAction.Kind.UNDO:
-                return f"undid no. {of.sequence}: {text_of(of)}"
+                return f"undid no. {of.sequence}: {objects_and_class(of)}"
             assert of.undoes is not None
-            return f"redid no. {of.undoes.sequence}: {text_of(of)}"
+            return f"redid no. {of.undoes.sequence}: {objects_and_class(of)}"
 
 
 @register.filter
-def how_it_was_done(action: LabelAction) -> str:
-    """How its objects were chosen, and what of them was looked at."""
+def how_it_was_done(action: Any) -> str:
+    """How its objects were chosen, and what of them was looked at; of one of `label_history`."""
     if action.reason:
-        return action.reason
-    sample = action.selection.get("sample")
-    if isinstance(sample, dict):
+        return str(action.reason)
+    if action.provenance == LabelAction.Provenance.SAMPLED and action.kind == LabelAction.Kind.LABEL:
+        claim = claim_of({**action.claim, "inspected": ()})
         return (
-            f"by sample: {sample['n']:,} of {sample['size']:,} looked at, {sample['wrong']:,} wrong; at most "
-            f"{100 * sample['bound']:.1f} % of all are, with {100 * sample['confidence']:.1f} % confidence"
+            f"by sample: {claim.n:,} of {claim.size:,} looked at, {claim.wrong:,} wrong; at most {100 * claim.bound:.1f} % of all are, "
+            f"with {100 * claim.confidence:.1f} % confidence"
         )
-    parts = [AMONG.get(str(action.selection.get("source")), "")]
-    suggestion = action.selection.get("suggestion")
-    if isinstance(suggestion, dict) and suggestion.get("title"):
-        parts = [f"proposed: {suggestion['title']}"]
-    if left_out := action.selection.get(LEFT_OUT):
-        parts.append(f"{len(left_out):,} left out")
+    parts = [f"proposed: {action.title}" if action.title else AMONG.get(action.among, "")]
+    if action.image:
+        parts.append(f"of {action.image}")
+    if action.n_left_out:
+        parts.append(f"{action.n_left_out:,} left out")
     return "; ".join(filter(None, parts))
