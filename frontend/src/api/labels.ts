@@ -22,6 +22,8 @@ export interface SelectionContext {
   readonly polygon: readonly (readonly [number, number])[];
   readonly polygons: readonly { readonly op: string; readonly points: readonly (readonly [number, number])[] }[];
   readonly filters: { readonly mode: string; readonly classes: readonly number[]; readonly min_confidence: number };
+  /** The name of the image whose objects, or some of them, are shown. */
+  readonly image?: string | null;
   readonly order: string;
   /** Tiles of the selection that were on the screen with their pixels. */
   readonly shown: number;

@@ -316,6 +316,30 @@ it("Shift on a page to confirm takes out as the last click did, or in again", ()
   expect(picks()).toEqual([4, 6, 5]);
 });
 
+it("a range by the keyboard begins where the keyboard is, not where the last click was", () => {
+  const order = Uint32Array.from({ length: 60 }, (_, i) => i);
+  selection.resize(60);
+  selection.setRegion(order, "suggested", { reviewClass: 1, pickAll: true });
+  selection.toggle(3);
+  selection.endRange();
+  selection.beginRange(50);
+  selection.pickRange(51);
+  expect([...selection.leftOut]).toEqual([3, 50, 51]);
+  selection.endRange();
+  selection.beginRange(51); // is out already, and stays so
+  selection.pickRange(52);
+  expect([...selection.leftOut]).toEqual([3, 50, 51, 52]);
+
+  selection.setRegion(order, "sample");
+  selection.beginRange(7);
+  selection.pickRange(8);
+  expect(picks(), "in a sample they are marked as wrong").toEqual([7, 8]);
+  selection.setRegion(order, "lasso");
+  selection.beginRange(7);
+  selection.pickRange(9);
+  expect(picks()).toEqual([7, 8, 9]);
+});
+
 it("a page to confirm begins with everything picked, and keeps only what passes", () => {
   selection.setRegion(Uint32Array.of(4, 2, 6), "suggested", { reviewClass: 1, pickAll: true });
   expect(selection.isByException).toBe(true);

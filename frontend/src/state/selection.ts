@@ -246,19 +246,38 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.emit("picks");
   }
 
+  /** Whether what is picked now stays unless it is taken out. */
+  private get isLeavingOut(): boolean {
+    return this.isByException && !this.held && (this.source === "sample" || this.isOffered);
+  }
+
   /** Whether there is a tile that a range would begin at. */
   get hasAnchor(): boolean {
     return this.anchor >= 0;
   }
 
-  /** From the last clicked tile to this one, added to the picks; on a page by exception, taken out like that one or in again. */
+  /** The keyboard goes on without drawing a range: the next one begins elsewhere. */
+  endRange(): void {
+    this.anchor = -1;
+  }
+
+  /** A range begins at this tile, which is in it: picked, or taken out where one leaves out. */
+  beginRange(index: number): void {
+    const isOut = this.isLeavingOut && this.source !== "sample";
+    this.anchor = index;
+    if (isOut) this.allChosen = false;
+    this.put(this.order[index]!, !isOut);
+    this.emit("picks");
+  }
+
+  /** From the last clicked tile to this one, added to the picks; where one leaves out, taken out like that one or in again. */
   pickRange(index: number): void {
-    const isOnPage = this.isByException && !this.held;
+    const { isLeavingOut } = this;
     this.dropHeld();
     const from = this.anchor < 0 ? index : this.anchor;
     const anchorIsPicked = this.isPicked(this.order[from]!);
     // Without a tile to begin at, it is a click.
-    const on = !isOnPage || (this.anchor < 0 ? !anchorIsPicked : anchorIsPicked);
+    const on = !isLeavingOut || (this.anchor < 0 ? !anchorIsPicked : anchorIsPicked);
     if (!on) this.allChosen = false;
     for (let i = Math.min(from, index); i <= Math.max(from, index); i++) this.put(this.order[i]!, on);
     if (this.anchor < 0) this.anchor = index;

@@ -108,6 +108,7 @@ it("draws a lasso among the objects of the image that is shown, and goes back to
   expect(selection.order.toSorted()).toEqual(Uint32Array.from(range(90, 10)));
   await controller.region.lasso(round(0, 5), "add");
   expect([selection.source, selection.size, selection.imageName]).toEqual(["lasso", 15, "a.png"]);
+  expect(controller.region.context().image).toBe("a.png");
   controller.region.showAll();
   await vi.waitFor(() => expect([selection.source, selection.size]).toEqual(["image", 100]));
   controller.region.showAll();

@@ -334,6 +334,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
       polygon: last?.points ?? [],
       polygons: selection.steps,
       filters: { mode: filters.mode, classes: [...filters.classes], min_confidence: filters.minConfidence / 255 },
+      ...(this.image === null ? {} : { image: this.image.name }),
       order: this.orderFor(selection.size),
       shown: this.seen.count,
       seen: this.seen.count,

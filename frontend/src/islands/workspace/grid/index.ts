@@ -168,11 +168,11 @@ export class PatchGrid {
     if (extend && from >= 0) {
       // After labeling, a new range begins where the cursor is.
       if (selection.held) selection.setCursor(from, false);
-      if (selection.isByException && !selection.hasAnchor) selection.toggle(from);
-      else if (!selection.isByException && !selection.isPicked(selection.order[from]!)) selection.pickRange(from);
+      if (!selection.hasAnchor) selection.beginRange(from);
       selection.pickRange(index);
     }
     selection.setCursor(index, true);
+    if (!extend) selection.endRange();
   }
 
   toggleCursor(): void {
