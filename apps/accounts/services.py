@@ -96,8 +96,13 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
     Nobody proves that an address is theirs: an account that another organization made for somebody who never used it may be anybody's.
     """
     user = user_by_email(email)
+    is_known = user is not None
     if user is not None:
         user = _locked_account(user)
+        if not user.is_active:
+            raise ValidationError(
+                {"email": "This account was deactivated. Whoever did so, or runs the server, reactivates it first."}
+            )
     one_time_password = None
     if user is None:
         one_time_password = make_one_time_password()
@@ -123,6 +128,8 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
             }
         )
     member = add_organization_member(organization=organization, user=user, role=role, added_by=invited_by)
+    if is_known and one_time_password is not None:
+        _record_change(user, invited_by, "account.password.reset")
     return Invitation(member=member, one_time_password=one_time_password)
 
 

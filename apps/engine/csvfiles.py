@@ -14,6 +14,7 @@ from apps.engine.errors import BadInput
 
 SEPARATORS = (",", ";", "\t")
 CELLS_PER_ROW = 10
+FIRST_LINE = 65_536  # characters of it in which separators are counted
 
 
 def read_rows(
@@ -36,12 +37,14 @@ def read_rows(
         raise BadInput(shown, "this is not a CSV file in UTF-8") from error
     if "\0" in text:
         raise BadInput(shown, "this is not a CSV file (it holds binary data)")
-    first_line = next(iter(text.lstrip().splitlines()), "")
+    if most_rows is not None:
+        n_lines = text.count("\n") + text.count("\r") - text.count("\r\n")
+        n_cells = n_lines + max(map(text.count, SEPARATORS))
+        if n_lines > most_rows or n_cells > CELLS_PER_ROW * most_rows:
+            what = f"{most_rows:,} lines, or {CELLS_PER_ROW * most_rows:,} cells"
+            raise BadInput(shown, f"the file has more than {what}, which is the limit; split it")
+    first_line = next(iter(text.lstrip()[:FIRST_LINE].splitlines()), "")
     separator = max(SEPARATORS, key=first_line.count)  # the first of them where none occurs
-    n_lines = text.count("\n")
-    if most_rows is not None and (n_lines > most_rows or n_lines + text.count(separator) > CELLS_PER_ROW * most_rows):
-        what = f"{most_rows:,} lines, or {CELLS_PER_ROW * most_rows:,} cells"
-        raise BadInput(shown, f"the file has more than {what}, which is the limit; split it")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     rows: list[tuple[int, list[str]]] = []
     try:

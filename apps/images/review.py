@@ -191,9 +191,13 @@ def review_upload(upload: Upload, mask_kind: str | None = None, class_names: dic
 def _find_what_was_forgotten(project: Project, review: Review) -> None:
     """What an import could not mend later: an image keeps the objects that it came with."""
     images = Image.objects.filter(project=project)
-    lost = {file.name: file for file in review.unpaired}
-    there = pair(list(images.values_list("name", flat=True)), list(lost)) if lost else None
-    review.too_late = [lost[p.mask] for p in there.pairs if p.mask] if there else []
+    if review.unpaired:
+        masks, tables = (
+            {file.name: file for file in review.unpaired if file.role == role}
+            for role in (UploadedFile.Role.MASK, UploadedFile.Role.POINTS)
+        )
+        there = pair(list(images.values_list("name", flat=True)), list(masks), list(tables))
+        review.too_late = [masks[p.mask] for p in there.pairs if p.mask] + [tables[p.csv] for p in there.pairs if p.csv]
     if images.exclude(mask_kind=MaskKind.NONE).exists():
         tiled = [
             row for row in review.importable if not row.points and (review.mask_kind == MaskKind.NONE or not row.mask)
@@ -381,7 +385,8 @@ def _fill_value_rows(project: Project, review: Review, table: LabelValues, writt
 
 def _find_new_classes(review: Review) -> None:
     """What the points of all images that would be imported call their classes, and the project does not have yet."""
-    known = {class_key(name) for name in (*review.class_names, *(row.class_name for row in review.value_rows))}
+    named = [*review.class_names, *(row.class_name for row in review.value_rows)]
+    known = {class_key(name) for name in named if name}
     new: dict[str, str] = {}
     for row in review.importable:
         try:
@@ -393,9 +398,10 @@ def _find_new_classes(review: Review) -> None:
             if class_key(name) not in known:
                 new.setdefault(class_key(name), name)
     if len(known) + len(new) > MAX_LABEL_CLASSES:
+        source, why = ("points", "does their column class really hold classes?") if new else ("masks", "which are one?")
+        n_free = max(0, MAX_LABEL_CLASSES - len(review.class_names))
         review.blockers.append(
-            f"the points name more than {MAX_LABEL_CLASSES - len(known)} classes that the project does not have, more than fit in; "
-            "does their column class really hold classes?"
+            f"the {source} name more classes that the project does not have than the {n_free} that still fit in; {why}"
         )
         return
     review.new_classes = list(new.values())

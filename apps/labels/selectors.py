@@ -14,6 +14,7 @@ from django.db import connection
 from django.db.models import IntegerField, JSONField, Max, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KT
+from django.db.models.functions import Left
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
@@ -23,6 +24,7 @@ from apps.labels.models import DIFFERENCES, LEFT_OUT, Label, LabelAction, Labeli
 from apps.labels.statements import read_ordinals, read_sources
 from apps.projects.models import LabelClass, Project
 
+MOST_TOLD = 200  # characters of what a page says of a gesture: it may say anything
 MOST_KEPT = 16  # label sets of which a process remembers something
 # The kinds of sets whose labels models learn from: see `labels_to_learn_from`.
 STATING_KINDS = (LabelSet.Kind.SHARED, LabelSet.Kind.IMPORTED)
@@ -66,9 +68,9 @@ def label_history(
     if until is not None:
         actions = actions.filter(at__lt=until)
     told = {
-        "among": KT("selection__source"),
-        "image": KT("selection__image"),
-        "title": KT("selection__suggestion__title"),
+        "among": Left(KT("selection__source"), MOST_TOLD),
+        "image": Left(KT("selection__image"), MOST_TOLD),
+        "title": Left(KT("selection__suggestion__title"), MOST_TOLD),
         # Only the server draws samples: what else a page may have put there is not read.
         "claim": RawSQL(_CLAIM, [], JSONField()),
         "n_left_out": RawSQL(_N_LEFT_OUT, [LEFT_OUT, LEFT_OUT], IntegerField()),

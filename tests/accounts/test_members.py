@@ -210,6 +210,12 @@ def test_who_made_an_account_does_not_get_in_where_it_is_added_after_they_remove
     assert known is not None and added.one_time_password is not None
     assert not user.check_password(known) and user.check_password(added.one_time_password)
     assert user.must_change_password and user.home_organization == world.their_organization
+    trail = AuditEvent.objects.filter(organization_id=world.their_organization.pk).values_list("action", flat=True)
+    assert "account.password.reset" in trail
+    remove_organization_member(member=added.member, removed_by=world.stranger)
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    with pytest.raises(ValidationError, match="was deactivated"):
+        invite_member(organization=world.organization, email=email, name="", role=Role.MEMBER, invited_by=world.owner)
 
 
 def test_who_left_for_another_organization_can_not_be_added_again_and_taken_over(world: World) -> None:

@@ -22,8 +22,9 @@ def test_a_file_in_which_nothing_is_written_is_empty(data):
         read_rows(data, name="a.csv")
 
 
-@pytest.mark.parametrize("data", [b"1,2\n" * 4, b",".join([b"1"] * 40)])
+@pytest.mark.parametrize("data", [b"1,2\n" * 4, b"1\r" * 4, b"1;2\r\n" * 4, b",".join([b"1"] * 40)])
 def test_a_small_file_that_would_take_much_memory_is_refused(data):
-    assert read_rows(data)
+    assert len(read_rows(data)[0]) in (1, 4)
+    assert read_rows(data, most_rows=4)
     with pytest.raises(BadInput, match=r"a\.csv: the file has more than 3 lines, or 30 cells"):
         read_rows(data, name="a.csv", most_rows=3)

@@ -445,7 +445,7 @@ def test_a_column_of_numbers_does_not_fill_the_project_with_classes(upload: Uplo
     lines = "".join(f"{n % 60},{n // 60},{n}\n" for n in range(300))
     give(a__png=IMAGE, a__csv=f"row,column,label\n{lines}".encode())
     (blocker,) = review_upload(upload).blockers
-    assert "the points name more than 252 classes" in blocker and "really hold classes?" in blocker
+    assert "the points name more classes" in blocker and "the 252 that still fit in" in blocker
 
 
 def test_a_class_name_that_no_class_may_have_stops_the_import(upload: Upload, give: Give) -> None:
@@ -473,11 +473,12 @@ def test_an_image_without_a_mask_among_others_with_masks_is_warned_of(
 
 def test_a_mask_that_comes_after_its_image_says_so(world: World, upload: Upload, give: Give, signed_in: SignIn) -> None:
     make_image(world.project, name="a.png")
-    give(a_mask__png=png(blobs()), c_mask__png=png(blobs()), b__png=IMAGE)
+    make_image(world.project, name="d.png")
+    give(a_mask__png=png(blobs()), c_mask__png=png(blobs()), b__png=IMAGE, d_points__csv=b"5,5\n")
     review = review_upload(upload)
-    assert [file.name for file in review.unpaired] == ["a_mask.png", "c_mask.png"]
-    assert [file.name for file in review.too_late] == ["a_mask.png"]
+    assert [file.name for file in review.unpaired] == ["a_mask.png", "c_mask.png", "d_points.csv"]
+    assert [file.name for file in review.too_late] == ["a_mask.png", "d_points.csv"]
     page = (
         signed_in(upload.created_by).get(reverse("upload_review", args=[upload.project_id, upload.pk])).content.decode()
     )
-    assert page.count("its image is in the project already") == 1
+    assert page.count("its image is in the project already") == 2

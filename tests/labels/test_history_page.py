@@ -69,11 +69,13 @@ def test_what_a_page_states_of_a_sample_is_no_claim_of_one(
     world: World, label_set: LabelSet, signed_in: SignIn
 ) -> None:
     """Only the server draws samples; and the first ones did not say how many were wrong, as none might be."""
+    give(label_set, world.rater, 1, 3, {"source": "lasso", "image": "x" * 900_000})
     claim: dict[str, object] = {"n": 10, "size": 100, "bound": 0.05, "confidence": 0.95, "inspected": [*range(10)]}
     give(label_set, world.rater, 1, 5, {"source": "lasso", "image": "a.png", "sample": {}, "left_out": [8, 9]})
     give(label_set, world.rater, 2, 5, {"source": 3, "suggestion": "x", "sample": {**claim, "wrong": 0}})
     give(label_set, world.lead, 1, 100, {"sample": claim}, "sampled")
-    sampled, forged, lassoed = rows(signed_in(world.manager), label_set)
+    sampled, forged, lassoed, long = rows(signed_in(world.manager), label_set)
+    assert "x" * 200 in long and len(long) < 400
     assert "by sample: 10 of 100 looked at, 0 wrong" in sampled
     assert "sample" not in forged
     assert "in a lasso; of a.png; 2 left out" in lassoed

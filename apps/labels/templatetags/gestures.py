@@ -39,9 +39,14 @@ def what_was_done(action: LabelAction) -> str:
             of = action.undoes
             assert of is not None  # neither is made without
             if action.kind == LabelAction.Kind.UNDO:
-                return f"undid no. {of.sequence}: {objects_and_class(of)}"
+                return f"undid {_named(of)}"
             assert of.undoes is not None
-            return f"redid no. {of.undoes.sequence}: {objects_and_class(of)}"
+            return f"redid {_named(of.undoes)}"
+
+
+def _named(action: LabelAction) -> str:
+    # One that only left out says in its own line how many.
+    return f"no. {action.sequence}: {objects_and_class(action)}" if action.n else f"no. {action.sequence}"
 
 
 @register.filter

@@ -311,33 +311,48 @@ it("Shift on a page to confirm takes out as the last click did, or in again", ()
   selection.pickRange(1);
   expect(picks()).toEqual([2, 6, 5]);
   selection.setRegion(Uint32Array.of(4, 2, 6, 5), "suggested", { reviewClass: 1, pickAll: true });
-  expect(selection.hasAnchor).toBe(false);
+  expect(selection.rangeIsOpen).toBe(false);
   selection.pickRange(1);
   expect(picks()).toEqual([4, 6, 5]);
 });
 
-it("a range by the keyboard begins where the keyboard is, not where the last click was", () => {
+/** As the grid does it. */
+function extendTo(index: number): void {
+  if (!selection.rangeIsOpen) selection.beginRange(selection.cursor);
+  selection.setCursor(index, true);
+  selection.pickRange(index);
+}
+
+it("a range by the keyboard begins where the keyboard is, a Shift click at the last click", () => {
   const order = Uint32Array.from({ length: 60 }, (_, i) => i);
+  const click = (index: number) => {
+    selection.toggle(index);
+    selection.setCursor(index, false);
+  };
   selection.resize(60);
   selection.setRegion(order, "suggested", { reviewClass: 1, pickAll: true });
-  selection.toggle(3);
-  selection.endRange();
-  selection.beginRange(50);
-  selection.pickRange(51);
+  click(3);
+  selection.setCursor(50, true);
+  extendTo(51);
   expect([...selection.leftOut]).toEqual([3, 50, 51]);
-  selection.endRange();
-  selection.beginRange(51); // is out already, and stays so
-  selection.pickRange(52);
+  selection.setCursor(51, true); // is out already, and stays so
+  extendTo(52);
   expect([...selection.leftOut]).toEqual([3, 50, 51, 52]);
+  click(55);
+  extendTo(56);
+  expect([...selection.leftOut]).toEqual([3, 50, 51, 52, 55, 56]);
 
   selection.setRegion(order, "sample");
-  selection.beginRange(7);
-  selection.pickRange(8);
+  selection.setCursor(7, false); // brought there
+  extendTo(8);
   expect(picks(), "in a sample they are marked as wrong").toEqual([7, 8]);
+
   selection.setRegion(order, "lasso");
-  selection.beginRange(7);
-  selection.pickRange(9);
-  expect(picks()).toEqual([7, 8, 9]);
+  selection.pickOnly(5);
+  selection.setCursor(5, false);
+  selection.setCursor(6, true);
+  selection.pickRange(8);
+  expect(picks(), "Shift click").toEqual([5, 6, 7, 8]);
 });
 
 it("a page to confirm begins with everything picked, and keeps only what passes", () => {

@@ -84,6 +84,8 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
   private answered: Uint32Array = new Uint32Array(0);
   private allChosen = false;
   private anchor = -1;
+  /** Whether the keyboard would go on with the range from there: it has not gone elsewhere, nor been brought there. */
+  rangeIsOpen = false;
   private ranks: Int32Array | null = null;
   private rectangle: Rectangle | null = null;
   /** What waits for the end of the rectangle. */
@@ -123,6 +125,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.ranks = null;
     this.cursor = -1;
     this.anchor = -1;
+    this.rangeIsOpen = false;
     this.cursorByKeyboard = false;
     if (details.keepPicks === true && !this.held && this.pickedCount > 0) this.keepOnly(order);
     else this.dropPicks();
@@ -234,6 +237,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     this.dropPicks();
     if (!wasOnly) this.put(ordinal, true);
     this.anchor = index;
+    this.rangeIsOpen = true;
     this.emit("picks");
   }
 
@@ -243,6 +247,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     const ordinal = this.order[index]!;
     this.put(ordinal, this.picked[ordinal] === 0);
     this.anchor = index;
+    this.rangeIsOpen = true;
     this.emit("picks");
   }
 
@@ -251,20 +256,11 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     return this.isByException && !this.held && (this.source === "sample" || this.isOffered);
   }
 
-  /** Whether there is a tile that a range would begin at. */
-  get hasAnchor(): boolean {
-    return this.anchor >= 0;
-  }
-
-  /** The keyboard goes on without drawing a range: the next one begins elsewhere. */
-  endRange(): void {
-    this.anchor = -1;
-  }
-
   /** A range begins at this tile, which is in it: picked, or taken out where one leaves out. */
   beginRange(index: number): void {
     const isOut = this.isLeavingOut && this.source !== "sample";
     this.anchor = index;
+    this.rangeIsOpen = true;
     if (isOut) this.allChosen = false;
     this.put(this.order[index]!, !isOut);
     this.emit("picks");
@@ -281,6 +277,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     if (!on) this.allChosen = false;
     for (let i = Math.min(from, index); i <= Math.max(from, index); i++) this.put(this.order[i]!, on);
     if (this.anchor < 0) this.anchor = index;
+    this.rangeIsOpen = true;
     this.emit("picks");
   }
 
@@ -395,6 +392,7 @@ export class SelectionStore extends Emitter<"region" | "rest" | "picks" | "curso
     if (this.held) this.clearPicks();
     this.cursor = index;
     this.cursorByKeyboard = byKeyboard;
+    if (byKeyboard || index !== this.anchor) this.rangeIsOpen = false;
     if (!byKeyboard) this.anchor = index;
     this.emit("cursor");
   }

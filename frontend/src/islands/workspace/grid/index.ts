@@ -166,13 +166,11 @@ export class PatchGrid {
     const from = selection.cursor;
     const index = from < 0 ? this.firstVisible() : clamp(from + dx + dy * this.layout.columns, 0, selection.size - 1);
     if (extend && from >= 0) {
-      // After labeling, a new range begins where the cursor is.
-      if (selection.held) selection.setCursor(from, false);
-      if (!selection.hasAnchor) selection.beginRange(from);
+      if (selection.held) selection.clearPicks(); // after labeling, a new range begins
+      if (!selection.rangeIsOpen) selection.beginRange(from);
+      selection.setCursor(index, true);
       selection.pickRange(index);
-    }
-    selection.setCursor(index, true);
-    if (!extend) selection.endRange();
+    } else selection.setCursor(index, true);
   }
 
   toggleCursor(): void {
