@@ -191,3 +191,11 @@ def test_a_fragment_asked_for_after_the_session_ended_leads_to_the_sign_in_page(
     response = client.get(url, headers={"HX-Request": "true"}, follow=True)
     assert response.status_code == 204
     assert response["HX-Redirect"].startswith(reverse("account_login"))
+
+
+def test_what_somebody_may_not_do_is_said_to_be_others_to_do(world: World, signed_in: SignIn) -> None:
+    url = reverse("project_overview", args=[world.project.pk])
+    make_image(world.project)
+    said = "A lead or manager of the project does this."
+    assert signed_in(world.rater).get(url).content.decode().count(said) == 3
+    assert said not in signed_in(world.lead).get(url).content.decode()

@@ -73,9 +73,10 @@ export class GestureHistory extends Part {
     const isOld = gesture !== null && Date.now() - Date.parse(gesture.at) > OLD_GESTURE_MS;
     const when = isOld ? `, ${ago(gesture.at, Date.now())}` : "";
     const skipped = result.n_skipped ?? 0;
-    const left = skipped > 0 ? `; ${plural(skipped, "object")} changed by others since, left as they are` : "";
+    // First: a narrow screen cuts the end.
+    const left = skipped > 0 ? `${plural(skipped, "object")} left as others labeled them since. ` : "";
     const notice: Notice = {
-      text: `${direction === "undo" ? "Undone" : "Redone"}: ${gesture?.text ?? plural(result.n_changed, "object")}${when}${left}`,
+      text: `${left}${direction === "undo" ? "Undone" : "Redone"}: ${gesture?.text ?? plural(result.n_changed, "object")}${when}`,
       tone: "plain",
       topic: "labels",
       action:
