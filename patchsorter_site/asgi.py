@@ -17,6 +17,7 @@ from django.core.asgi import get_asgi_application
 from django.http import parse_cookie
 
 from apps.common.body_limit import BodyLimit
+from apps.common.turns import Turns
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
 http_application = get_asgi_application()
@@ -27,6 +28,8 @@ from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs th
 # WhiteNoise hands over whole files, which are small; Django warns of that under ASGI (WhiteNoise's issue 531).
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
+# Of each web process: four of them leave PostgreSQL's hundred connections room for workers.
+MOST_AT_ONCE = 16
 AROUND_A_FILE = 1024 * 1024  # what a form says besides its file
 
 
@@ -48,7 +51,7 @@ def is_signed_in(scope: HTTPScope) -> bool:
 application = ProtocolTypeRouter(
     {
         "http": BodyLimit(
-            cast(ASGI3Application, http_application),
+            Turns(cast(ASGI3Application, http_application), most_at_once=MOST_AT_ONCE),
             limit_of=body_limit,
             is_known=is_signed_in,
             has_room=lambda n_bytes: has_space(settings.FILE_UPLOAD_TEMP_DIR, n_bytes),
