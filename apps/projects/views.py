@@ -30,7 +30,7 @@ from apps.projects.forms import (
     SampledAcceptanceForm,
 )
 from apps.projects.jobs import cancel_job
-from apps.projects.models import LabelClass, Project
+from apps.projects.models import Job, LabelClass, Project
 from apps.projects.permissions import PERMISSIONS_BY_PROJECT_ROLE, Permission, ProjectRole
 from apps.projects.selectors import (
     audit_events,
@@ -273,7 +273,9 @@ def project_member_remove(request: AuthenticatedRequest, project_id: int, member
 def job_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     """The jobs page; to htmx, which asks again at each job event, only the table."""
     project = get_project_for_user(request.user, project_id)
-    page = Paginator(jobs_of(project), JOBS_PER_PAGE).get_page(request.GET.get("page"))
+    # A picture that was searched with took a second, and left nothing.
+    jobs = jobs_of(project).exclude(kind="picture", state=Job.State.FINISHED)
+    page = Paginator(jobs, JOBS_PER_PAGE).get_page(request.GET.get("page"))
     template = "projects/_jobs_table.html" if request.htmx else "projects/jobs.html"
     return render_project_page(request, project, template, {"page": page, "tab": "jobs"})
 

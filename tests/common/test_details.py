@@ -15,7 +15,7 @@ def test_a_detail_is_words_and_what_is_empty_is_left_out():
         "bytes": 1_952_688,
         "checksum": "3f442f437db04e990604043952e207416c2ea3d4",
     }
-    assert as_words(detail) == "pairs: 1, upload: 1, train: yes, size: 1.9\xa0MB, checksum: 3f442f437db0…"
+    assert as_words(detail) == "pairs: 1, upload: 1, train: yes, size: 2.0 MB, checksum: 3f442f437db0…"
 
 
 def test_changes_and_nested_settings_are_words_too():

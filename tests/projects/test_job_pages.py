@@ -101,3 +101,10 @@ def test_a_viewer_is_offered_no_download(world, signed_in, make_job):
     assert (
         "Download" not in signed_in(world.viewer).get(f"/projects/{world.project.pk}/jobs/{job.pk}/").content.decode()
     )
+
+
+def test_pictures_that_were_searched_with_do_not_fill_the_list_of_jobs(world, signed_in, make_job):
+    make_job(kind="picture", state=Job.State.FINISHED)
+    failed = make_job(kind="picture", state=Job.State.FAILED)
+    page = signed_in(world.viewer).get(f"/projects/{world.project.pk}/jobs/").content.decode()
+    assert page.count("Picture search") == 1 and f"/jobs/{failed.pk}/" in page

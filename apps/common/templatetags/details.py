@@ -4,7 +4,8 @@ import re
 from typing import Any
 
 from django import template
-from django.template.defaultfilters import filesizeformat
+
+from apps.common.templatetags.numbers import file_size
 
 register = template.Library()
 
@@ -19,7 +20,7 @@ def as_words(detail: dict[str, Any]) -> str:
         if key == "changes" and isinstance(value, dict):
             parts += [f"{_spoken(field)}: {_text(old)} → {_text(new)}" for field, (old, new) in value.items()]
         elif key == "bytes" and isinstance(value, int):
-            parts.append(f"size: {filesizeformat(value)}")
+            parts.append(f"size: {file_size(value)}")
         elif not _is_empty(value):
             parts.append(f"{_spoken(key)}: {_text(value)}")
     return ", ".join(parts)
