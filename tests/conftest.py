@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.cache import caches
+from django.db import connections
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.test import Client
 from django_vite.core.asset_loader import DjangoViteAssetLoader
@@ -28,6 +31,15 @@ from apps.projects.services import add_project_member
 from tests.factories import make_member, make_organization, make_project
 
 pytest_plugins = ["tests.third_party"]
+
+
+@pytest_asyncio.fixture
+async def no_session_left() -> AsyncIterator[None]:
+    """Asynchronous code uses the database in a thread of its own, whose connection nobody closes: the test database could not be
+    dropped."""
+    yield
+    await sync_to_async(connections.close_all)()
+
 
 ENTRIES = ("src/entries/site.ts", "src/entries/workspace.ts")
 

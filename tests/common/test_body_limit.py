@@ -17,7 +17,11 @@ from apps.accounts.models import User
 from apps.projects import files
 from patchsorter_site.asgi import AROUND_A_FILE, application
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.asyncio,
+    pytest.mark.usefixtures("no_session_left"),
+]
 PIECE = b"x" * 256 * 1024
 API, UPLOAD = "/api/v1/label-sets/1/actions", "/projects/1/uploads/1/files/"
 

@@ -13,7 +13,11 @@ from django.db import connection, transaction
 from apps.common import channel_layer
 from apps.common.channel_layer import RESYNC, MessageTooLarge, PostgresChannelLayer
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.asyncio,
+    pytest.mark.usefixtures("no_session_left"),
+]
 EVENT = {"type": "project.event", "event": {"n": 3}}
 
 

@@ -24,7 +24,11 @@ from apps.projects.models import Project, ProjectMember
 from apps.projects.services import add_label_class, allow_sampled_acceptance
 from tests.conftest import World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.asyncio,
+    pytest.mark.usefixtures("no_session_left"),
+]
 
 
 def socket(user: User | AnonymousUser, project: Project) -> WebsocketCommunicator:
