@@ -18,6 +18,7 @@ from django.db.models.functions import Left
 from numpy.typing import NDArray
 
 from apps.accounts.models import User
+from apps.audit.selectors import made_by
 from apps.common.packing import unpack_ordinals
 from apps.engine.strata import Attempt
 from apps.labels.models import DIFFERENCES, LEFT_OUT, Label, LabelAction, LabelingSession, LabelSet, StratumSample
@@ -61,12 +62,7 @@ def label_history(
     actions = LabelAction.objects.filter(project=project, label_set__in=label_sets_visible_to(user, project))
     if label_class is not None:
         actions = actions.filter(label_class=label_class)
-    if actor is not None:
-        actions = actions.filter(actor=actor)
-    if since is not None:
-        actions = actions.filter(at__gte=since)
-    if until is not None:
-        actions = actions.filter(at__lt=until)
+    actions = made_by(actions, actor_id=actor.pk if actor else None, since=since, until=until)
     told = {
         "among": Left(KT("selection__source"), MOST_TOLD),
         "image": Left(KT("selection__image"), MOST_TOLD),

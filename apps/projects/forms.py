@@ -229,6 +229,7 @@ class MemberForm(forms.Form):
 
 
 class AuditFilterForm(PeriodForm):
+    field_order = ("action", "actor", "since", "until")
     action = forms.ChoiceField(required=False)
     actor = forms.ModelChoiceField(User.objects.none(), label="Person", required=False, empty_label="Everybody")
 

@@ -8,6 +8,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from apps.accounts.models import Organization, OrganizationMember, User
 from apps.accounts.selectors import memberships_of
 from apps.audit.models import AuditEvent
+from apps.audit.selectors import made_by
 from apps.engine.approaches.base import Approach
 from apps.engine.errors import EngineError
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
@@ -88,13 +89,7 @@ def audit_events(
     events = AuditEvent.objects.filter(project_id=project.pk).select_related("actor").order_by("-sequence")
     if action:
         events = events.filter(Q(action=action) | Q(action__startswith=f"{action}."))
-    if actor_id is not None:
-        events = events.filter(actor_id=actor_id)
-    if since is not None:
-        events = events.filter(at__gte=since)
-    if until is not None:
-        events = events.filter(at__lt=until)
-    return events
+    return made_by(events, actor_id=actor_id, since=since, until=until)
 
 
 def audited_actions(project: Project) -> list[str]:

@@ -15,6 +15,7 @@ from apps.models.models import LABELS_TO_BELIEVE, Embedding, PredictionSet
 from apps.models.selectors import current_prediction_set, latest_embedding, title_of_approach, title_of_reducer
 from apps.projects.files import export_archive
 from apps.projects.models import Job, Project
+from apps.projects.permissions import Permission
 from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
 
 StepState = Literal["done", "current", "later"]
@@ -34,6 +35,15 @@ class ClassProgress:
     """Of `n`, those accepted by sample, their patches unseen."""
 
 
+NEEDED = {
+    "images": Permission.UPLOAD,
+    "train": Permission.TRAIN,
+    "label": Permission.LABEL,
+    "retrain": Permission.TRAIN,
+    "export": Permission.EXPORT,
+}
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing to do on the way to labeled objects. `key` names it for the template, which knows the button."""
@@ -42,6 +52,11 @@ class Step:
     title: str
     text: str
     state: StepState
+
+    @property
+    def needs(self) -> Permission:
+        """What somebody has to be allowed to take it."""
+        return NEEDED[self.key]
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,6 @@ def test_a_fragment_asked_for_after_the_session_ended_leads_to_the_sign_in_page(
 def test_what_somebody_may_not_do_is_said_to_be_others_to_do(world: World, signed_in: SignIn) -> None:
     url = reverse("project_overview", args=[world.project.pk])
     make_image(world.project)
-    said = "A lead or manager of the project does this."
+    said = "Others of the project do this."
     assert signed_in(world.rater).get(url).content.decode().count(said) == 3
     assert said not in signed_in(world.lead).get(url).content.decode()
