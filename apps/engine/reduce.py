@@ -59,7 +59,7 @@ def reduce_to_plot(
     nearest neighbors. The result is turned, mirrored, scaled and moved onto the earlier map.
 
     `class_values` (n,), 0 = none, make the layout supervised: known classes are drawn apart, so the map then shows the
-    labels themselves. Of more than `most_laid_out` objects a random `n_landmarks` are laid out, the others placed.
+    labels themselves (where `heeds_classes`). Of more than `most_laid_out` objects a random `n_landmarks` are laid out, the others placed.
 
     `on_points` gets all coordinates as they are, aligned, every second or two while the layout runs. Reports the stage
     "drawing the map"; raises `Stopped`, and `EngineError` where an array is not of n rows, there is no such reducer, or it fails.
@@ -75,7 +75,7 @@ def reduce_to_plot(
         raise EngineError(f"There are {n} objects, but classes of shape {class_values.shape}")
     start = _known_places(previous, n)
     vectors = _usable(features)
-    if n < FEWEST_FOR_REDUCER or _all_alike(vectors):
+    if _is_plain(vectors):
         on_progress("drawing the map", 1.0, "")
         return align_to(small_layout(vectors.astype(np.float32)), start)
     preview = _Preview(start, on_points)
@@ -90,6 +90,12 @@ def reduce_to_plot(
     if not np.isfinite(points).all():
         raise EngineError(f"the reducer {reducer} gave coordinates that are not finite")
     return align_to(points, start)
+
+
+def heeds_classes(features: Vectors, reducer: str) -> bool:
+    """Whether a map of `features` (n, d) would show known classes apart: neither does one of so few objects, or of objects so
+    alike, that all reducers' would be the same, nor one of a reducer that takes no account of them."""
+    return REDUCERS.get(reducer).heeds_classes and not _is_plain(_usable(features))
 
 
 class _Callers:
@@ -264,6 +270,10 @@ def _usable(features: Vectors) -> Vectors:
             clipped: Vectors = np.clip(numbers, -LARGEST_FEATURE, LARGEST_FEATURE)
             return clipped
     return features
+
+
+def _is_plain(vectors: Vectors) -> bool:
+    return len(vectors) < FEWEST_FOR_REDUCER or _all_alike(vectors)
 
 
 def _all_alike(vectors: Vectors) -> bool:

@@ -17,6 +17,9 @@ class Reducer(Entry):
     all is done around it, by `apps.engine.reduce`: few or equal objects, landmarks of very many, the former map's position.
     """
 
+    heeds_classes: bool = False
+    """Whether known classes in the layout shape the map; only then may a project have them drawn apart."""
+
 
 @dataclass(frozen=True)
 class Classifier(Entry):
@@ -43,6 +46,7 @@ REDUCERS = Registry(
             "UMAP",
             "Neighbors in the features are neighbors on the map; a new map starts from the one before.",
             "apps.engine.reducers:umap",
+            heeds_classes=True,
         ),
         Reducer(
             "pca",
@@ -55,6 +59,7 @@ REDUCERS = Registry(
             "UMAP on a GPU",
             "For millions of objects; the worker needs an NVIDIA GPU and RAPIDS cuML, and draws principal components without.",
             "apps.engine.reducers:cuml_umap",
+            heeds_classes=True,
         ),
     ],
 )

@@ -330,10 +330,13 @@ def _checked_learning(learning: Learning, *, before: Project | None = None) -> d
     known = before.approach_settings.get("backbone") if before else None
     try:
         settings = APPROACHES.get(learning.approach).settings().changed(learning.approach_settings)
-        REDUCERS.get(learning.reducer)
+        reducer = REDUCERS.get(learning.reducer)
         CLASSIFIERS.get(learning.classifier)
     except EngineError as error:
         raise ValidationError(str(error)) from error
+    if learning.map_shows_labels and not reducer.heeds_classes:
+        message = f"{reducer.title}: this map takes no account of classes. Choose another, or leave this off."
+        raise ValidationError({"map_shows_labels": message})
     backbone = settings.backbone if isinstance(settings, NetworkSettings) else ""
     if backbone != known:
         try:

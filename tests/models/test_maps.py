@@ -100,6 +100,17 @@ def test_a_supervised_map_is_marked_once_labels_shaped_it(world, project, signed
     assert signed_in(world.rater).get(f"/api/v1/projects/{project.pk}/state").json()["embedding"]["shows_labels"]
 
 
+@pytest.mark.parametrize(("reducer", "n_objects"), [("pca", 20), ("umap", 6)])
+def test_a_map_that_labels_cannot_shape_is_not_marked_as_if_they_had(world, reducer, n_objects):
+    project = world.project
+    make_image(project, mask=blobs(1, n_objects))
+    project.approach, project.map_shows_labels, project.reducer = "frozen", True, reducer
+    project.save(update_fields=["approach", "map_shows_labels", "reducer"])
+    world.label(1, range(0, 3))
+    world.label(2, range(3, 6))
+    assert not iterate(project).shows_labels
+
+
 def test_a_supervised_map_draws_apart_what_is_labeled_differently_and_no_other_does(world, project):
     is_first = np.random.default_rng(0).permutation(40) < 20  # a truth that no feature knows
     world.label(1, np.flatnonzero(is_first))

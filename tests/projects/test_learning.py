@@ -172,6 +172,7 @@ def test_who_may_not_administer_the_project_changes_nothing(
         ({"backbone": "weights:uni", "object_mask": "channel"}, "was trained on three channels"),
         ({"object_mask": "halo"}, "not one of the available choices"),
         ({"reducer": "origami"}, "not one of the available choices"),
+        ({"reducer": "pca", "map_shows_labels": "on"}, "Principal components: this map takes no account of classes"),
     ],
 )
 def test_a_faulty_value_says_what_may_be_and_what_was_typed_stays(

@@ -23,7 +23,7 @@ from apps.engine.nn.launch import train_on_this_machine
 from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader
 from apps.engine.predict import draw_held_out
-from apps.engine.reduce import reduce_to_plot
+from apps.engine.reduce import heeds_classes, reduce_to_plot
 from apps.engine.registry import CLASSIFIERS
 from apps.models.events import EmbeddingPreview
 from apps.models.pipelines.attempts import (
@@ -224,8 +224,9 @@ def _draw(
             should_stop=report.should_stop,
         )
 
-    reducer, shows_labels = project.reducer, project.map_shows_labels and bool(values.any())
+    reducer = project.reducer
     try:
+        shows_labels = project.map_shows_labels and bool(values.any()) and heeds_classes(vectors, reducer)
         points = draw(reducer, shows_labels=shows_labels)
     except Stopped:
         raise
