@@ -1,8 +1,9 @@
-"""What the tests of killed and of several processes start: `python -m tests.engine.in_a_process WHAT OUT [KILL_AT [APPROACH]]`.
+"""What the tests of killed and of several processes start: `python -m tests.engine.in_a_process WHAT OUT [KILL_AT [CONFIG]]`.
 
-Works on made-up patches. WHAT is `train`, `embed`, or `both` after each other. APPROACH is simclr where it is not given. `train` writes OUT/model and OUT/result.json and keeps where it is in OUT/states; `embed` reads
-OUT/model, writes OUT/vectors.npy and keeps its shards in OUT/shards. torchrun may start it. With KILL_AT the process kills
-itself after so many batches, as a machine out of memory would.
+Works on made-up patches. WHAT is `train`, `embed`, or `both` after each other. CONFIG is one of `CONFIGS`, simclr where it is not
+given. `train` writes OUT/model, OUT/result.json and the first step's gradients, OUT/gradients.npz, and keeps where it is in
+OUT/states; `embed` reads OUT/model, writes OUT/vectors.npy and keeps its shards in OUT/shards. torchrun may start it. With KILL_AT the process kills itself after so many
+batches, as a machine out of memory would.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.embed import embed_patches
@@ -31,6 +35,8 @@ CONFIGS = {
     name: replace(CONFIG, approach=name, settings=APPROACHES.get(name).settings())
     for name in ("simclr", "barlow_twins", "autoencoder")
 }
+# Its batch normalization is timm's own kind, which does what comes after it too.
+CONFIGS["timm"] = replace(CONFIG, settings=replace(CONFIG.settings, backbone="timm:mobilenetv3_small_050"))
 N = 43  # two processes cannot share its batches evenly
 STEPS_PER_EPOCH = 3
 
@@ -49,11 +55,21 @@ def kill_after(batches: int | None) -> Callable[[], bool]:
     return should_stop
 
 
-def train(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None, approach: str = "simclr") -> None:
+def train(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None, config: str = "simclr") -> None:
     patches, kinds = make_patches(N)
     kinds[20:] = 0
+    gradients: list[npt.NDArray[np.float32]] = []
+
+    def keep_the_first(optimizer: torch.optim.Optimizer, *_step: object) -> None:
+        if not gradients:
+            with_gradients = (
+                one for group in optimizer.param_groups for one in group["params"] if one.grad is not None
+            )
+            gradients.extend(one.grad.numpy().copy() for one in with_gradients)
+
+    watching = register_optimizer_step_pre_hook(keep_the_first)
     result = train_model(
-        CONFIGS[approach],
+        CONFIGS[config],
         patches,
         class_values=kinds,
         checkpoint=out / "model",
@@ -61,7 +77,9 @@ def train(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None
         processes=processes,
         should_stop=kill_after(kill_at),
     )
+    watching.remove()
     if processes.is_first:
+        np.savez(out / "gradients.npz", *gradients)
         (out / "result.json").write_text(json.dumps(asdict(result)))
 
 
@@ -83,11 +101,11 @@ def embed(out: Path, *, processes: Processes = ALONE, kill_at: int | None = None
     return patches.n_read
 
 
-def main(what: str, folder: str, kill_at: str = "", approach: str = "simclr") -> None:
+def main(what: str, folder: str, kill_at: str = "", config: str = "simclr") -> None:
     out, killed_at = Path(folder), int(kill_at) if kill_at else None
     with join_processes() as processes:
         if what in ("train", "both"):
-            train(out, processes=processes, kill_at=killed_at, approach=approach)
+            train(out, processes=processes, kill_at=killed_at, config=config)
         if what in ("embed", "both"):
             embed(out, processes=processes, kill_at=killed_at)
 

@@ -16,9 +16,10 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from timm.layers.norm_act import convert_sync_batchnorm
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import distributed, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from apps.engine.errors import EngineError
 
@@ -153,17 +154,41 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
         return normalized.to(input.dtype)
 
 
+class BatchNormActOverProcesses(BatchNormOverProcesses):
+    """The same for timm's kind, whose `drop` and `act` follow within it."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(n, c, h, w) normalized per channel, and what follows."""
+        activated: torch.Tensor = self.act(self.drop(super().forward(input)))
+        return activated
+
+
 def synchronize_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network with batch normalization over all processes; its weights keep their names."""
+    """The network with batch normalization over all processes; its weights keep their names.
+
+    Raises `EngineError` where it normalizes batches in a way that is not known here: each process would go by its own share.
+    """
     if device.type != "cpu":
         synchronized: nn.Module = convert_sync_batchnorm(network)
         return synchronized
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.BatchNorm2d and child.affine and child.track_running_stats:
-                over_all = BatchNormOverProcesses(child.num_features, eps=child.eps, momentum=child.momentum)
-                over_all.weight, over_all.bias = child.weight, child.bias
-                over_all.running_mean, over_all.running_var = child.running_mean, child.running_var
-                over_all.num_batches_tracked = child.num_batches_tracked
-                setattr(module, name, over_all)
+            if isinstance(child, _BatchNorm):
+                setattr(module, name, _over_processes(child))
     return network
+
+
+def _over_processes(layer: _BatchNorm) -> BatchNormOverProcesses:
+    if type(layer) not in (nn.BatchNorm2d, BatchNormAct2d) or not layer.affine or not layer.track_running_stats:
+        raise EngineError(f"Several processes on a CPU cannot train this backbone: they do not know its {layer}")
+    kind = BatchNormActOverProcesses if isinstance(layer, BatchNormAct2d) else BatchNormOverProcesses
+    over_all = kind(layer.num_features, eps=layer.eps, momentum=layer.momentum)
+    for name, following in layer.named_children():
+        over_all.add_module(name, following)
+    over_all.weight, over_all.bias = layer.weight, layer.bias
+    over_all.running_mean, over_all.running_var = layer.running_mean, layer.running_var
+    over_all.num_batches_tracked = layer.num_batches_tracked
+    return over_all
