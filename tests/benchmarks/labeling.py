@@ -6,7 +6,9 @@ linear head tells the classes apart, and where it doubts), on the time that a lo
 odd ones that are overlooked; `simulation/annotator.py` holds the person's constants with their sources. They also depend on the screens
 (`simulation/session.py`): a page of the original's takes 1.5 s to come and a gesture there more keys, ours 0.15 s; on the shares of
 labeled objects at which both train anew; and on predictions that are renewed between two pages at no cost, where the product takes up
-to a second or two, in which the next page may not know of the last one's labels. Many of the
+to a second or two, in which the next page may not know of the last one's labels. Beside the product, networks see patches of 32 px and
+train for the stated seconds the first time, where a project begins with 64 px and two epochs; Next ranks a page's classes by the use case's
+glance, where the product always takes that at nuclei; and nobody is sent to other images first, as labels lie in all of them. Many of the
 engine's defaults were compared on CoNSeP, which is one of the worlds: the network's weight beside the measurements, the
 augmentation, the stride of its stem, the epochs of a later training, how many components features have, how many neighbors around an
 object count, by how many numbers, at which distances their classes do and how much, the head's shrinkage, kernel and landmarks, and
@@ -58,7 +60,7 @@ GOALS_SEEN = {"nuclei": 12.0, "tubules": 4.3, "glomeruli": 7.2}
 GOALS_SAMPLED = {"nuclei": 17.0, "tubules": 9.0, "glomeruli": 14.0}
 MOST_TRUE_ERROR = 0.02
 GOAL_HUMAN, GOAL_TOTAL = 1.6, 4.0
-# What the project's manager wants a sample to bound; 0.02 where nothing else was chosen.
+# What the project's manager wants a sample to bound.
 MAX_SAMPLED_ERROR = 0.05
 
 # A GPU learns in these seconds what there is to learn.
@@ -76,6 +78,7 @@ ORIGINAL_OWN_SCHEDULE = f"original, trained as long as it trains by itself, patc
 OURS = "ours, every patch seen"
 OURS_LEAVING_OUT = "ours, wrong ones only left out"
 OURS_SAMPLED = "ours, with acceptance by sample"
+OURS_SAMPLED_AS_BEGUN = "ours, with samples that bound 2 % of wrong ones, as a project begins"
 
 
 class FixedFeatures:
@@ -173,7 +176,8 @@ FULL = (
     RealWorld("chula_rbc", 80, n_images=None, training_s=60.0),
     FOUR_IMAGES,
 )
-REAL_WAYS = (ORIGINAL, ORIGINAL_LARGE, OURS, OURS_LEAVING_OUT, OURS_SAMPLED)
+MAX_ERRORS = {OURS_SAMPLED: MAX_SAMPLED_ERROR, OURS_SAMPLED_AS_BEGUN: 0.02}
+REAL_WAYS = (ONE_BY_ONE, ORIGINAL, ORIGINAL_LARGE, OURS, OURS_LEAVING_OUT, *MAX_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,7 @@ def simulate_real(world: RealWorld, work: Path, trainer: Trainer, *, seed: int =
     training_s = min(world.training_s, LONGEST_ON_GPU_S) if trainer.on_gpu else world.training_s
     page_sizes = {ORIGINAL: 50, ORIGINAL_LARGE: 300}
     sessions = {way: session(ORIGINAL_SCREEN if way in page_sizes else OUR_SCREEN) for way in REAL_WAYS}
+    one_by_one(sessions[ONE_BY_ONE])
     ours = OurLearner(objects, work / f"{world.set_name}-models", training_s, trainer)
     OurLoop(sessions[OURS], ours, page_size=PAGE_SIZE).run()
     leaving = LeavingOutLoop(
@@ -214,8 +219,9 @@ def simulate_real(world: RealWorld, work: Path, trainer: Trainer, *, seed: int =
         page_size=PAGE_SIZE,
     )
     leaving.run()
-    sampled = OurLearner(objects, work / f"{world.set_name}-sampled-models", training_s, trainer)
-    SampledLoop(sessions[OURS_SAMPLED], sampled, page_size=PAGE_SIZE, max_error=MAX_SAMPLED_ERROR).run()
+    for way, max_error in MAX_ERRORS.items():
+        learner = OurLearner(objects, work / f"{world.set_name}-{max_error}-models", training_s, trainer)
+        SampledLoop(sessions[way], learner, page_size=PAGE_SIZE, max_error=max_error).run()
     for way, page_size in page_sizes.items():
         original_loop(sessions[way], OriginalLearner(objects, ours.training_s, trainer).draw_map, page_size=page_size)
     machine: dict[str, Any] = {

@@ -15,7 +15,7 @@ from tests.benchmarks.simulation.measures import bins_of
 from tests.benchmarks.simulation.session import Session
 
 # Okabe and Ito's, told apart without color vision too.
-COLORS = ("#0072B2", "#D55E00", "#E69F00", "#009E73", "#CC79A7")
+COLORS = ("#0072B2", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 30, 42
 LEGEND_ROW = 18
@@ -47,7 +47,7 @@ def write_curves(panels: Sequence[Panel], folder: Path) -> tuple[Path, Path]:
 
 def _picture(panels: Sequence[Panel]) -> str:
     names = list(dict.fromkeys(name for panel in panels for name in panel.sessions))
-    colors = {name: COLORS[number % len(COLORS)] for number, name in enumerate(names)}
+    colors = {name: COLORS[number] for number, name in enumerate(names)}
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     legend_top = rows * HEIGHT + 8
