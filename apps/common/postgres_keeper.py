@@ -185,8 +185,8 @@ def _choose_account(folder: Path, programs: Path) -> Account | None:
     if owner.st_uid == 0:
         entry = _make_system_user()
         uid, gid = entry.pw_uid, entry.pw_gid
-        os.chown(folder, uid, gid)
-        for path in (*folder.glob("*.lock"), folder / "server.log"):
+        # With all that is in it: a copy of a backup is root's as well.
+        for path in (*folder.rglob("*"), folder):
             os.chown(path, uid, gid, follow_symlinks=False)
     else:
         uid, gid = owner.st_uid, owner.st_gid

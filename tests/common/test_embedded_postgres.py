@@ -273,6 +273,16 @@ def test_root_leaves_a_users_folder_usable_for_the_user(tmp_path: Path) -> None:
     assert {path.stat().st_uid for path in folder.rglob("*")} == {NOBODY}
 
 
+@as_root
+def test_a_copy_of_the_data_that_root_made_is_served(folder: Path) -> None:
+    with attach(folder, settings=FAST) as server:
+        answer(server, "CREATE TABLE kept AS SELECT 42 AS value")
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, 0, 0, follow_symlinks=False)
+    with attach(folder, settings=FAST) as server:
+        assert answer(server, "SELECT value FROM kept") == 42
+
+
 def test_the_application_owns_nothing(folder: Path) -> None:
     with attach(folder, settings=FAST) as server:
         prepare_database(server)
