@@ -1,4 +1,5 @@
-"""How good a map is: whether it shows the features' neighbors, and how far objects moved from the map before."""
+"""How good a map is: whether it shows the features' neighbors, how far objects moved from the map before, and whether what is
+near is of a class."""
 
 from typing import Any
 
@@ -11,6 +12,11 @@ Floats = npt.NDArray[np.float32]
 MOST_JUDGED = 5_000
 MOST_ROWS = 1_000
 N_NEIGHBORS = 15
+# The neighbors of a class that are asked for, as in the benchmarks, among so many labels at most.
+N_OF_A_CLASS = 20
+MOST_LABELS = 20_000
+# On fewer held-out labels the share is a matter of luck.
+FEWEST_HELD_OUT = 40
 
 
 def trustworthiness(
@@ -61,6 +67,39 @@ def median_displacement(points: Floats, previous: Floats) -> float | None:
     if width == 0:
         return None
     return float(np.median(np.linalg.norm(points[known] - previous[known], axis=1))) / width
+
+
+def label_purity(
+    places: npt.NDArray[np.floating[Any]],
+    class_values: npt.NDArray[np.uint8],
+    held_out: npt.NDArray[np.bool_],
+    *,
+    k: int = N_OF_A_CLASS,
+    seed: int = 0,
+) -> float | None:
+    """The share of the k nearest labeled objects that have an object's own class, in the mean over objects with a held-out label.
+
+    `places` (n, d) are features or a map; `class_values` (n,), 0 = none; the neighbors are those with a label that is not held out
+    (n,), so that neither a network nor a map that knew labels is praised for showing them. It grows with the number of labels. Of very
+    many, that of a random sample. None where too few are held out, or fewer than k others labeled.
+    """
+    rng = np.random.default_rng(seed)
+    judged, among = np.flatnonzero(held_out & (class_values > 0)), np.flatnonzero(~held_out & (class_values > 0))
+    if len(judged) < FEWEST_HELD_OUT or len(among) < k:
+        return None
+    judged = np.sort(rng.choice(judged, min(len(judged), MOST_ROWS), replace=False))
+    among = np.sort(rng.choice(among, min(len(among), MOST_LABELS), replace=False))
+    own, others = (np.nan_to_num(places[rows].astype(np.float32)) for rows in (judged, among))
+    middle = others.mean(axis=0)
+    own, others = own - middle, others - middle
+    half_squares = np.einsum("nd,nd->n", others, others) / 2
+    n_same = 0
+    for first in range(0, len(judged), 256):
+        block = slice(first, first + 256)
+        # Half the squared distances, without what is the same for a whole row.
+        nearest = np.argpartition(half_squares - own[block] @ others.T, k - 1, axis=1)[:, :k]
+        n_same += int((class_values[among[nearest]] == class_values[judged[block], None]).sum())
+    return n_same / (len(judged) * k)
 
 
 def _squared_distances(points: Floats, rows: npt.NDArray[np.intp]) -> Floats:

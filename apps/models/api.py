@@ -30,6 +30,15 @@ class Plot(APIView):
         return buffer_response((embedding_folder(embedding) / "plot.bin.gz").read_bytes(), etag=etag, immutable=True)
 
 
+class Maps(APIView):
+    """All maps, the newest first: the model behind each, and how good both are."""
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id)
+        return Response({"maps": selectors.map_records(selectors.maps_of(project))})
+
+
 class Preview(APIView):
     """Where the points of a layout are that still runs, as one buffer (PSE1). 404 once it has ended, and before it has
     anything to show: the map itself is then what to ask for."""

@@ -3,6 +3,7 @@ from django.urls import path
 from apps.models import api
 
 urlpatterns = [
+    path("projects/<int:project_id>/embeddings", api.Maps.as_view(), name="embeddings"),
     path("projects/<int:project_id>/embeddings/<int:number>/plot", api.Plot.as_view(), name="plot"),
     path(
         "projects/<int:project_id>/embeddings/<int:number>/quality",

@@ -52,9 +52,12 @@ class Embedding(models.Model):
     dimension = models.PositiveIntegerField()
     reducer = models.CharField(max_length=60, default="umap")
     shows_labels = models.BooleanField(default=False)  # known classes shaped the map, not only the features
-    # How good the map is (see apps.engine.map_quality); None where there are too few objects to say, or no map before.
+    # How good the map is (see apps.engine.map_quality); None where there are too few objects or labels to say, no
+    # map before, or where labels shaped the map that would then be judged by them.
     trustworthiness = models.FloatField(null=True)
     displacement = models.FloatField(null=True)
+    feature_purity = models.FloatField(null=True)
+    map_purity = models.FloatField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -126,6 +129,34 @@ class PredictionSet(models.Model):
     def quality_to_tell(self) -> dict[str, Any]:
         """The measures, the expected share only where it can be believed; empty where nothing is predicted."""
         return {**self.quality, "expected_right": self.expected_right} if self.quality else {}
+
+
+class MapRecord(TypedDict):
+    """What is told of one of a project's maps: the model behind it, and how good both are. None for what was not measured."""
+
+    number: int
+    made_at: str
+    objects: int
+    model_version: int
+    parent: int | None
+    """The version that its training went on from."""
+    approach: str
+    epochs: int | None
+    """None where the map is not one that came of a training: the first one, or with objects placed among others."""
+    training_s: float | None
+    n_labels: int
+    """That the last predictions on this map were made from; the measures down to `expected_right` are theirs."""
+    n_held_out: int
+    accuracy: float | None
+    balanced_accuracy: float | None
+    expected_right: float | None
+    feature_purity: float | None
+    map_purity: float | None
+    trustworthiness: float | None
+    displacement: float | None
+    drawn_by: str
+    shows_labels: bool
+    job: int | None
 
 
 class PredictionState(TypedDict):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from numpy.typing import NDArray
 
 from apps.common.kept import Kept
@@ -17,7 +18,7 @@ from apps.engine.suggest import Groups, group_objects
 from apps.engine.surroundings import Surroundings
 from apps.labels.models import LabelSet
 from apps.labels.selectors import STATING_KINDS
-from apps.models.models import Embedding, ModelVersion, PredictionSet, PredictionState
+from apps.models.models import Embedding, MapRecord, ModelVersion, PredictionSet, PredictionState
 from apps.objects.selectors import has_whole_patch
 from apps.projects.files import project_folder, read_array
 from apps.projects.models import Job, Project
@@ -147,6 +148,52 @@ def prediction_state(prediction_set: PredictionSet) -> PredictionState:
         "expected_right": prediction_set.expected_right,
         "few_images": prediction_set.few_images,
         "classifier_fault": prediction_set.classifier_fault,
+    }
+
+
+def maps_of(project: Project) -> QuerySet[Embedding]:
+    """All of its maps, the newest first, with what `map_records` asks of them."""
+    return project.embeddings.select_related(
+        "model_version__parent", "model_version__training_run", "job__training_run"
+    ).order_by("-number")
+
+
+def map_records(embeddings: Iterable[Embedding]) -> list[MapRecord]:
+    """What is told of maps, in their order."""
+    maps = list(embeddings)
+    last = PredictionSet.objects.filter(embedding=OuterRef("embedding")).order_by("-revision").values("revision")[:1]
+    of_maps = PredictionSet.objects.filter(embedding__in=maps, revision=Subquery(last))
+    predicted = {one.embedding_id: one for one in of_maps}
+    return [_map_record(one, predicted.get(one.pk)) for one in maps]
+
+
+def _map_record(embedding: Embedding, predictions: PredictionSet | None) -> MapRecord:
+    version = embedding.model_version
+    run = getattr(version, "training_run", None)
+    if run is not None and run.job_id != embedding.job_id:
+        run = None
+    quality = predictions.quality_to_tell if predictions else {}
+    return {
+        "number": embedding.number,
+        "made_at": embedding.created_at.isoformat(),
+        "objects": embedding.n,
+        "model_version": version.number,
+        "parent": version.parent.number if version.parent else None,
+        "approach": title_of_approach(version),
+        "epochs": len(run.losses) if run else None,
+        "training_s": run.seconds if run else None,
+        "n_labels": predictions.n_labels if predictions else 0,
+        "n_held_out": quality.get("n_held_out", 0),
+        "accuracy": quality.get("accuracy"),
+        "balanced_accuracy": quality.get("balanced_accuracy"),
+        "expected_right": quality.get("expected_right"),
+        "feature_purity": embedding.feature_purity,
+        "map_purity": embedding.map_purity,
+        "trustworthiness": embedding.trustworthiness,
+        "displacement": embedding.displacement,
+        "drawn_by": title_of_reducer(embedding),
+        "shows_labels": embedding.shows_labels,
+        "job": embedding.job_id,
     }
 
 

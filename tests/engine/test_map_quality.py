@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.manifold import trustworthiness as reference
+from sklearn.neighbors import NearestNeighbors
 
-from apps.engine.map_quality import median_displacement, trustworthiness
+from apps.engine.map_quality import label_purity, median_displacement, trustworthiness
 from tests.engine.test_reduce import make_features
 
 
@@ -37,3 +38,26 @@ def test_displacement_is_a_share_of_the_former_width_and_leaves_new_objects_out(
     assert median_displacement(after, before) == pytest.approx(0.1)
     assert median_displacement(after[3:], before[3:]) is None
     assert median_displacement(after[:1], before[:1]) is None
+
+
+def test_purity_is_the_share_of_the_nearest_labels_that_are_of_an_objects_class_and_held_out_ones_are_no_neighbors() -> (
+    None
+):
+    rng = np.random.default_rng(0)
+    features, groups = make_features(900)
+    classes = np.where(rng.random(900) < 0.8, groups % 3 + 1, 0).astype(np.uint8)
+    held_out = rng.random(900) < 0.2
+    judged, among = held_out & (classes > 0), ~held_out & (classes > 0)
+    nearest = NearestNeighbors(n_neighbors=20).fit(features[among]).kneighbors(features[judged], return_distance=False)
+    expected = (classes[among][nearest] == classes[judged][:, None]).mean()
+    assert label_purity(features, classes, held_out) == pytest.approx(expected, abs=1e-3)
+    assert label_purity(rng.permutation(features), classes, held_out) == pytest.approx(0.35, abs=0.05)
+
+
+def test_of_too_few_labels_no_purity_is_said() -> None:
+    points = np.random.default_rng(0).normal(size=(100, 2))
+    classes = np.ones(100, np.uint8)
+    held_out = np.arange(100) < 40
+    assert label_purity(points, classes, held_out) == 1.0
+    assert label_purity(points, np.where(np.arange(100) == 0, 0, classes).astype(np.uint8), held_out) is None
+    assert label_purity(points, classes, np.arange(100) < 81) is None, "nineteen are left to look among"

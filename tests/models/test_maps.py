@@ -452,3 +452,40 @@ def test_objects_that_a_process_left_off_the_map_when_it_died_are_placed_later(p
     Job.objects.filter(pk=job.pk).update(state=Job.State.QUEUED)
     tasks.place_new_objects(job.pk)
     assert newest(project).n == 60
+
+
+def test_the_page_of_models_lists_every_map_with_the_model_behind_it_and_how_good_both_are(world, project, signed_in):
+    for _ in range(10):  # 240 objects: from 200 labels on enough are held out
+        make_image(project)
+    world.label(1, range(0, 120))
+    world.label(2, range(120, 240))
+    iterate(project)
+    first, second = project.embeddings.order_by("number")
+    client = signed_in(world.viewer)
+    of_second, of_first = client.get(f"/api/v1/projects/{project.pk}/embeddings").json()["maps"]
+    assert (of_first["number"], of_second["number"]) == (first.number, second.number)
+    assert of_second["approach"] == "Frozen backbone" and of_second["epochs"] == 0
+    assert of_second["n_labels"] == 240 and 0 < of_second["accuracy"] <= 1
+    assert 0.3 < of_second["feature_purity"] < 0.8, "they are of noise"
+    assert of_second["map_purity"] is not None and of_second["trustworthiness"] == second.trustworthiness
+    page = client.get(f"/projects/{project.pk}/models/").content.decode()
+    assert f"Map {second.number}, model v{second.model_version.number}" in page, "the newest is shown"
+    assert f'href="?map={first.number}"' in page
+    page = client.get(f"/projects/{project.pk}/models/?map={first.number}").content.decode()
+    assert f'data-embedding="{first.number}"' in page
+
+
+def test_a_map_that_labels_shaped_is_not_praised_for_showing_them(world, project):
+    for _ in range(10):
+        make_image(project)
+    world.label(1, range(0, 120))
+    world.label(2, range(120, 240))
+    project.map_shows_labels = True
+    project.save(update_fields=["map_shows_labels"])
+    newest_map = iterate(project)
+    assert newest_map.shows_labels and newest_map.map_purity is None
+    assert newest_map.feature_purity is not None
+
+
+def test_before_any_map_the_page_of_models_says_what_will_be_there(world, signed_in):
+    assert "No map yet" in signed_in(world.viewer).get(f"/projects/{world.project.pk}/models/").content.decode()

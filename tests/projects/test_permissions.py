@@ -31,6 +31,7 @@ GET  workspace              2 2 2 2 2 2 4 4
 GET  image_list             2 2 2 2 2 2 4 4
 GET  image_detail           2 2 2 2 2 2 4 4
 GET  image_thumbnail        2 2 2 2 2 2 4 4
+GET  model_list             2 2 2 2 2 2 4 4
 GET  job_list               2 2 2 2 2 2 4 4
 GET  job_detail             2 2 2 2 2 2 4 4
 GET  project_members        2 2 2 2 2 2 4 4

@@ -17,7 +17,6 @@ from apps.engine.durable import move_folder
 from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import without_wide_gaps
-from apps.engine.map_quality import trustworthiness
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.launch import train_on_this_machine
 from apps.engine.nn.train import TrainResult
@@ -40,7 +39,6 @@ from apps.models.pipelines.publishing import (
     Clock,
     Drawing,
     Outcome,
-    moved_on_screen,
     previous_coordinates,
     publish,
     write_embedding,
@@ -169,7 +167,7 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)
-    points, drawing = _draw(project, vectors, values, report)
+    points, drawing = _draw(project, vectors, values, held_out, report)
     clock.lap("map")
 
     write_embedding(work / "embedding", predictors, surroundings, points)
@@ -206,7 +204,11 @@ def _train(
 
 
 def _draw(
-    project: Project, vectors: NDArray[np.float16], values: NDArray[np.uint8], report: Report
+    project: Project,
+    vectors: NDArray[np.float16],
+    values: NDArray[np.uint8],
+    held_out: NDArray[np.bool_],
+    report: Report,
 ) -> tuple[NDArray[np.float32], Drawing]:
     """The objects' places (n, 2), from those that they had, and how they were found: where the project's reducer fails, by principal
     components. What was trained for an hour is not thrown away because a library is missing or broken."""
@@ -236,11 +238,8 @@ def _draw(
         report.log(f"The map is drawn by principal components instead of {reducer}: {error}")
         reducer, shows_labels = FALLBACK_REDUCER, False
         points = draw(reducer, shows_labels=shows_labels)
-    return points, Drawing(
-        reducer=reducer,
-        shows_labels=shows_labels,
-        trustworthiness=trustworthiness(vectors, points),
-        displacement=moved_on_screen(points, previous) if previous is not None else None,
+    return points, Drawing.judged(
+        points, vectors, previous, values, held_out, reducer=reducer, shows_labels=shows_labels
     )
 
 

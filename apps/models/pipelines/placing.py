@@ -13,7 +13,6 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from apps.engine.embedding import embed_objects, uses_descriptors
-from apps.engine.map_quality import trustworthiness
 from apps.engine.pixels import PatchReader
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import place_new
@@ -25,7 +24,6 @@ from apps.models.pipelines.publishing import (
     Clock,
     Drawing,
     Outcome,
-    moved_on_screen,
     previous_coordinates,
     publish,
     write_embedding,
@@ -104,11 +102,8 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
         trained=None,
         n=len(vectors),
         dimension=vectors.shape[1],
-        drawing=Drawing(
-            before.reducer,
-            before.shows_labels,
-            trustworthiness(vectors, points),
-            displacement=moved_on_screen(points, previous),
+        drawing=Drawing.judged(
+            points, vectors, previous, values, held_out, reducer=before.reducer, shows_labels=before.shows_labels
         ),
         predictions=predictions,
         seconds=clock.seconds,

@@ -15,7 +15,7 @@ from apps.common.wire import encode_plot, gzipped
 from apps.engine.arrays import write_array
 from apps.engine.durable import move_folder
 from apps.engine.layout import without_wide_gaps
-from apps.engine.map_quality import median_displacement
+from apps.engine.map_quality import label_purity, median_displacement, trustworthiness
 from apps.engine.nn.train import TrainResult
 from apps.engine.surroundings import Surroundings
 from apps.models.events import EmbeddingReady
@@ -57,6 +57,30 @@ class Drawing:
     shows_labels: bool
     trustworthiness: float | None
     displacement: float | None
+    feature_purity: float | None
+    map_purity: float | None
+
+    @classmethod
+    def judged(
+        cls,
+        points: NDArray[np.float32],
+        vectors: NDArray[np.float16],
+        previous: NDArray[np.float32] | None,
+        values: NDArray[np.uint8],
+        held_out: NDArray[np.bool_],
+        *,
+        reducer: str,
+        shows_labels: bool,
+    ) -> Drawing:
+        """Of a map (n, 2) of the vectors (n, d), after the map before and the labels (n,) that there were when it was made."""
+        return cls(
+            reducer=reducer,
+            shows_labels=shows_labels,
+            trustworthiness=trustworthiness(vectors, points),
+            displacement=None if previous is None else moved_on_screen(points, previous),
+            feature_purity=label_purity(vectors, values, held_out),
+            map_purity=None if shows_labels else label_purity(points, values, held_out),
+        )
 
 
 @dataclass
