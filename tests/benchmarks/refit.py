@@ -24,6 +24,7 @@ from tests.benchmarks.browser import Browser, multipart
 from tests.benchmarks.objects import add_objects
 from tests.benchmarks.report import Options, Result, significant, spread
 from tests.benchmarks.server import Events, running, web_server
+from tests.benchmarks.training_beside import training_beside
 from tests.factories import make_embedding, make_member, make_organization, make_project
 
 N_OBJECTS, MORE_COLUMNS = 100_000, 512
@@ -43,6 +44,7 @@ class Measured:
     waits: list[float]
     waits_from_the_request: list[float]
     waits_of_many: list[float]
+    waits_beside_a_training: list[float]
     peer: list[float]
     burst: float
     n_renewals: int
@@ -62,6 +64,8 @@ class Measured:
             "wait_s_from_the_request": spread(self.waits_from_the_request),
             f"wait_s_with_{MANY_LABELS}_labels": spread(self.waits_of_many),
             f"longest_wait_s_with_{MANY_LABELS}_labels": significant(max(self.waits_of_many)),
+            "wait_s_beside_a_training": spread(self.waits_beside_a_training),
+            "wait_s_p95_beside_a_training": significant(float(np.quantile(self.waits_beside_a_training, 0.95))),
             "peer_s": spread(self.peer),
             "burst_s": significant(self.burst),
             "burst": f"{N_BURST} gestures without waiting: {self.n_renewals} renewals",
@@ -138,6 +142,14 @@ def measure(dimension: int, options: Options) -> Measured:
             page.wait_for(n_labels)
             waits.append(time.perf_counter() - answered)
             whole.append(time.perf_counter() - sent)
+        beside_a_training = []
+        with training_beside():
+            for _ in range(n_gestures // 2):
+                _label_next(page, order, truth, n_labels)
+                answered = time.perf_counter()
+                n_labels += N_PER_GESTURE
+                page.wait_for(n_labels)
+                beside_a_training.append(time.perf_counter() - answered)
         before = page.revision
         for _ in range(N_BURST):  # no waiting in between
             _label_next(page, order, truth, n_labels)
@@ -167,6 +179,7 @@ def measure(dimension: int, options: Options) -> Measured:
         waits=waits,
         waits_from_the_request=whole,
         waits_of_many=waits_of_many,
+        waits_beside_a_training=beside_a_training,
         peer=[seconds for seconds, _ in peer],
         burst=burst_s,
         n_renewals=n_renewals,
