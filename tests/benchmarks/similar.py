@@ -19,15 +19,17 @@ from apps.engine.similar import SimilarObjects
 from apps.labels.models import LabelAction
 from apps.labels.selectors import shared_label_set
 from apps.labels.services import Gesture, label_objects
+from apps.models.models import Embedding
 from apps.models.selectors import vectors as stored_vectors
-from apps.projects.models import Project
-from apps.workspace.similar import Among, similar_to_objects
+from apps.projects.models import Job, Project
+from apps.workspace.similar import Among, similar_to_objects, similar_to_picture
 from tests.benchmarks.browser import Browser, multipart
 from tests.benchmarks.report import Options, Result, significant
 from tests.benchmarks.server import web_server
 from tests.factories import make_embedding, make_member, make_organization, make_project
 
 K = 200
+N_SELECTED = 20
 N_CLUSTERS = 30
 SIZES = {"100,000 x 512": (100_000, 512), "1,000,000 x 128": (1_000_000, 128)}
 GOALS_MS = {"100,000 x 512": 10.0, "1,000,000 x 128": 100.0}
@@ -44,9 +46,10 @@ def run(options: Options) -> Result:
     first = measured[sizes[0]]
     bounds = {"recall_missed": 0.0}
     figures: dict[str, Any] = {"recall_missed": sum(result["recall_missed"] for result in measured.values())}
-    for name in sizes[1:]:
-        figures[f"p95_ms {name}"] = measured[name]["p95_ms"]
-        bounds[f"p95_ms {name}"] = GOALS_MS[name]
+    for name in sizes:
+        for query in ("", "selection_", "picture_"):
+            figures[f"{query}p95_ms {name}"] = measured[name][f"{query}p95_ms"]
+            bounds[f"{query}p95_ms {name}"] = GOALS_MS[name]
     return Result(
         name="similar",
         value=first["p95_ms"],
@@ -72,14 +75,21 @@ def _measure(user: User, n: int, dimension: int, *, full: bool) -> dict[str, Any
     _label(project, user, np.arange(0, n, 10))
     queries = np.random.default_rng(1).choice(n, 200, replace=False)
 
+    def found_by(query: int) -> npt.NDArray[np.int64]:
+        return similar_to_objects(project, np.array([query]), k=K, among=Among()).neighbors.ordinals
+
     def search(query: int) -> None:
-        similar_to_objects(project, np.array([query]), k=K, among=Among())
+        found_by(query)
 
     def search_unlabeled(query: int) -> None:
         similar_to_objects(project, np.array([query]), k=K, among=Among(unlabeled=True))
 
     opening = _times(search_unlabeled, queries[:1])
     ours, unlabeled = _times(search, queries), _times(search_unlabeled, queries)
+    alike = {query: found_by(query)[:N_SELECTED] for query in queries[:100].tolist()}
+    pictures = {query: _picture_like(project, embedding, vectors[query]) for query in queries[:100].tolist()}
+    selection = _times(lambda query: similar_to_objects(project, alike[query], k=K, among=Among()), alike)
+    picture = _times(lambda query: similar_to_picture(pictures[query], k=K, among=Among()), pictures)
     # Right after a gesture, when what the process knows of the labels is old.
     after_gesture = []
     for query in queries[:10]:
@@ -89,6 +99,8 @@ def _measure(user: User, n: int, dimension: int, *, full: bool) -> dict[str, Any
     stored = stored_vectors(embedding)
     results = {
         **_spread("", ours),
+        **_spread("selection_", selection),
+        **_spread("picture_", picture),
         **_spread("unlabeled_", unlabeled),
         "after_a_gesture_ms": significant(statistics.median(after_gesture)),
         **_spread("http_", requests),
@@ -124,6 +136,13 @@ def _label(project: Project, user: User, ordinals: npt.NDArray[np.int64]) -> Non
         actor=user,
         gesture=Gesture(provenance=LabelAction.Provenance.BULK, selection={}),
     )
+
+
+def _picture_like(project: Project, embedding: Embedding, vector: Vectors) -> Job:
+    """The job of a picture that looks like an object with this vector (d,), as its worker leaves it; the picture's network not counted."""
+    noise = np.random.default_rng(2).standard_normal(len(vector)) / np.sqrt(len(vector))
+    result = {"embedding": embedding.number, "vector": (vector.astype(np.float64) + 0.2 * noise).tolist()}
+    return Job.objects.create(project=project, kind="picture", state=Job.State.FINISHED, result=result)
 
 
 def _times(function: Callable[[int], Any], queries: Iterable[int]) -> list[float]:
