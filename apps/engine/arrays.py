@@ -51,3 +51,10 @@ def _check(file: BinaryIO) -> None:
     n_bytes = os.fstat(file.fileno()).st_size - file.tell()
     if dtype.itemsize == 0 or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > n_bytes:
         raise ValueError(f"{n_bytes:,} bytes are no {dtype} of shape {shape}")
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same array, which whoever gets it cannot write to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

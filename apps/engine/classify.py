@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from apps.engine.arrays import read_only
 from apps.engine.errors import EngineError
 from apps.engine.registry import CLASSIFIERS
 
@@ -38,9 +39,11 @@ def classify(
     `knowledge`: the keywords that `apps.engine.predict.fit_head` knows. Raises EngineError, which names the classifier, where
     it is not there, fails, or says what no classifier can.
     """
-    fit = CLASSIFIERS.get(classifier).load()
+    entry = CLASSIFIERS.get(classifier)
+    fit = entry.load()
     n = len(class_values)
-    try:
+    features, class_values = read_only(features), read_only(class_values)
+    with entry.blamed():
         head = fit(features, class_values, **knowledge)
         if head is None:
             return Answer(np.zeros(n, np.uint8), np.zeros(n, np.float32), {}, None)
@@ -52,10 +55,6 @@ def classify(
         json.dumps(quality, allow_nan=False)
         _check(classifier, values, confidence, class_values)
         return Answer(values.astype(np.uint8), confidence.astype(np.float32), quality, head)
-    except (EngineError, MemoryError):
-        raise
-    except Exception as error:  # a package of somebody else's may raise anything
-        raise EngineError(f"the classifier {classifier} failed: {type(error).__name__}: {error}") from error
 
 
 def _check(classifier: str, values: npt.NDArray[Any], confidence: npt.NDArray[Any], class_values: ClassValues) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from apps.engine.approaches.base import Approach
 from apps.engine.descriptors import OF_THE_OBJECT_ALONE, ObjectSource, columns_of, describe_objects
 from apps.engine.errors import EngineError
 from apps.engine.features import FeatureSpace, Part
+from apps.engine.plugins import Callers
 from apps.engine.progress import ProgressCallback, StopCallback, ignore_progress, never_stop
 from apps.engine.registry import APPROACHES
 from apps.engine.settings import Settings
@@ -64,7 +67,7 @@ def embed_objects(
             )
         parts.append(Part(vectors, weight=NETWORK_WEIGHT))
     elif chosen.implementation:
-        parts.append(Part(chosen.load()(patches, settings, on_progress=on_progress, should_stop=should_stop)))
+        parts.append(Part(_measured_by(chosen, patches, settings, on_progress, should_stop)))
     if uses_descriptors(settings):
         if described is None:
             described = describe_objects(patches, on_progress=on_progress, should_stop=should_stop)
@@ -79,6 +82,36 @@ def embed_objects(
         space = FeatureSpace.fit(parts)
         space.save(folder)
     return space.join(parts)
+
+
+def _measured_by(
+    approach: Approach,
+    patches: ObjectSource,
+    settings: Settings,
+    on_progress: ProgressCallback,
+    should_stop: StopCallback,
+) -> npt.NDArray[Any]:
+    """What an approach without a network measures, (n, d); `EngineError`, which names it, for what it raises and for what are no
+    features."""
+    callers = Callers()
+    measure = approach.load()
+    with approach.blamed(callers):
+        features = np.asarray(
+            measure(
+                patches,
+                settings,
+                on_progress=callers.watched(on_progress),
+                should_stop=callers.watched(should_stop),
+            )
+        )
+    n = len(patches)
+    if features.ndim != 2 or len(features) != n or features.dtype.kind not in "fiu":
+        raise EngineError(
+            f"the approach {approach.name} gave features of shape {features.shape}, {features.dtype}, for {n} objects"
+        )
+    if not np.isfinite(features).all():
+        raise EngineError(f"the approach {approach.name} gave features that are not finite")
+    return features
 
 
 def uses_descriptors(settings: Settings) -> bool:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from apps.engine.errors import EngineError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Entry:
     """What a registry lists: cheap to import; `implementation` is "module:name", imported when it is used."""
+
+    what: ClassVar[str]
+    """In one word, for sentences about it."""
 
     name: str  # in settings, commands and the database
     title: str  # on the screen
@@ -28,6 +37,53 @@ class Entry:
         except Exception as error:  # a package of somebody else's may raise anything
             raise EngineError(f"{self.name} cannot be used: {self.implementation}: {_in_words(error)}") from error
 
+    @contextmanager
+    def blamed(self, callers: Callers | None = None) -> Iterator[None]:
+        """For code of the implementation's: what it raises becomes an `EngineError` that names it and says where in its package.
+
+        Memory that ran out is nobody's fault, and what the `callers` own functions raise is theirs. Who ends the process
+        (`SystemExit`) is blamed, too.
+        """
+        try:
+            yield
+        except (EngineError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:  # a package of somebody else's may raise anything
+            if (callers is not None and error is callers.failure) or type(error).__name__ == "OutOfMemoryError":
+                raise
+            raise EngineError(
+                f"the {self.what} {self.name} failed: {_in_words(error)}{self._place_of(error)}"
+            ) from error
+
+    def _place_of(self, error: BaseException) -> str:
+        """Where in its package the implementation was, in brackets."""
+        package = self.implementation.split(":")[0].split(".")[0]
+        places = [
+            f" ({Path(frame.f_code.co_filename).name}, line {line})"
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            if frame.f_globals.get("__name__", "").split(".")[0] == package
+        ]
+        return places[-1] if places else ""
+
+
+class Callers:
+    """The functions that a caller gives to be called: what fails in them is no fault of the implementation that called them."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+
+    def watched(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The same, but for its failure being remembered."""
+
+        def call(*arguments: P.args, **keywords: P.kwargs) -> R:
+            try:
+                return function(*arguments, **keywords)
+            except Exception as error:
+                self.failure = error
+                raise
+
+        return call
+
 
 Kind = TypeVar("Kind", bound=Entry)
 
@@ -39,12 +95,16 @@ class Registry(Generic[Kind]):
     else or takes a name that there is already, is left out and listed in `faults`: it stops nobody else.
     """
 
-    def __init__(self, what: str, kind: type[Kind], *, group: str, built_in: Iterable[Kind]) -> None:
-        self._what = what
+    def __init__(self, kind: type[Kind], *, group: str, built_in: Iterable[Kind]) -> None:
         self._kind = kind
         self._group = group
         self._built_in = {entry.name: entry for entry in built_in}
         self._found: tuple[dict[str, Kind], dict[str, str]] | None = None
+
+    @property
+    def what(self) -> str:
+        """What it lists, in one word."""
+        return self._kind.what
 
     def entries(self) -> list[Kind]:
         """All that can be used."""
@@ -65,7 +125,9 @@ class Registry(Generic[Kind]):
             return entries[name]
         if name in faults:
             raise EngineError(faults[name])
-        raise EngineError(f"There is no {self._what} called {name!r}; there are {', '.join(entries)}")
+        raise EngineError(
+            f"There is no {self.what} called {name!r}; there are {', '.join(entries)}, and those of packages that get installed"
+        )
 
     def refresh(self) -> None:
         """Look anew at what is installed, at the next use."""
@@ -79,7 +141,7 @@ class Registry(Generic[Kind]):
                     entry = self._loaded(point, entries)
                 except Exception as error:  # a package of somebody else's may raise anything
                     faults[point.name] = (
-                        f"The {self._what} {point.name!r} of the package {_package(point)} cannot be used: "
+                        f"The {self.what} {point.name!r} of the package {_package(point)} cannot be used: "
                         f"{_in_words(error)}"
                     )
                 else:
@@ -102,6 +164,6 @@ def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.module
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, EngineError) else f"{type(error).__name__}: {text}"

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from apps.engine.arrays import read_only
 from apps.engine.descent import descend
 from apps.engine.errors import EngineError
 from apps.engine.fuzzy import Graph, memberships
 from apps.engine.layout import align_to, small_layout
 from apps.engine.neighbors import nearest_among
+from apps.engine.plugins import Callers
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
 from apps.engine.reducers import N_NEIGHBORS, Layout, rows_of, scale_to_forces
 from apps.engine.registry import REDUCERS, Reducer
@@ -19,8 +22,6 @@ from apps.engine.registry import REDUCERS, Reducer
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
 Vectors = npt.NDArray[np.floating[Any]]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # A layout of fewer is noise; they are placed by principal components.
 FEWEST_FOR_REDUCER = 12
@@ -65,10 +66,10 @@ def reduce_to_plot(
     "drawing the map"; raises `Stopped`, and `EngineError` where an array is not of n rows, there is no such reducer, or it fails.
     """
     n = len(features)
-    callers = _Callers()
+    callers = Callers()
     on_progress, should_stop = callers.watched(on_progress), callers.watched(should_stop)
     on_points = None if on_points is None else callers.watched(on_points)
-    lay_out = _with_its_name(REDUCERS.get(reducer), callers)
+    lay_out = _checked(REDUCERS.get(reducer), callers)
     if previous is not None and previous.shape != (n, 2):
         raise EngineError(f"There are {n} objects, but earlier coordinates of shape {previous.shape}")
     if class_values is not None and class_values.shape != (n,):
@@ -85,10 +86,6 @@ def reduce_to_plot(
     else:
         progress = Progress("drawing the map", 100, on_progress, should_stop)
         points = lay_out(Layout(vectors, start, class_values, seed, progress, preview.show))
-    if points.shape != (n, 2):
-        raise EngineError(f"the reducer {reducer} gave coordinates of shape {points.shape} for {n} objects")
-    if not np.isfinite(points).all():
-        raise EngineError(f"the reducer {reducer} gave coordinates that are not finite")
     return align_to(points, start)
 
 
@@ -98,39 +95,25 @@ def heeds_classes(features: Vectors, reducer: str) -> bool:
     return REDUCERS.get(reducer).heeds_classes and not _is_plain(_usable(features))
 
 
-class _Callers:
-    """The caller's own functions: what fails in them is no fault of the reducer that called them."""
-
-    def __init__(self) -> None:
-        self.failure: Exception | None = None
-
-    def watched(self, function: Callable[P, R]) -> Callable[P, R]:
-        """The same, but for its failure being remembered."""
-
-        def call(*arguments: P.args, **keywords: P.kwargs) -> R:
-            try:
-                return function(*arguments, **keywords)
-            except Exception as error:
-                self.failure = error
-                raise
-
-        return call
-
-
-def _with_its_name(reducer: Reducer, callers: _Callers) -> Callable[[Layout], Floats]:
-    """The reducer; what it raises becomes an `EngineError` that names it."""
+def _checked(reducer: Reducer, callers: Callers) -> Callable[[Layout], Floats]:
+    """The reducer, which gets what it cannot change, and is blamed for what it raises and for what no map can be."""
     lay_out = reducer.load()
 
     def laid_out(layout: Layout) -> Floats:
-        try:
-            points: Floats = lay_out(layout)
-        except EngineError:
-            raise
-        except Exception as error:  # a package of somebody else's may raise anything
-            if error is callers.failure:
-                raise
-            raise EngineError(f"the reducer {reducer.name} failed: {type(error).__name__}: {error}") from error
-        return points
+        n = len(layout.vectors)
+        classes = None if layout.class_values is None else read_only(layout.class_values)
+        given = replace(layout, vectors=read_only(layout.vectors), start=read_only(layout.start), class_values=classes)
+        with reducer.blamed(callers):
+            points = np.asarray(lay_out(given))
+        if points.shape != (n, 2):
+            raise EngineError(f"the reducer {reducer.name} gave coordinates of shape {points.shape} for {n} objects")
+        if points.dtype.kind not in "fiu":
+            raise EngineError(f"the reducer {reducer.name} gave coordinates that are no numbers, but {points.dtype}")
+        with np.errstate(over="ignore"):
+            places: Floats = points.astype(np.float32)
+        if not np.isfinite(places).all():
+            raise EngineError(f"the reducer {reducer.name} gave coordinates that are not finite")
+        return places
 
     return laid_out
 

@@ -13,10 +13,11 @@ from apps.engine.plugins import Entry, Registry
 class Reducer(Entry):
     """A way from features to the map.
 
-    `implementation` is a function of an `apps.engine.reducers.Layout` to places (n, 2) float32, finite. What is the same for
+    `implementation` is a function of an `apps.engine.reducers.Layout`, whose arrays are read-only, to places (n, 2) float32, finite. What is the same for
     all is done around it, by `apps.engine.reduce`: few or equal objects, landmarks of very many, the former map's position.
     """
 
+    what = "reducer"
     heeds_classes: bool = False
     """Whether known classes in the layout shape the map; only then may a project have them drawn apart."""
 
@@ -27,17 +28,19 @@ class Classifier(Entry):
 
     `implementation` is a function like `apps.engine.predict.fit_head`: it takes features (n, d), which are an object's vector,
     then what lies around it (`apps.engine.surroundings`), then what that is called (`apps.engine.classes_around`), all of smaller scale
-    and the last in columns that follow the classes with labels; class values (n,) uint8 and
+    and the last in columns that follow the classes with labels; class values (n,) uint8 (both read-only) and
     the same keywords (`**others` for those that it does not use; `start_from` only after a head of our own), and returns None or
     an object with `predict` and
     `quality` like `apps.engine.predict.Head`; `measure_quality` there measures it. With a `held_out` like its own, too, labeled
-    objects are predicted by that, and a wrong label is found.
+    objects are predicted by that, and a wrong label is found. Its confidences should be calibrated (of predictions that say 0.8, 0.8
+    are right): orders, pages and the share that is expected to be right rest on them.
     """
 
+    what = "classifier"
 
-APPROACHES = Registry("approach", Approach, group="patchsorter.approaches", built_in=approaches.BUILT_IN)
+
+APPROACHES = Registry(Approach, group="patchsorter.approaches", built_in=approaches.BUILT_IN)
 REDUCERS = Registry(
-    "reducer",
     Reducer,
     group="patchsorter.reducers",
     built_in=[
@@ -64,7 +67,6 @@ REDUCERS = Registry(
     ],
 )
 CLASSIFIERS = Registry(
-    "classifier",
     Classifier,
     group="patchsorter.classifiers",
     built_in=[

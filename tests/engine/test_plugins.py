@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apps.engine.embedding import embed_objects
 from apps.engine.errors import EngineError
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.train import train_model
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
+from apps.engine.settings import Settings
 from tests.engine.fake_patches import make_patches
+from tests.engine.test_reduce import make_features
 from tests.third_party import DESCRIPTIONS, ENTRY_POINTS, PACKAGE, Install
 
 
@@ -96,3 +99,135 @@ def test_an_implementation_that_is_not_there_is_an_error_when_it_is_used(install
     assert "spiral" in REDUCERS.names()
     with pytest.raises(EngineError, match=r"spiral cannot be used: elsewhere.plain:spiral: ModuleNotFoundError"):
         reduce_to_plot(np.ones((3, 2)), reducer="spiral")
+
+
+FAULTY_REDUCERS = """
+import sys
+
+import numpy as np
+
+
+def with_places(make):
+    def reducer(layout):
+        layout.progress.advance(100)
+        return make(len(layout.vectors))
+
+    return reducer
+
+
+nothing = with_places(lambda n: None)
+ragged = with_places(lambda n: [[0.0, 1.0], [2.0]] * (n // 2))
+words = with_places(lambda n: np.full((n, 2), "far"))
+complex_numbers = with_places(lambda n: np.ones((n, 2), np.complex128))
+beyond_float32 = with_places(lambda n: np.full((n, 2), 1e300))
+gives_up = with_places(lambda n: sys.exit(3))
+
+
+def writes(layout):
+    layout.vectors[:] = 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("nothing", r"the reducer nothing gave coordinates of shape \(\) for 20 objects"),
+        ("ragged", "the reducer ragged failed: ValueError: setting an array element with a sequence"),
+        ("words", "the reducer words gave coordinates that are no numbers"),
+        ("complex_numbers", "the reducer complex_numbers gave coordinates that are no numbers, but complex128"),
+        ("beyond_float32", "the reducer beyond_float32 gave coordinates that are not finite"),
+        ("gives_up", r"the reducer gives_up failed: SystemExit: 3 \(faulty.py, line \d+\)"),
+        (
+            "writes",
+            r"the reducer writes failed: ValueError: assignment destination is read-only \(faulty.py, line \d+\)",
+        ),
+    ],
+)
+def test_a_reducer_is_blamed_for_what_no_map_can_be_and_can_not_change_what_it_is_given(
+    install: Install, name: str, cause: str
+) -> None:
+    described = (
+        f"from apps.engine.registry import Reducer\nENTRY = Reducer('{name}', 'X', 'X.', 'package.faulty:{name}')"
+    )
+    files = {"__init__.py": described, "faulty.py": FAULTY_REDUCERS}
+    install("package", files, f"[patchsorter.reducers]\n{name} = package:ENTRY\n")
+    features, _groups = make_features(20)
+    with pytest.raises(EngineError, match=cause):
+        reduce_to_plot(features, reducer=name)
+
+
+FAULTY_APPROACHES = """
+import numpy as np
+
+from apps.engine.nn.approaches.base import TrainedApproach
+
+
+class Raises(TrainedApproach):
+    def __init__(self, feature_dim, settings, *, encoder_size_px):
+        super().__init__()
+
+    def forward(self, features, targets):
+        raise RuntimeError("the loss broke")
+
+
+class NoScalar(Raises):
+    def forward(self, features, targets):
+        return features.square().mean(dim=1)
+
+
+class NoNumber(Raises):
+    def forward(self, features, targets):
+        return features.mean() * float("nan")
+
+
+def too_few(patches, settings, **_):
+    return np.ones((len(patches) - 1, 4))
+
+
+def not_finite(patches, settings, **_):
+    return np.full((len(patches), 4), np.nan)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("Raises", r"the approach faulty failed: RuntimeError: the loss broke \(learning.py, line 12\)"),
+        ("NoScalar", r"the approach faulty gave no loss, but numbers of shape \(40,\)"),
+        ("NoNumber", "The loss of the approach faulty was no longer a number in epoch 1"),
+    ],
+)
+def test_an_approach_is_blamed_for_its_loss(install: Install, tmp_path: Path, kind: str, cause: str) -> None:
+    described = (
+        "from apps.engine.approaches.base import Approach, TrainingSettings\n"
+        f"ENTRY = Approach('faulty', 'X', 'X.', 'package.learning:{kind}', settings=TrainingSettings)"
+    )
+    files = {"__init__.py": described, "learning.py": FAULTY_APPROACHES}
+    install("package", files, "[patchsorter.approaches]\nfaulty = package:ENTRY\n")
+    patches, _kinds = make_patches(20)
+    config = TrainConfig("faulty", encoder_size_px=16, epochs=1, device="cpu")
+    with pytest.raises(EngineError, match=cause):
+        train_model(config, patches, checkpoint=tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("function", "cause"),
+    [
+        ("too_few", r"the approach faulty gave features of shape \(19, 4\), float64, for 20 objects"),
+        ("not_finite", "the approach faulty gave features that are not finite"),
+    ],
+)
+def test_an_approach_without_a_network_is_blamed_for_its_features(
+    install: Install, tmp_path: Path, function: str, cause: str
+) -> None:
+    described = (
+        "from apps.engine.approaches.base import Approach\nfrom apps.engine.settings import Settings\n"
+        f"ENTRY = Approach('faulty', 'X', 'X.', 'package.learning:{function}', settings=Settings, trains=False, uses_network=False)"
+    )
+    files = {"__init__.py": described, "learning.py": FAULTY_APPROACHES}
+    install("package", files, "[patchsorter.approaches]\nfaulty = package:ENTRY\n")
+    patches, _kinds = make_patches(20)
+    with pytest.raises(EngineError, match=cause):
+        embed_objects("faulty", Settings(), tmp_path / "model", patches)
+    assert not (tmp_path / "model").exists()

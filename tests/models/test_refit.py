@@ -393,7 +393,7 @@ def others(world, monkeypatch) -> None:
         Classifier("raising", "Raising", "Fails.", f"{__name__}:raising_classifier"),
         *(Classifier(name, name, "Lies.", f"{__name__}:{name}") for name in ("unsure", "inventive", "brief")),
     ]
-    monkeypatch.setattr(classify, "CLASSIFIERS", Registry("classifier", Classifier, group="none", built_in=entries))
+    monkeypatch.setattr(classify, "CLASSIFIERS", Registry(Classifier, group="none", built_in=entries))
 
 
 def choose_classifier(world, name: str) -> None:

@@ -36,6 +36,7 @@ class Approach(Entry):
     `settings` is any `Settings`. With neither, "": the objects' descriptors are all there is.
     """
 
+    what = "approach"
     settings: type[Settings] = Settings
     trains: bool = True
     uses_network: bool = True

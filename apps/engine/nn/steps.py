@@ -18,12 +18,15 @@ import torch
 from torch import nn
 
 from apps.engine.approaches.base import TrainingSettings
+from apps.engine.errors import EngineError
 from apps.engine.nn.augment import DeviceRenderer, ViewDraws, render_on_cpu
+from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import autocast
 from apps.engine.nn.losses import weighted_cross_entropy
 from apps.engine.nn.model import PatchModel
 from apps.engine.nn.patches import Patches
 from apps.engine.nn.processes import Processes
+from apps.engine.registry import APPROACHES
 
 Staged = TypeVar("Staged")
 
@@ -35,10 +38,13 @@ class BatchLoss(nn.Module):
     """The loss of a batch, a scalar and the same in every process, from the views that this process has of it."""
 
     def __init__(
-        self, model: PatchModel, settings: TrainingSettings, weights: torch.Tensor | None, processes: Processes
+        self, model: PatchModel, config: TrainConfig, weights: torch.Tensor | None, processes: Processes
     ) -> None:
         super().__init__()
+        settings = config.settings
+        assert isinstance(settings, TrainingSettings)
         self.model = model
+        self._approach = APPROACHES.get(config.approach)
         self._settings = settings
         self._weights = weights
         self._processes = processes
@@ -51,7 +57,12 @@ class BatchLoss(nn.Module):
         features = self._processes.gather_views(self.model(views), n)  # (2n, feature_dim)
         if targets is not None:
             targets = self._processes.gather_views(targets, n)
-        loss: torch.Tensor = self.model.approach(features, targets)
+        with self._approach.blamed():
+            loss: torch.Tensor = self.model.approach(features, targets)
+            if loss.ndim:
+                raise EngineError(
+                    f"the approach {self._approach.name} gave no loss, but numbers of shape {tuple(loss.shape)}"
+                )
         if self.model.classifier is not None and self._weights is not None:
             logits = self.model.classifier(features)
             cross_entropy = weighted_cross_entropy(logits, classes.repeat(2), self._weights)

@@ -324,7 +324,7 @@ class _Training:
             model.backbone = synchronize_batch_norm(model.backbone, device)  # type: ignore[assignment]
         self._optimizer = _create_optimizer(model, config)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
-        loss: nn.Module = BatchLoss(model, settings, weights, processes)
+        loss: nn.Module = BatchLoss(model, config, weights, processes)
         if processes.count > 1:
             # Batch statistics are those of all processes, so there are no others to send around.
             loss = DistributedDataParallel(loss, forward_sync_buffers=False, gradient_as_bucket_view=True)
@@ -363,7 +363,9 @@ class _Training:
             spent.losses.append(self._epoch(epoch, spent, progress))
             spent.seconds += time.perf_counter() - started
             if not math.isfinite(spent.losses[-1]):
-                raise EngineError(f"The loss was no longer a number in epoch {epoch + 1}; try a lower learning rate")
+                raise EngineError(
+                    f"The loss of the approach {config.approach} was no longer a number in epoch {epoch + 1}"
+                )
             if states is not None and first and (states.is_due() or epoch + 1 == config.epochs):
                 values = {**vars(spent), "scaler": self._scaler.state_dict()}
                 states.keep(epoch + 1, tensors_of(self._model, self._optimizer), values)

@@ -15,5 +15,7 @@ def create_approach(
     approach = APPROACHES.get(name)
     if not approach.trains:
         return None
-    created: TrainedApproach = approach.load()(feature_dim, settings, encoder_size_px=encoder_size_px)
+    kind = approach.load()
+    with approach.blamed():
+        created: TrainedApproach = kind(feature_dim, settings, encoder_size_px=encoder_size_px)
     return created
