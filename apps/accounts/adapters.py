@@ -16,3 +16,7 @@ class InvitationOnlyAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def is_ajax(self, request: HttpRequest) -> bool:
+        """Forms are answered with pages: the library's JSON would hold what was typed, the password too."""
+        return False

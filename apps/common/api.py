@@ -9,7 +9,9 @@ from typing import IO, Any
 
 import numpy as np
 from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema_field
 from numpy.typing import NDArray
+from rest_framework import serializers
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.parsers import JSONParser
 
@@ -31,6 +33,42 @@ class BoundedJSONParser(JSONParser):
         if len(content) > MAX_JSON_BYTES:
             raise ParseError(TOO_MUCH_JSON)
         return super().parse(io.BytesIO(content), media_type, parser_context)
+
+
+class Fields(serializers.Serializer[Any]):
+    """What a request sends. A field that it does not know is refused: a misspelled one would be heeded by nobody."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, Mapping) else []
+        if unknown:
+            raise serializers.ValidationError({name: ["There is no such field."] for name in unknown})
+        return super().to_internal_value(data)
+
+
+@extend_schema_field({"type": "array", "items": {"type": "integer", "minimum": 0}})
+class OrdinalsField(serializers.Field[Any, Any, Any, Any]):
+    """Objects by ordinal, which `read_ordinals` reads: here it is only said that they may be sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False,
+            help_text="Objects by their numbers; in a multipart body a binary part, uint32 each, little-endian",
+        )
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+
+def with_ordinals(form: type[Fields], part: str) -> dict[str, Any]:
+    """How a body that `read_payload` and `read_ordinals` read is described: as JSON, or in two parts."""
+    parts = {
+        part: {"type": "string", "description": "The same as JSON, without the ordinals"},
+        "ordinals": {"type": "string", "format": "binary", "description": "uint32 each, little-endian"},
+    }
+    return {
+        "application/json": form,
+        "multipart/form-data": {"type": "object", "properties": parts, "required": [part]},
+    }
 
 
 def read_ordinals(request: ApiRequest, *, at_least: int = 1) -> NDArray[np.uint32]:

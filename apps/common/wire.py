@@ -1,16 +1,4 @@
-"""The binary buffers between server and browser; frontend/src/api mirrors them. Everything is little-endian.
-
-| magic | after it | what |
-| --- | --- | --- |
-| PSE1 | uint32 n; float32 x0, y0, width, height; planes of n bytes: x high, x low, y high, y low | plot |
-| PSP1 | uint32 n; uint32 revision; uint32 embedding; planes of n bytes: class value, confidence | predictions |
-| PSL2 | uint32 n; uint32 revision; n bytes class value by ordinal; ceil(n / 8) bytes of bits | labels of a set |
-| PSC2 | uint32 k; uint32 revision; k uint32 ordinals; k bytes class value; ceil(k / 8) bytes of bits | labels changed since a revision |
-| PSS1 | uint32 k; uint32 embedding; k uint32 ordinals; k float32 similarities | the most similar objects, nearest first |
-| PSI1 | uint32 n; n uint32 image id by ordinal | which image an object is on |
-| PSO1 | uint32 n; uint32 first ordinal; n uint32 each: box top, box left, corners; uint16 pairs (row, column) from the box's top left; planes of n bytes: label, predicted class, confidence | the objects of one image |
-
-Bits, the lowest first, are 1 where a label was accepted by sample, its patch unseen.
+"""The binary buffers between server and browser; frontend/src/api mirrors them, and docs/api.md has their table. Everything is little-endian.
 
 Planes rather than records, because equal kinds of bytes side by side compress: a million points with their predictions
 take under five bytes each. x = x0 + width * (256 * high + low) / 65535; that is 30 times finer than a screen.

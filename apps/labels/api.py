@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.accounts.models import User
-from apps.common.api import buffer_response, read_ordinals, read_payload
+from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals, read_payload, with_ordinals
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_changes, encode_labels, gzipped
 from apps.labels import selectors, services
@@ -60,7 +60,7 @@ class LabelClasses(APIView):
 class LabelChanges(APIView):
     """The labels that changed after a revision (PSC2)."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         since = serializers.IntegerField(min_value=0)
 
     @extend_schema(
@@ -125,7 +125,7 @@ class LabelActions(APIView):
     """Label objects, or take their labels away: one gesture, whatever its size. Without any objects, who is `left_out` alone: a page
     of which nothing is of its class."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         kind = serializers.ChoiceField(["label", "remove"])
         class_value = serializers.IntegerField(required=False, allow_null=True)
         provenance = serializers.ChoiceField(["single", "bulk"])
@@ -133,8 +133,9 @@ class LabelActions(APIView):
         selection = SelectionField(default=dict)
         client_key = serializers.UUIDField(required=False)
         reason = serializers.CharField(required=False, max_length=400)
+        ordinals = OrdinalsField()
 
-    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT})
+    @extend_schema(request=with_ordinals(Input, "action"), responses={201: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, label_set_id: int) -> Response:
         label_set = get_label_set_for_user(request.user, label_set_id, needs=Permission.LABEL)
         serializer = self.Input(data=read_payload(request, "action"))
@@ -170,7 +171,7 @@ class Undo(APIView):
 
     revert = staticmethod(services.undo)
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         client_key = serializers.UUIDField(required=False)
         action_id = serializers.IntegerField(
             required=False, allow_null=True

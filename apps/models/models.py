@@ -155,8 +155,12 @@ class MapRecord(TypedDict):
     trustworthiness: float | None
     displacement: float | None
     drawn_by: str
+    predicted_by: str
+    """Empty where nothing is predicted."""
     shows_labels: bool
     job: int | None
+    warnings: list[str]
+    """Of the job: what stood in for what, and why."""
 
 
 class PredictionState(TypedDict):

@@ -140,7 +140,12 @@ def predict_objects(
     expected_right = round(float(confidence[unlabeled].mean()), 4) if unlabeled.any() else None
     images = find_unlabeled_images(image_id_by_ordinal(project)[:n], stated)
     few_images = {"n_labeled": images.n_labeled, "n": images.n_images} if images else None
-    said = {"expected_right": expected_right, "few_images": few_images, "classifier_fault": fault}
+    said = {
+        "expected_right": expected_right,
+        "few_images": few_images,
+        "classifier": STANDARD if fault else project.classifier,
+        "classifier_fault": fault,
+    }
     new = NewPredictions(
         classes=classes,
         confidence=np.rint(confidence * 255).astype(np.uint8),

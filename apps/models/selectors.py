@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from apps.common.kept import Kept
 from apps.engine.features import FEWEST_FOR_COMPONENTS
 from apps.engine.plugins import Registry
-from apps.engine.registry import APPROACHES, REDUCERS
+from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
 from apps.engine.settings import Settings
 from apps.engine.similar import SimilarObjects
 from apps.engine.suggest import Groups, group_objects
@@ -192,8 +192,10 @@ def _map_record(embedding: Embedding, predictions: PredictionSet | None) -> MapR
         "trustworthiness": embedding.trustworthiness,
         "displacement": embedding.displacement,
         "drawn_by": title_of_reducer(embedding),
+        "predicted_by": _title_in(CLASSIFIERS, quality["classifier"]) if "classifier" in quality else "",
         "shows_labels": embedding.shows_labels,
         "job": embedding.job_id,
+        "warnings": (embedding.job.result or {}).get("warnings", []) if embedding.job else [],
     }
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import Http404, HttpResponse, HttpResponseNotModified
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -10,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.common.api import buffer_response, read_ordinals
+from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_images, gzipped
 from apps.engine.atlas import CONTEXT_FACTOR, atlas, single_patch
@@ -24,10 +22,11 @@ VIEWS = ["patch", "context"]
 class Atlas(APIView):
     """A screenful of patches as one JPEG: tiles row by row, at most 32 a row."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         tile_px = serializers.IntegerField(min_value=16, max_value=256, default=64)
         view = serializers.ChoiceField(VIEWS, default="patch")
         outline = serializers.BooleanField(default=False)
+        ordinals = OrdinalsField()
 
     @extend_schema(request=Input, responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
@@ -53,7 +52,7 @@ class Atlas(APIView):
 class Patch(APIView):
     """One object's patch or context region, with its outline where asked."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         px = serializers.IntegerField(min_value=16, max_value=1024, default=256)
         view = serializers.ChoiceField(VIEWS, default="patch")
         outline = serializers.BooleanField(default=False)

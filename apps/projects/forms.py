@@ -174,9 +174,12 @@ class LearningForm(forms.Form):
 
 def _choice_field(label: str, registry: Registry[Any], chosen: str) -> forms.ChoiceField:
     entries = registry.entries()
+    choices = [(entry.name, entry.title) for entry in entries]
+    if chosen not in registry.names():  # who saves other settings does not choose another by that
+        choices.insert(0, (chosen, f"{chosen} (not installed here)"))
     return forms.ChoiceField(
         label=label,
-        choices=[(entry.name, entry.title) for entry in entries],
+        choices=choices,
         initial=chosen,
         help_text=" ".join(f"{entry.title}: {entry.description}" for entry in entries),
     )

@@ -142,6 +142,8 @@ class Report:
         self._span = (0.0, 1.0)
         self._last_write = 0.0
         self._log = job.log.splitlines()
+        self.warnings: list[str] = []
+        """What whoever asked for the job should know of its result."""
 
     def should_stop(self) -> bool:
         return self._stop.is_set()
@@ -171,6 +173,10 @@ class Report:
     def log(self, line: str) -> None:
         self._log.append(f"{timezone.now():%H:%M:%S} {line}")
         self._own_row().update(log="\n".join(self._log)[-LOG_LIMIT:])
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+        self.log(line)
 
     def confirm_ownership(self) -> None:
         """Lock the job's row inside the transaction that publishes its result; raises Stopped if it was lost."""

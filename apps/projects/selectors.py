@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 
 from django.db.models import Count, Max, Q, QuerySet
 
@@ -11,6 +12,7 @@ from apps.audit.models import AuditEvent
 from apps.audit.selectors import made_by
 from apps.engine.approaches.base import Approach
 from apps.engine.errors import EngineError
+from apps.engine.plugins import Registry
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
 from apps.engine.settings import Settings
 from apps.projects.models import Job, LabelClass, Project, ProjectMember
@@ -132,6 +134,19 @@ def settings_to_show(project: Project, approach_name: str) -> tuple[Approach, Se
 def broken_plugins() -> list[str]:
     """A sentence for each entry point of an installed package that cannot be used."""
     return [fault for registry in (APPROACHES, REDUCERS, CLASSIFIERS) for fault in registry.faults().values()]
+
+
+def missing_plugins(project: Project) -> list[str]:
+    """A sentence for each of the project's choices of which nothing is installed here."""
+    chosen: list[tuple[Registry[Any], str]] = [
+        (APPROACHES, project.approach), (REDUCERS, project.reducer), (CLASSIFIERS, project.classifier),
+    ]  # fmt: skip
+    return [
+        f"This project's {registry.what}, {name}, is not installed here. Install its package and start PatchSorter anew, or choose "
+        "another below."
+        for registry, name in chosen
+        if name not in registry.names() and name not in registry.faults()
+    ]
 
 
 def highest_class_value(project: Project) -> int:

@@ -77,6 +77,8 @@ def create_project(
     description: str = "",
     approach: str = Learning.approach,
     approach_settings: Mapping[str, Any] | None = None,
+    reducer: str = Learning.reducer,
+    classifier: str = Learning.classifier,
     created_by: User | None,
 ) -> Project:
     """Make a project with its classes, valued 1, 2, ... in the order given; the creator becomes its manager.
@@ -84,7 +86,7 @@ def create_project(
     A class is a name, or a name with its color "#rrggbb". `created_by` None: a command at the server.
     `approach_settings` by flat name; those not named have their defaults.
     """
-    learning = _checked_learning(Learning(approach, approach_settings or {}))
+    learning = _checked_learning(Learning(approach, approach_settings or {}, reducer=reducer, classifier=classifier))
     project = Project(
         organization=organization,
         name=name.strip(),

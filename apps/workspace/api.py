@@ -23,7 +23,7 @@ from rest_framework.views import APIView
 
 from apps.accounts.models import User
 from apps.audit.services import record
-from apps.common.api import buffer_response, read_ordinals, read_payload
+from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals, read_payload, with_ordinals
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_groups, encode_similar, gzipped
 from apps.engine.errors import BadInput
@@ -90,8 +90,9 @@ class ImageObjects(APIView):
 class Order(APIView):
     """The given objects in another order, as uint32 ordinals."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         order = serializers.ChoiceField(["similarity", "confidence", "uncertain", "image"])
+        ordinals = OrdinalsField()
 
     @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
@@ -106,13 +107,14 @@ class Similar(APIView):
     """The objects most similar to the mean of the given ones, or to the picture of a finished `picture` job, nearest first
     (PSS1)."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         k = serializers.IntegerField(min_value=1, max_value=5000, default=200)
         unlabeled = serializers.BooleanField(default=False)
         class_value = serializers.IntegerField(required=False, allow_null=True)
         image = serializers.IntegerField(required=False, allow_null=True)
         with_themselves = serializers.BooleanField(default=False)
         picture_job = serializers.IntegerField(required=False, allow_null=True)
+        ordinals = OrdinalsField()
 
     @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
@@ -159,7 +161,7 @@ class PictureSearch(APIView):
 
     parser_classes = [MultiPartParser]
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         picture = serializers.FileField()
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT})
@@ -214,10 +216,11 @@ class SuggestedPage(APIView):
     """The objects of a proposal in the order to show them, as uint32 ordinals. `ordinals` in the request are left out: what
     the person has seen and passed over."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         kind = serializers.ChoiceField(KINDS)
         class_value = serializers.IntegerField(required=False, allow_null=True)
         group = serializers.IntegerField(required=False, allow_null=True)
+        ordinals = OrdinalsField()
 
     @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
@@ -238,13 +241,13 @@ class SuggestedPage(APIView):
 class Jobs(APIView):
     """A project's jobs, newest first; POST starts training and a new map."""
 
-    class Input(serializers.Serializer[Any]):
-        kind = serializers.ChoiceField(["iteration"])
-        params = serializers.DictField(required=False)
-
-    class IterationParams(serializers.Serializer[Any]):
+    class IterationParams(Fields):
         epochs = serializers.IntegerField(required=False, allow_null=True)
         train = serializers.BooleanField(default=True)
+
+    class Input(Fields):
+        kind = serializers.ChoiceField(["iteration"])
+        params = serializers.DictField(required=False)
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def get(self, request: ApiRequest, project_id: int) -> Response:
@@ -299,12 +302,15 @@ class CancelJob(APIView):
 class Samples(APIView):
     """Draw a random sample of a selection, to accept all of it for one class."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         class_value = serializers.IntegerField()
         selection = SelectionField(default=dict)
         client_key = serializers.UUIDField(required=False)
+        ordinals = OrdinalsField()
 
-    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
+    @extend_schema(
+        request=with_ordinals(Input, "sample"), responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT}
+    )
     def post(self, request: ApiRequest, label_set_id: int) -> Response:
         label_set = get_label_set_for_user(request.user, label_set_id, needs=Permission.LABEL)
         serializer = self.Input(data=read_payload(request, "sample"))
@@ -386,7 +392,7 @@ class SampleDetail(APIView):
 class SampleMarks(APIView):
     """Mark sampled objects as wrong, and take marks back; what was marked elsewhere stays."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         wrong = serializers.ListField(child=serializers.IntegerField(min_value=0), max_length=100_000, default=list)
         not_wrong = serializers.ListField(child=serializers.IntegerField(min_value=0), max_length=100_000, default=list)
 
@@ -401,7 +407,7 @@ class SampleMarks(APIView):
 class SampleMore(APIView):
     """Look at more of a selection, as many in all as the wrong ones that were found ask for."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         n = serializers.IntegerField(min_value=1)
 
     @extend_schema(request=Input, responses={200: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
@@ -415,7 +421,7 @@ class SampleMore(APIView):
 class SampleAcceptance(APIView):
     """Label the selection but for what was found wrong: the explicit gesture, with the numbers that the user was shown."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         size = serializers.IntegerField(min_value=1)
         seen = serializers.IntegerField(min_value=0)
 
@@ -453,7 +459,7 @@ class SampleEnd(APIView):
 class Exports(APIView):
     """Write a label set as masks and tables, in the background."""
 
-    class Input(serializers.Serializer[Any]):
+    class Input(Fields):
         label_set = serializers.IntegerField(required=False, allow_null=True)
         without_sampled = serializers.BooleanField(default=False)
 

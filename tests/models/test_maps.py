@@ -338,7 +338,7 @@ def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_com
 
 
 def test_a_reducer_of_another_package_that_breaks_costs_no_training(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    world: World, project: Project, signed_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(layout: Any) -> Any:
         raise ZeroDivisionError("of somebody else's")
@@ -347,6 +347,10 @@ def test_a_reducer_of_another_package_that_breaks_costs_no_training(
     assert iterate(project).reducer == "pca"
     job = Job.objects.filter(kind="iteration").latest("pk")
     assert "instead of umap: the reducer umap failed: ZeroDivisionError: of somebody else's" in job.log
+    (warning,) = job.result["warnings"]
+    assert warning in job.log
+    page = signed_in(world.viewer).get(f"/projects/{project.pk}/models/").content.decode().replace("&#x27;", "'")
+    assert warning in page and "Drawn by Principal components" in page
 
 
 def test_what_fails_around_a_reducer_is_no_fault_of_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,23 @@ def test_the_page_opens_where_the_package_of_the_approach_is_gone(world: World, 
         chosen_approach(world.project)
 
 
+def test_what_was_chosen_of_a_package_that_is_gone_is_named_and_not_replaced_in_passing(
+    world: World, signed_in: SignIn
+) -> None:
+    world.project.classifier, world.project.reducer = "forest", "isomap"
+    world.project.save()
+    client = signed_in(world.manager)
+    page = client.get(reverse("project_settings", args=[world.project.pk])).content.decode().replace("&#x27;", "'")
+    assert "This project's classifier, forest, is not installed here." in page
+    assert "This project's reducer, isomap, is not installed here." in page
+    assert '<option value="forest" selected>forest (not installed here)</option>' in page
+    response = client.post(address(world), posted("simclr", classifier="forest", reducer="umap"))
+    assert response.status_code == 422
+    assert "There is no classifier called 'forest'" in response.content.decode().replace("&#x27;", "'")
+    world.project.refresh_from_db()
+    assert (world.project.classifier, world.project.reducer) == ("forest", "isomap")
+
+
 @dataclass(frozen=True)
 class EveryKind(Settings):
     switch: bool = setting(True, title="Switch", help="On or off.")

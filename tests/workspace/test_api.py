@@ -234,7 +234,10 @@ async def read(response: StreamingHttpResponse) -> bytes:
 
 def test_nobody_can_label_in_another_s_name_or_at_another_time(world, rater, objects):
     label_set = shared_label_set(world.project)
-    act(rater, label_set.pk, [1], actor=world.manager.pk, at="2001-01-01T00:00:00Z", project=world.their_project.pk)
+    for name, value in {"actor": world.manager.pk, "at": "2001-01-01T00:00:00Z", "project": 1}.items():
+        response = act(rater, label_set.pk, [1], **{name: value})
+        assert (response.status_code, response.json()) == (400, {name: ["There is no such field."]})
+    act(rater, label_set.pk, [1])
     action = label_set.actions.get()
     assert action.actor == world.rater and action.at.year > 2020 and action.project == world.project
 

@@ -91,6 +91,8 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
                 "accuracy": quality.get("accuracy"),
                 "balanced_accuracy": quality.get("balanced_accuracy"),
                 "quality": quality,
+                "drawn_by": embedding.reducer,
+                "warnings": list(dict.fromkeys(report.warnings)),
             }
             report.keep_result(result)
     except Stopped:
@@ -163,7 +165,7 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
         project, vectors, plan.settings, patches, values, label_revision, held_out
     )
     if fault := predictions.quality.get("classifier_fault"):
-        report.log(f"The standard classifier predicts instead of {project.classifier}: {fault}")
+        report.warn(f"The standard classifier predicts instead of {project.classifier}: {fault}")
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)
@@ -235,7 +237,7 @@ def _draw(
     except EngineError as error:
         if reducer == FALLBACK_REDUCER:
             raise
-        report.log(f"The map is drawn by principal components instead of {reducer}: {error}")
+        report.warn(f"The map is drawn by principal components instead of {reducer}: {error}")
         reducer, shows_labels = FALLBACK_REDUCER, False
         points = draw(reducer, shows_labels=shows_labels)
     return points, Drawing.judged(

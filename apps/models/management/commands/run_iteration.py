@@ -64,6 +64,8 @@ class Command(JsonCommand):
         job.refresh_from_db()
         if job.state != Job.State.FINISHED:
             raise CommandError(job.error or f"the iteration was {job.state}")
+        for warning in job.result["warnings"]:
+            self.stderr.write(warning)
         return {"project": project.pk, "job": job.pk, **job.result}
 
 

@@ -29,6 +29,9 @@ class Command(JsonCommand):
             "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the approach; several times"
         )
 
+        parser.add_argument("--reducer", default=Learning.reducer, help="how the map is drawn (default umap)")
+        parser.add_argument("--classifier", default=Learning.classifier, help="what predicts (default kernel)")
+
     @transaction.atomic
     def run(self, **options: Any) -> dict[str, Any]:
         name = options["organization"].strip()
@@ -44,6 +47,8 @@ class Command(JsonCommand):
             encoder_size_px=options["encoder_size"] or min(options["patch_size"], 64),
             approach=options["approach"],
             approach_settings=read_assignments(options["set"]),
+            reducer=options["reducer"],
+            classifier=options["classifier"],
             created_by=None,
         )
         return {
@@ -55,4 +60,6 @@ class Command(JsonCommand):
             "encoder_size_px": project.encoder_size_px,
             "approach": project.approach,
             "approach_settings": project.approach_settings,
+            "reducer": project.reducer,
+            "classifier": project.classifier,
         }
