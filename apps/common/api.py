@@ -52,23 +52,23 @@ class OrdinalsField(serializers.Field[Any, Any, Any, Any]):
     def __init__(self) -> None:
         super().__init__(
             required=False,
-            help_text="Objects by their numbers; in a multipart body a binary part, uint32 each, little-endian",
+            help_text="Objects by their numbers",
         )
 
     def to_internal_value(self, data: Any) -> Any:
         return data
 
 
-def with_ordinals(form: type[Fields], part: str) -> dict[str, Any]:
-    """How a body that `read_payload` and `read_ordinals` read is described: as JSON, or in two parts."""
-    parts = {
-        part: {"type": "string", "description": "The same as JSON, without the ordinals"},
-        "ordinals": {"type": "string", "format": "binary", "description": "uint32 each, little-endian"},
-    }
-    return {
-        "application/json": form,
-        "multipart/form-data": {"type": "object", "properties": parts, "required": [part]},
-    }
+def with_ordinals(form: type[Fields], part: str | None = None) -> dict[str, Any]:
+    """How a body with ordinals is described: as JSON, or in parts: the fields each by itself, or all in the `part` that `read_payload`
+    reads."""
+    parts: dict[str, Any] = {"ordinals": {"type": "string", "format": "binary", "description": "uint32, little-endian"}}
+    if part is not None:
+        parts[part] = {"type": "string", "description": "The same as JSON, without the ordinals"}
+    else:
+        others = [name for name in form().get_fields() if name != "ordinals"]
+        parts |= {name: {"type": "string", "description": "As in JSON"} for name in others}
+    return {"application/json": form, "multipart/form-data": {"type": "object", "properties": parts}}
 
 
 def read_ordinals(request: ApiRequest, *, at_least: int = 1) -> NDArray[np.uint32]:

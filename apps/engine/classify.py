@@ -43,7 +43,8 @@ def classify(
     fit = entry.load()
     n = len(class_values)
     features, class_values = read_only(features), read_only(class_values)
-    with entry.blamed():
+    knowledge = {name: _read_only(value) for name, value in knowledge.items()}
+    with entry.blamed(but=(MemoryError,)):
         head = fit(features, class_values, **knowledge)
         if head is None:
             return Answer(np.zeros(n, np.uint8), np.zeros(n, np.float32), {}, None)
@@ -55,6 +56,13 @@ def classify(
         json.dumps(quality, allow_nan=False)
         _check(classifier, values, confidence, class_values)
         return Answer(values.astype(np.uint8), confidence.astype(np.float32), quality, head)
+
+
+def _read_only(value: Any) -> Any:
+    """What is known of the objects, and is needed afterwards: arrays, some of them by class."""
+    if isinstance(value, dict):
+        return {key: _read_only(one) for key, one in value.items()}
+    return read_only(value) if isinstance(value, np.ndarray) else value
 
 
 def _check(classifier: str, values: npt.NDArray[Any], confidence: npt.NDArray[Any], class_values: ClassValues) -> None:

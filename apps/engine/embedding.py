@@ -109,8 +109,8 @@ def _measured_by(
         raise EngineError(
             f"the approach {approach.name} gave features of shape {features.shape}, {features.dtype}, for {n} objects"
         )
-    if not np.isfinite(features).all():
-        raise EngineError(f"the approach {approach.name} gave features that are not finite")
+    if n and not np.isfinite(features).any():
+        raise EngineError(f"the approach {approach.name} gave features of which none is finite")
     return features
 
 

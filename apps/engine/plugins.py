@@ -38,19 +38,21 @@ class Entry:
             raise EngineError(f"{self.name} cannot be used: {self.implementation}: {_in_words(error)}") from error
 
     @contextmanager
-    def blamed(self, callers: Callers | None = None) -> Iterator[None]:
+    def blamed(self, callers: Callers | None = None, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """For code of the implementation's: what it raises becomes an `EngineError` that names it and says where in its package.
 
-        Memory that ran out is nobody's fault, and what the `callers` own functions raise is theirs. Who ends the process
-        (`SystemExit`) is blamed, too.
+        Not what the `callers` own functions raise, nor what is no fault (`but`). Who ends the process (`SystemExit`) is blamed, too.
         """
         try:
             yield
-        except (EngineError, MemoryError):
+        except EngineError:
+            raise
+        except but:
             raise
         except (Exception, SystemExit) as error:  # a package of somebody else's may raise anything
-            if (callers is not None and error is callers.failure) or type(error).__name__ == "OutOfMemoryError":
-                raise
+            if callers is not None and callers.raised(error):
+                assert callers.failure is not None
+                raise callers.failure from None
             raise EngineError(
                 f"the {self.what} {self.name} failed: {_in_words(error)}{self._place_of(error)}"
             ) from error
@@ -71,6 +73,14 @@ class Callers:
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
+
+    def raised(self, error: BaseException | None) -> bool:
+        """Whether an error is theirs, or somebody else's in words of its own."""
+        while error is not None:
+            if error is self.failure:
+                return True
+            error = error.__cause__ or error.__context__
+        return False
 
     def watched(self, function: Callable[P, R]) -> Callable[P, R]:
         """The same, but for its failure being remembered."""

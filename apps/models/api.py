@@ -31,12 +31,12 @@ class Plot(APIView):
 
 
 class Maps(APIView):
-    """All maps, the newest first: the model behind each, and how good both are."""
+    """The newest hundred maps, the newest first: the model behind each, and how good both are."""
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def get(self, request: ApiRequest, project_id: int) -> Response:
         project = get_project_for_user(request.user, project_id)
-        return Response({"maps": selectors.map_records(selectors.maps_of(project))})
+        return Response({"maps": selectors.map_records(selectors.maps_of(project)[:100])})
 
 
 class Preview(APIView):

@@ -4,6 +4,7 @@ from typing import Any, TypedDict
 
 from django.db import models
 
+from apps.engine.map_quality import FEWEST_HELD_OUT
 from apps.projects.models import Job, Project
 
 
@@ -58,6 +59,7 @@ class Embedding(models.Model):
     displacement = models.FloatField(null=True)
     feature_purity = models.FloatField(null=True)
     map_purity = models.FloatField(null=True)
+    fault = models.TextField(blank=True, default="")  # why the project's own reducer did not draw it
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -70,8 +72,8 @@ class Embedding(models.Model):
 
 # One label in five is held out. From 40 of those the share that is right is known within 0.15; before, the model's own word on it is
 # worth nothing.
-LABELS_TO_BELIEVE = 200
-HELD_OUT_TO_BELIEVE = LABELS_TO_BELIEVE // 5
+HELD_OUT_TO_BELIEVE = FEWEST_HELD_OUT
+LABELS_TO_BELIEVE = 5 * HELD_OUT_TO_BELIEVE
 
 
 class FewImages(TypedDict):
@@ -160,7 +162,7 @@ class MapRecord(TypedDict):
     shows_labels: bool
     job: int | None
     warnings: list[str]
-    """Of the job: what stood in for what, and why."""
+    """What stood in for what, and why."""
 
 
 class PredictionState(TypedDict):

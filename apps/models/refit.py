@@ -31,6 +31,7 @@ from apps.models.models import Embedding
 from apps.models.selectors import current_prediction_set, latest_embedding, predictors, surroundings
 from apps.models.services import NewPredictions, lock_predictions, publish_predictions
 from apps.objects.selectors import image_id_by_ordinal
+from apps.projects.jobs import without_folders
 from apps.projects.models import Project
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def predict_objects(
         if project.classifier == STANDARD:
             raise
         logger.warning("project %s is predicted by the standard classifier: %s", project.pk, error)
-        fault = str(error)
+        fault = without_folders(str(error))
         answer = classify(STANDARD, features, values, seed=SEED, denied=taught, held_out=held_out)
     n, head, classes, confidence = len(values), answer.head, answer.class_values, answer.confidence
     if isinstance(head, Head):

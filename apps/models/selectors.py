@@ -153,9 +153,7 @@ def prediction_state(prediction_set: PredictionSet) -> PredictionState:
 
 def maps_of(project: Project) -> QuerySet[Embedding]:
     """All of its maps, the newest first, with what `map_records` asks of them."""
-    return project.embeddings.select_related(
-        "model_version__parent", "model_version__training_run", "job__training_run"
-    ).order_by("-number")
+    return project.embeddings.select_related("model_version__parent", "model_version__training_run").order_by("-number")
 
 
 def map_records(embeddings: Iterable[Embedding]) -> list[MapRecord]:
@@ -195,7 +193,7 @@ def _map_record(embedding: Embedding, predictions: PredictionSet | None) -> MapR
         "predicted_by": _title_in(CLASSIFIERS, quality["classifier"]) if "classifier" in quality else "",
         "shows_labels": embedding.shows_labels,
         "job": embedding.job_id,
-        "warnings": (embedding.job.result or {}).get("warnings", []) if embedding.job else [],
+        "warnings": [fault for fault in (embedding.fault, predictions and predictions.classifier_fault) if fault],
     }
 
 

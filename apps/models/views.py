@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
@@ -23,8 +24,10 @@ def model_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id)
     page = Paginator(maps_of(project), MAPS_PER_PAGE).get_page(request.GET.get("page"))
     records = map_records(page.object_list)
-    asked = request.GET.get("map", "")
-    shown = next((record for record in records if str(record["number"]) == asked), records[0] if records else None)
+    shown = records[0] if records else None
+    if asked := request.GET.get("map"):
+        number = int(asked) if asked.isdecimal() and len(asked) < 10 else 0
+        (shown,) = map_records([get_object_or_404(maps_of(project), number=number)])
     context = {"page": page, "records": records, "shown": shown, "tab": "models"}
     template = "models/_models.html" if request.htmx else "models/models.html"
     return render_project_page(request, project, template, context)

@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals
+from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals, with_ordinals
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_images, gzipped
 from apps.engine.atlas import CONTEXT_FACTOR, atlas, single_patch
@@ -28,7 +28,7 @@ class Atlas(APIView):
         outline = serializers.BooleanField(default=False)
         ordinals = OrdinalsField()
 
-    @extend_schema(request=Input, responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
+    @extend_schema(request=with_ordinals(Input), responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
         project = get_project_for_user(request.user, project_id)
         serializer = self.Input(data=request.data)

@@ -175,6 +175,7 @@ class Report:
         self._own_row().update(log="\n".join(self._log)[-LOG_LIMIT:])
 
     def warn(self, line: str) -> None:
+        """Say in the log, and with the result, what everybody should know."""
         self.warnings.append(line)
         self.log(line)
 
@@ -249,11 +250,11 @@ def run_job(
     except Stopped:
         job.state, job.message = Job.State.CANCELLED, ""
     except (EngineError, DiskFull) as error:
-        job.state, job.error = Job.State.FAILED, _without_folders(str(error))
+        job.state, job.error = Job.State.FAILED, without_folders(str(error))
     except Exception as error:
         logger.exception("job %s failed", job_id)
-        job.state, job.error = Job.State.FAILED, _without_folders(f"{type(error).__name__}: {error}")
-        report.log(_without_folders(traceback.format_exc()))
+        job.state, job.error = Job.State.FAILED, without_folders(f"{type(error).__name__}: {error}")
+        report.log(without_folders(traceback.format_exc()))
     finally:
         finished.set()
         heartbeat.join()
@@ -272,7 +273,7 @@ def run_job(
         _say_ended(job)
 
 
-def _without_folders(text: str) -> str:
+def without_folders(text: str) -> str:
     """Where on the server its files lie is not the project members' business."""
     for ours in (settings.MEDIA_ROOT, settings.WEIGHTS_ROOT, settings.BASE_DIR, sys.prefix):
         text = text.replace(f"{ours}{os.sep}", "")

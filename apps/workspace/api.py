@@ -94,7 +94,7 @@ class Order(APIView):
         order = serializers.ChoiceField(["similarity", "confidence", "uncertain", "image"])
         ordinals = OrdinalsField()
 
-    @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(request=with_ordinals(Input), responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
         project = get_project_for_user(request.user, project_id)
         serializer = self.Input(data=request.data)
@@ -116,7 +116,7 @@ class Similar(APIView):
         picture_job = serializers.IntegerField(required=False, allow_null=True)
         ordinals = OrdinalsField()
 
-    @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(request=with_ordinals(Input), responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
         project = get_project_for_user(request.user, project_id)
         serializer = self.Input(data=request.data)
@@ -222,7 +222,7 @@ class SuggestedPage(APIView):
         group = serializers.IntegerField(required=False, allow_null=True)
         ordinals = OrdinalsField()
 
-    @extend_schema(request=Input, responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(request=with_ordinals(Input), responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def post(self, request: ApiRequest, project_id: int) -> HttpResponse:
         project = get_project_for_user(request.user, project_id)
         serializer = self.Input(data=request.data)

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from apps.common.channel_layer import NOTIFICATION
 from apps.common.notifications import listening_parameters
-from apps.workspace.management.commands.run import _answers, _programs
+from apps.workspace.management.commands.run import _answers, programs
 
 START_PATIENCE_S = 60.0
 
@@ -34,7 +34,7 @@ def web_server() -> Iterator[str]:
 def running(name: str, is_ready: Callable[[Path], bool]) -> Iterator[None]:
     """The program of this name with the command and the limits that users get, from when it is ready (which may look at
     its log) to the end of the block."""
-    program = next(program for program in _programs() if program.name == name)
+    program = next(program for program in programs() if program.name == name)
     log = Path(settings.DATA_DIR) / "logs" / f"{name}.log"
     environment = {**os.environ, **program.environment}
     with log.open("wb") as output:

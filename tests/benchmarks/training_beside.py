@@ -13,7 +13,7 @@ from pathlib import Path
 
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.train import train_model
-from apps.workspace.management.commands.run import _programs
+from apps.workspace.management.commands.run import programs
 from tests.benchmarks.tiles import find_tiles, store_tiles
 
 PATCH_SIZE_PX = 64
@@ -23,7 +23,7 @@ START_PATIENCE_S = 120.0
 @contextmanager
 def training_beside() -> Iterator[None]:
     """A training with a project's defaults, as many threads and the priority of a worker's; it runs until the end of the block."""
-    worker = next(program for program in _programs() if program.name == "worker-gpu")
+    worker = next(program for program in programs() if program.name == "worker-gpu")
     with tempfile.TemporaryDirectory(prefix="patchsorter-benchmark-") as temporary:
         folder = Path(temporary)
         log = folder / "log"

@@ -125,6 +125,17 @@ gives_up = with_places(lambda n: sys.exit(3))
 
 def writes(layout):
     layout.vectors[:] = 0
+
+
+def takes_all_memory(layout):
+    raise MemoryError("of the GPU")
+
+
+def rewords(layout):
+    try:
+        layout.progress.advance(100)
+    except ValueError as error:
+        raise RuntimeError("no progress") from error
 """
 
 
@@ -136,6 +147,7 @@ def writes(layout):
         ("words", "the reducer words gave coordinates that are no numbers"),
         ("complex_numbers", "the reducer complex_numbers gave coordinates that are no numbers, but complex128"),
         ("beyond_float32", "the reducer beyond_float32 gave coordinates that are not finite"),
+        ("takes_all_memory", r"the reducer takes_all_memory failed: MemoryError: of the GPU"),
         ("gives_up", r"the reducer gives_up failed: SystemExit: 3 \(faulty.py, line \d+\)"),
         (
             "writes",
@@ -154,6 +166,22 @@ def test_a_reducer_is_blamed_for_what_no_map_can_be_and_can_not_change_what_it_i
     features, _groups = make_features(20)
     with pytest.raises(EngineError, match=cause):
         reduce_to_plot(features, reducer=name)
+
+
+def test_what_a_caller_s_function_raises_is_the_caller_s_also_in_other_words(install: Install) -> None:
+    described = (
+        "from apps.engine.registry import Reducer\nENTRY = Reducer('rewords', 'X', 'X.', 'package.faulty:rewords')"
+    )
+    files = {"__init__.py": described, "faulty.py": FAULTY_REDUCERS}
+    install("package", files, "[patchsorter.reducers]\nrewords = package:ENTRY\n")
+    features, _groups = make_features(20)
+
+    def progress(stage: str, fraction: float, message: str) -> None:
+        if fraction > 0:
+            raise ValueError("the database is gone")
+
+    with pytest.raises(ValueError, match="the database is gone"):
+        reduce_to_plot(features, reducer="rewords", on_progress=progress)
 
 
 FAULTY_APPROACHES = """
@@ -215,7 +243,7 @@ def test_an_approach_is_blamed_for_its_loss(install: Install, tmp_path: Path, ki
     ("function", "cause"),
     [
         ("too_few", r"the approach faulty gave features of shape \(19, 4\), float64, for 20 objects"),
-        ("not_finite", "the approach faulty gave features that are not finite"),
+        ("not_finite", "the approach faulty gave features of which none is finite"),
     ],
 )
 def test_an_approach_without_a_network_is_blamed_for_its_features(

@@ -477,6 +477,7 @@ def test_the_page_of_models_lists_every_map_with_the_model_behind_it_and_how_goo
     assert f'href="?map={first.number}"' in page
     page = client.get(f"/projects/{project.pk}/models/?map={first.number}").content.decode()
     assert f'data-embedding="{first.number}"' in page
+    assert client.get(f"/projects/{project.pk}/models/?map=99").status_code == 404
 
 
 def test_a_map_that_labels_shaped_is_not_praised_for_showing_them(world, project):
@@ -489,7 +490,22 @@ def test_a_map_that_labels_shaped_is_not_praised_for_showing_them(world, project
     newest_map = iterate(project)
     assert newest_map.shows_labels and newest_map.map_purity is None
     assert newest_map.feature_purity is not None
+    project.map_shows_labels = False
+    project.save(update_fields=["map_shows_labels"])
+    assert iterate(project).map_purity is None, "it starts from places that labels gave"
+    assert iterate(project).map_purity is not None
 
 
 def test_before_any_map_the_page_of_models_says_what_will_be_there(world, signed_in):
     assert "No map yet" in signed_in(world.viewer).get(f"/projects/{world.project.pk}/models/").content.decode()
+
+
+def test_the_page_of_models_tells_predictions_without_held_out_labels_from_none(world, project, signed_in):
+    address = f"/projects/{project.pk}/models/"
+    iterate(project)
+    assert "Nothing was predicted on it" in signed_in(world.viewer).get(address).content.decode()
+    world.label(1, range(1))
+    world.label(2, range(1, 2))
+    iterate(project)
+    page = signed_in(world.viewer).get(address).content.decode()
+    assert "too few labels to hold some out" in page and "Nothing was predicted" not in page

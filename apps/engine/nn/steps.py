@@ -57,7 +57,7 @@ class BatchLoss(nn.Module):
         features = self._processes.gather_views(self.model(views), n)  # (2n, feature_dim)
         if targets is not None:
             targets = self._processes.gather_views(targets, n)
-        with self._approach.blamed():
+        with self._approach.blamed(but=(torch.OutOfMemoryError,)):
             loss: torch.Tensor = self.model.approach(features, targets)
             if loss.ndim:
                 raise EngineError(

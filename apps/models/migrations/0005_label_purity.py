@@ -7,4 +7,5 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField("embedding", "feature_purity", models.FloatField(null=True)),
         migrations.AddField("embedding", "map_purity", models.FloatField(null=True)),
+        migrations.AddField("embedding", "fault", models.TextField(blank=True, default="")),
     ]

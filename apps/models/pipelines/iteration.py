@@ -41,6 +41,7 @@ from apps.models.pipelines.publishing import (
     Outcome,
     previous_coordinates,
     publish,
+    warn_of_classifier,
     write_embedding,
 )
 from apps.models.refit import SEED
@@ -48,7 +49,7 @@ from apps.models.selectors import failed_iteration, latest_embedding, model_fold
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event
 from apps.projects.files import write_bytes
-from apps.projects.jobs import Report
+from apps.projects.jobs import Report, without_folders
 from apps.projects.models import Job, Project
 
 # Of the first iteration's progress: what its map from measurements takes.
@@ -91,7 +92,6 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
                 "accuracy": quality.get("accuracy"),
                 "balanced_accuracy": quality.get("balanced_accuracy"),
                 "quality": quality,
-                "drawn_by": embedding.reducer,
                 "warnings": list(dict.fromkeys(report.warnings)),
             }
             report.keep_result(result)
@@ -164,8 +164,7 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
     predictors, surroundings, predictions = predict(
         project, vectors, plan.settings, patches, values, label_revision, held_out
     )
-    if fault := predictions.quality.get("classifier_fault"):
-        report.warn(f"The standard classifier predicts instead of {project.classifier}: {fault}")
+    warn_of_classifier(report, project, predictions)
     clock.lap("predict")
 
     stage("drawing the map", 0.87, 1.0)
@@ -228,7 +227,7 @@ def _draw(
             should_stop=report.should_stop,
         )
 
-    reducer = project.reducer
+    reducer, fault = project.reducer, ""
     try:
         shows_labels = project.map_shows_labels and bool(values.any()) and heeds_classes(vectors, reducer)
         points = draw(reducer, shows_labels=shows_labels)
@@ -237,11 +236,21 @@ def _draw(
     except EngineError as error:
         if reducer == FALLBACK_REDUCER:
             raise
-        report.warn(f"The map is drawn by principal components instead of {reducer}: {error}")
+        fault = without_folders(f"The map is drawn by principal components instead of {reducer}: {error}")
+        report.warn(fault)
         reducer, shows_labels = FALLBACK_REDUCER, False
         points = draw(reducer, shows_labels=shows_labels)
+    before = latest_embedding(project)
     return points, Drawing.judged(
-        points, vectors, previous, values, held_out, reducer=reducer, shows_labels=shows_labels
+        points,
+        vectors,
+        previous,
+        values,
+        held_out,
+        reducer=reducer,
+        shows_labels=shows_labels,
+        starts_from_labels=before is not None and before.shows_labels,
+        fault=fault,
     )
 
 

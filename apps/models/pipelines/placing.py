@@ -26,6 +26,7 @@ from apps.models.pipelines.publishing import (
     Outcome,
     previous_coordinates,
     publish,
+    warn_of_classifier,
     write_embedding,
 )
 from apps.models.refit import SEED
@@ -90,6 +91,7 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
     predictors, surroundings, predictions = predict(
         project, vectors, of_model, patches, values, label_revision, held_out
     )
+    warn_of_classifier(report, project, predictions)
     clock.lap("predict")
     report.stage("placing", start=0.8, end=0.99)
     previous = previous_coordinates(project, len(vectors))
@@ -103,7 +105,14 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
         n=len(vectors),
         dimension=vectors.shape[1],
         drawing=Drawing.judged(
-            points, vectors, previous, values, held_out, reducer=before.reducer, shows_labels=before.shows_labels
+            points,
+            vectors,
+            previous,
+            values,
+            held_out,
+            reducer=before.reducer,
+            shows_labels=before.shows_labels,
+            fault=before.fault,
         ),
         predictions=predictions,
         seconds=clock.seconds,

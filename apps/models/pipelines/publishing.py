@@ -59,6 +59,7 @@ class Drawing:
     displacement: float | None
     feature_purity: float | None
     map_purity: float | None
+    fault: str = ""
 
     @classmethod
     def judged(
@@ -71,15 +72,19 @@ class Drawing:
         *,
         reducer: str,
         shows_labels: bool,
+        starts_from_labels: bool = False,
+        fault: str = "",
     ) -> Drawing:
-        """Of a map (n, 2) of the vectors (n, d), after the map before and the labels (n,) that there were when it was made."""
+        """Of a map (n, 2) of the vectors (n, d), after the map before and the labels (n,) that there were when it was made. One that
+        `starts_from_labels` goes on from a map that they shaped: what it shows of classes may be what that one was told."""
         return cls(
             reducer=reducer,
             shows_labels=shows_labels,
             trustworthiness=trustworthiness(vectors, points),
             displacement=None if previous is None else moved_on_screen(points, previous),
             feature_purity=label_purity(vectors, values, held_out),
-            map_purity=None if shows_labels else label_purity(points, values, held_out),
+            map_purity=None if shows_labels or starts_from_labels else label_purity(points, values, held_out),
+            fault=fault,
         )
 
 
@@ -94,6 +99,11 @@ class Outcome:
     drawing: Drawing
     predictions: NewPredictions
     seconds: dict[str, float]
+
+
+def warn_of_classifier(report: Report, project: Project, predictions: NewPredictions) -> None:
+    if fault := predictions.quality.get("classifier_fault"):
+        report.warn(f"The standard classifier predicts instead of {project.classifier}: {fault}")
 
 
 def previous_coordinates(project: Project, n: int) -> NDArray[np.float32] | None:

@@ -1,5 +1,7 @@
 """What the approaches train beside the backbone: one file each, with the loss that is computed from the features."""
 
+import torch
+
 from apps.engine.approaches.base import NetworkSettings
 from apps.engine.nn.approaches.base import TrainedApproach
 from apps.engine.registry import APPROACHES
@@ -16,6 +18,6 @@ def create_approach(
     if not approach.trains:
         return None
     kind = approach.load()
-    with approach.blamed():
+    with approach.blamed(but=(torch.OutOfMemoryError,)):
         created: TrainedApproach = kind(feature_dim, settings, encoder_size_px=encoder_size_px)
     return created

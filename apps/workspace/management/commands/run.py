@@ -39,7 +39,7 @@ class Command(BaseCommand):
             self._say("First start: making the demonstration project ...")
             call_command("create_demo")
         data = Path(settings.DATA_DIR)
-        supervisor = Supervisor(_programs(), log_folder=data / "logs", say=self._say)
+        supervisor = Supervisor(programs(), log_folder=data / "logs", say=self._say)
         address = _address()
         self._say(f"Starting on {data} ...")
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _programs() -> list[Program]:
+def programs() -> list[Program]:
     python, manage = sys.executable, str(Path(settings.BASE_DIR) / "manage.py")
     cores = usable_cores()
     web = [python, "-m", "uvicorn", "patchsorter_site.asgi:application", "--app-dir", str(settings.BASE_DIR)]
