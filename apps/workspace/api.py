@@ -486,12 +486,14 @@ class Exports(APIView):
 class ExportDownload(APIView):
     """The finished export as one zip."""
 
-    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
+    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY, 409: OpenApiTypes.OBJECT})
     def get(self, request: ApiRequest, job_id: int) -> StreamingHttpResponse:
         job = get_object_or_404(Job.objects.select_related("project"), pk=job_id, kind="export")
         project = get_project_for_user(request.user, job.project_id, needs=Permission.EXPORT)
         if job.params.get("label_set"):
             get_object_or_404(label_sets_visible_to(request.user, project), pk=job.params["label_set"])
+        if job.is_active:
+            raise Conflict("this export is still being written")
         path = export_archive(job)
         if job.state != Job.State.FINISHED or not path.exists():
             raise Http404(f"this export is not there: each is kept for {EXPORT_KEPT.days} days")

@@ -228,6 +228,12 @@ def test_an_export_of_a_blinded_set_is_not_there_for_others(world, signed_in, ob
     assert response["Content-Length"] == "3"
 
 
+def test_an_export_that_is_still_written_says_so_and_is_not_called_gone(world, signed_in, make_job):
+    job = make_job(kind="export", state="running", params={"label_set": None})
+    response = signed_in(world.manager).get(f"/api/v1/exports/{job.pk}/download")
+    assert (response.status_code, response.json()) == (409, {"detail": "this export is still being written"})
+
+
 async def read(response: StreamingHttpResponse) -> bytes:
     return b"".join([piece async for piece in response])
 
