@@ -157,8 +157,9 @@ class MapRecord(TypedDict):
     trustworthiness: float | None
     displacement: float | None
     drawn_by: str
+    has_predictions: bool
     predicted_by: str
-    """Empty where nothing is predicted."""
+    """Empty where nothing is predicted, and of predictions of before 2026-11-30."""
     shows_labels: bool
     job: int | None
     warnings: list[str]

@@ -190,6 +190,7 @@ def _map_record(embedding: Embedding, predictions: PredictionSet | None) -> MapR
         "trustworthiness": embedding.trustworthiness,
         "displacement": embedding.displacement,
         "drawn_by": title_of_reducer(embedding),
+        "has_predictions": predictions is not None and predictions.has_predictions,
         "predicted_by": _title_in(CLASSIFIERS, quality["classifier"]) if "classifier" in quality else "",
         "shows_labels": embedding.shows_labels,
         "job": embedding.job_id,

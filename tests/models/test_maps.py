@@ -22,7 +22,7 @@ from apps.engine.predict import draw_held_out
 from apps.engine.surroundings import N_COLUMNS
 from apps.labels.selectors import class_values, shared_label_set
 from apps.models import tasks
-from apps.models.models import Embedding
+from apps.models.models import Embedding, PredictionSet
 from apps.models.pipelines import iteration, planning
 from apps.models.pipelines.iteration import Previews
 from apps.models.refit import Refitter
@@ -509,3 +509,5 @@ def test_the_page_of_models_tells_predictions_without_held_out_labels_from_none(
     iterate(project)
     page = signed_in(world.viewer).get(address).content.decode()
     assert "too few labels to hold some out" in page and "Nothing was predicted" not in page
+    PredictionSet.objects.update(quality={"n_held_out": 40})  # as they were before they knew what had made them
+    assert 'data-island="model-quality"' in signed_in(world.viewer).get(address).content.decode()
