@@ -470,8 +470,8 @@ def test_the_page_of_models_lists_every_map_with_the_model_behind_it_and_how_goo
     assert (of_first["number"], of_second["number"]) == (first.number, second.number)
     assert of_second["approach"] == "Frozen backbone" and of_second["epochs"] == 0
     assert of_second["n_labels"] == 240 and 0 < of_second["accuracy"] <= 1
-    assert 0.3 < of_second["feature_purity"] < 0.8, "they are of noise"
-    assert of_second["map_purity"] is not None and of_second["trustworthiness"] == second.trustworthiness
+    assert 0 < of_second["feature_purity"] <= 1 and 0 < of_second["map_purity"] <= 1
+    assert of_second["trustworthiness"] == second.trustworthiness
     page = client.get(f"/projects/{project.pk}/models/").content.decode()
     assert f"Map {second.number}, model v{second.model_version.number}" in page, "the newest is shown"
     assert f'href="?map={first.number}"' in page
