@@ -55,14 +55,15 @@ def result_of(out: Path) -> dict[str, Any]:
 def assert_same_gradients(one: Path, other: Path) -> None:
     """Of the first step: after it the optimizer turns rounding into steps of its own size, and the two part slowly.
 
-    Most are within 4e-5. Where rounding turns a ReLU of the autoencoder on or off it is 5e-3, with another number of threads too.
+    Most are within 4e-5. Where rounding turns a ReLU on or off, on one processor or another, it is more: 5e-3 of the autoencoder, with
+    another number of threads too.
     """
     with np.load(one / "gradients.npz") as expected, np.load(other / "gradients.npz") as got:
         assert expected.files == got.files
         whole = max(float(np.linalg.norm(expected[name])) for name in expected.files)
         for name in expected.files:
             apart, length = np.linalg.norm(got[name] - expected[name]), np.linalg.norm(expected[name])
-            assert apart <= 0.01 * length + 1e-5 * whole, f"{name}: apart by {apart:.2g} of {length:.2g}"
+            assert apart <= 0.03 * length + 1e-5 * whole, f"{name}: apart by {apart:.2g} of {length:.2g}"
 
 
 @pytest.fixture(scope="module")
