@@ -2,8 +2,8 @@
 
 Works on made-up patches. WHAT is `train`, `embed`, or `both` after each other. CONFIG is one of `CONFIGS`, simclr where it is not
 given. `train` writes OUT/model, OUT/result.json and the first step's gradients, OUT/gradients.npz, and keeps where it is in
-OUT/states; `embed` reads OUT/model, writes OUT/vectors.npy and keeps its shards in OUT/shards. torchrun may start it. With KILL_AT the process kills itself after so many
-batches, as a machine out of memory would.
+OUT/states; `embed` reads OUT/model, writes OUT/vectors.npy and keeps its shards in OUT/shards. torchrun may start it. With KILL_AT
+the process kills itself after so many batches, as a machine out of memory would.
 """
 
 from __future__ import annotations

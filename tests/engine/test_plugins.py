@@ -101,6 +101,16 @@ def test_an_implementation_that_is_not_there_is_an_error_when_it_is_used(install
         reduce_to_plot(np.ones((3, 2)), reducer="spiral")
 
 
+def install_faulty(install: Install, kind: str, described: str, content: str) -> None:
+    """A package whose one entry, "x" of that kind, is described so; its code is `package.faulty`."""
+    files = {"__init__.py": f"{FOR_ENTRIES}\nENTRY = {described}", "faulty.py": content}
+    install("package", files, f"[patchsorter.{kind}]\nx = package:ENTRY\n")
+
+
+FOR_ENTRIES = """
+from apps.engine.approaches.base import Approach, TrainingSettings
+from apps.engine.registry import Reducer
+"""
 FAULTY_REDUCERS = """
 import sys
 
@@ -142,38 +152,30 @@ def rewords(layout):
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
-        ("nothing", r"the reducer nothing gave coordinates of shape \(\) for 20 objects"),
-        ("ragged", "the reducer ragged failed: ValueError: setting an array element with a sequence"),
-        ("words", "the reducer words gave coordinates that are no numbers"),
-        ("complex_numbers", "the reducer complex_numbers gave coordinates that are no numbers, but complex128"),
-        ("beyond_float32", "the reducer beyond_float32 gave coordinates that are not finite"),
-        ("takes_all_memory", r"the reducer takes_all_memory failed: MemoryError: of the GPU"),
-        ("gives_up", r"the reducer gives_up failed: SystemExit: 3 \(faulty.py, line \d+\)"),
+        ("nothing", r"the reducer x gave coordinates of shape \(\) for 20 objects"),
+        ("ragged", "the reducer x failed: ValueError: setting an array element with a sequence"),
+        ("words", "the reducer x gave coordinates that are no numbers"),
+        ("complex_numbers", "the reducer x gave coordinates that are no numbers, but complex128"),
+        ("beyond_float32", "the reducer x gave coordinates that are not finite"),
+        ("takes_all_memory", r"the reducer x failed: MemoryError: of the GPU"),
+        ("gives_up", r"the reducer x failed: SystemExit: 3 \(faulty.py, line \d+\)"),
         (
             "writes",
-            r"the reducer writes failed: ValueError: assignment destination is read-only \(faulty.py, line \d+\)",
+            r"the reducer x failed: ValueError: assignment destination is read-only \(faulty.py, line \d+\)",
         ),
     ],
 )
 def test_a_reducer_is_blamed_for_what_no_map_can_be_and_can_not_change_what_it_is_given(
     install: Install, name: str, cause: str
 ) -> None:
-    described = (
-        f"from apps.engine.registry import Reducer\nENTRY = Reducer('{name}', 'X', 'X.', 'package.faulty:{name}')"
-    )
-    files = {"__init__.py": described, "faulty.py": FAULTY_REDUCERS}
-    install("package", files, f"[patchsorter.reducers]\n{name} = package:ENTRY\n")
+    install_faulty(install, "reducers", f"Reducer('x', 'X', 'X.', 'package.faulty:{name}')", FAULTY_REDUCERS)
     features, _groups = make_features(20)
     with pytest.raises(EngineError, match=cause):
-        reduce_to_plot(features, reducer=name)
+        reduce_to_plot(features, reducer="x")
 
 
 def test_what_a_caller_s_function_raises_is_the_caller_s_also_in_other_words(install: Install) -> None:
-    described = (
-        "from apps.engine.registry import Reducer\nENTRY = Reducer('rewords', 'X', 'X.', 'package.faulty:rewords')"
-    )
-    files = {"__init__.py": described, "faulty.py": FAULTY_REDUCERS}
-    install("package", files, "[patchsorter.reducers]\nrewords = package:ENTRY\n")
+    install_faulty(install, "reducers", "Reducer('x', 'X', 'X.', 'package.faulty:rewords')", FAULTY_REDUCERS)
     features, _groups = make_features(20)
 
     def progress(stage: str, fraction: float, message: str) -> None:
@@ -181,7 +183,7 @@ def test_what_a_caller_s_function_raises_is_the_caller_s_also_in_other_words(ins
             raise ValueError("the database is gone")
 
     with pytest.raises(ValueError, match="the database is gone"):
-        reduce_to_plot(features, reducer="rewords", on_progress=progress)
+        reduce_to_plot(features, reducer="x", on_progress=progress)
 
 
 FAULTY_APPROACHES = """
@@ -220,20 +222,16 @@ def not_finite(patches, settings, **_):
 @pytest.mark.parametrize(
     ("kind", "cause"),
     [
-        ("Raises", r"the approach faulty failed: RuntimeError: the loss broke \(learning.py, line 12\)"),
-        ("NoScalar", r"the approach faulty gave no loss, but numbers of shape \(40,\)"),
-        ("NoNumber", "The loss of the approach faulty was no longer a number in epoch 1"),
+        ("Raises", r"the approach x failed: RuntimeError: the loss broke \(faulty.py, line 12\)"),
+        ("NoScalar", r"the approach x gave no loss, but numbers of shape \(40,\)"),
+        ("NoNumber", "The loss of the approach x was no longer a number in epoch 1"),
     ],
 )
 def test_an_approach_is_blamed_for_its_loss(install: Install, tmp_path: Path, kind: str, cause: str) -> None:
-    described = (
-        "from apps.engine.approaches.base import Approach, TrainingSettings\n"
-        f"ENTRY = Approach('faulty', 'X', 'X.', 'package.learning:{kind}', settings=TrainingSettings)"
-    )
-    files = {"__init__.py": described, "learning.py": FAULTY_APPROACHES}
-    install("package", files, "[patchsorter.approaches]\nfaulty = package:ENTRY\n")
+    described = f"Approach('x', 'X', 'X.', 'package.faulty:{kind}', settings=TrainingSettings)"
+    install_faulty(install, "approaches", described, FAULTY_APPROACHES)
     patches, _kinds = make_patches(20)
-    config = TrainConfig("faulty", encoder_size_px=16, epochs=1, device="cpu")
+    config = TrainConfig("x", encoder_size_px=16, epochs=1, device="cpu")
     with pytest.raises(EngineError, match=cause):
         train_model(config, patches, checkpoint=tmp_path / "model")
     assert not (tmp_path / "model").exists()
@@ -242,20 +240,16 @@ def test_an_approach_is_blamed_for_its_loss(install: Install, tmp_path: Path, ki
 @pytest.mark.parametrize(
     ("function", "cause"),
     [
-        ("too_few", r"the approach faulty gave features of shape \(19, 4\), float64, for 20 objects"),
-        ("not_finite", "the approach faulty gave features of which none is finite"),
+        ("too_few", r"the approach x gave features of shape \(19, 4\), float64, for 20 objects"),
+        ("not_finite", "the approach x gave features of which none is finite"),
     ],
 )
 def test_an_approach_without_a_network_is_blamed_for_its_features(
     install: Install, tmp_path: Path, function: str, cause: str
 ) -> None:
-    described = (
-        "from apps.engine.approaches.base import Approach\nfrom apps.engine.settings import Settings\n"
-        f"ENTRY = Approach('faulty', 'X', 'X.', 'package.learning:{function}', settings=Settings, trains=False, uses_network=False)"
-    )
-    files = {"__init__.py": described, "learning.py": FAULTY_APPROACHES}
-    install("package", files, "[patchsorter.approaches]\nfaulty = package:ENTRY\n")
+    described = f"Approach('x', 'X', 'X.', 'package.faulty:{function}', trains=False, uses_network=False)"
+    install_faulty(install, "approaches", described, FAULTY_APPROACHES)
     patches, _kinds = make_patches(20)
     with pytest.raises(EngineError, match=cause):
-        embed_objects("faulty", Settings(), tmp_path / "model", patches)
+        embed_objects("x", Settings(), tmp_path / "model", patches)
     assert not (tmp_path / "model").exists()
