@@ -22,6 +22,7 @@ from apps.common.turns import Turns
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
 http_application = get_asgi_application()
 
+from apps.accounts.authentication import is_token  # noqa: E402 - needs the app registry
 from apps.projects.files import has_space  # noqa: E402 - needs the app registry
 from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
 
@@ -41,8 +42,10 @@ def body_limit(path: str) -> int:
 
 @database_sync_to_async
 def is_signed_in(scope: HTTPScope) -> bool:
-    """Whether the request bears the cookie of a session that somebody is signed in by. What they may do is asked later, of the whole
-    request."""
+    """Whether the request bears the cookie of a session that somebody is signed in by, or a token. What they may do is asked later, of
+    the whole request."""
+    if any(is_token(value) for name, value in scope["headers"] if name == b"authorization"):
+        return True
     cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
     key = parse_cookie(cookies.decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
     return key is not None and import_module(settings.SESSION_ENGINE).SessionStore(key).get(SESSION_KEY) is not None

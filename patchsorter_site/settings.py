@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "django_q",
     "django_vite",
     "drf_spectacular",
+    "knox",
     "rest_framework",
     "apps.common",
     "apps.audit",
@@ -251,7 +252,10 @@ Q_CLUSTER = {
 JOB_LEASE_SECONDS = int(os.environ.get("PATCHSORTER_JOB_LEASE_SECONDS", 30))
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.common.authentication.PageAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.common.authentication.PageAuthentication",
+        "apps.accounts.authentication.TokenAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": [
         "apps.common.api.BoundedJSONParser",
@@ -261,6 +265,9 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "apps.common.description.Description",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
+KNOX_TOKEN_MODEL = "accounts.ApiToken"
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "ps_"}
+MIGRATION_MODULES = {"knox": None}  # they would make the table of its own model, which ours stands in for
 SPECTACULAR_SETTINGS = {
     "TITLE": "PatchSorter",
     "VERSION": "1",

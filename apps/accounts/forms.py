@@ -6,6 +6,7 @@ from allauth.account.forms import ChangePasswordForm
 from django import forms
 
 from apps.accounts.models import OrganizationMember
+from apps.accounts.services import TOKEN_DAYS
 
 ROLE_HELP = {
     OrganizationMember.Role.OWNER: "runs everything and appoints owners",
@@ -47,3 +48,15 @@ class NewPasswordForm(ChangePasswordForm):
 
 class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=OrganizationMember.Role.choices)
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(
+        label="What is it for?", max_length=80, widget=forms.TextInput(attrs={"placeholder": "Nightly export"})
+    )
+    days = forms.TypedChoiceField(
+        label="Good for",
+        coerce=int,
+        choices=[(days, "a year" if days == 365 else f"{days} days") for days in TOKEN_DAYS],
+        initial=90,
+    )

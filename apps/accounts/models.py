@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
+from knox.models import AbstractAuthToken
 
 
 class UserManager(BaseUserManager["User"]):
@@ -19,7 +20,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, is_superuser=True, **fields)
 
 
-class User(AbstractBaseUser, PermissionsMixin):
+class User(AbstractBaseUser, PermissionsMixin):  # type: ignore[django-manager-missing]  # knox has no types
     """A person. Signs in by e-mail; is deactivated, never deleted, because labels and audit events name them."""
 
     email = models.EmailField(unique=True)
@@ -64,3 +65,18 @@ class OrganizationMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role} of {self.organization})"
+
+
+class ApiToken(AbstractAuthToken):
+    """What a script signs in to the API with, as a person, until it expires. Of the secret only a hash is kept, and its first
+    characters (`token_key`), by which people tell tokens apart."""
+
+    name = models.CharField(max_length=80)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created"]
+        constraints = [models.UniqueConstraint(fields=["token_key"], name="api_token_key_unique")]
+
+    def __str__(self) -> str:
+        return str(self.name)

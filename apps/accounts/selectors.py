@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from apps.accounts.models import Organization, OrganizationMember, User
+from apps.accounts.models import ApiToken, Organization, OrganizationMember, User
 
 
 def members_of(organization: Organization) -> QuerySet[OrganizationMember]:
@@ -29,3 +29,8 @@ def organization_role_of(user: User, organization: Organization) -> str | None:
 
 def user_by_email(email: str) -> User | None:
     return User.objects.filter(email=email.strip().lower()).first()
+
+
+def tokens_of(user: User) -> QuerySet[ApiToken]:
+    """The user's tokens for scripts, expired ones too, the newest first."""
+    return ApiToken.objects.filter(user=user)

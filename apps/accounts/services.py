@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils import timezone
 
-from apps.accounts.models import Organization, OrganizationMember, User
-from apps.accounts.selectors import organization_role_of, user_by_email
+from apps.accounts.models import ApiToken, Organization, OrganizationMember, User
+from apps.accounts.selectors import organization_role_of, tokens_of, user_by_email
 from apps.accounts.signals import organization_member_removed
 from apps.audit.services import record
 
@@ -22,6 +24,8 @@ Role = OrganizationMember.Role
 
 # Without the letters and digits that look alike: the password is read from a screen and typed once.
 ONE_TIME_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+TOKEN_DAYS = (7, 30, 90, 365)  # how long one may be good for
+MOST_TOKENS = 20  # of one person
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ def remove_organization_member(*, member: OrganizationMember, removed_by: User) 
 
 @transaction.atomic
 def deactivate_member(*, member: OrganizationMember, deactivated_by: User) -> None:
-    """Close the account: it cannot sign in, open sessions end with their next request. Its labels keep their name."""
+    """Close the account: it cannot sign in, open sessions end with their next request, its tokens are gone. Its labels keep their name."""
     member = _locked(member)
     _check_may_change(deactivated_by, member)
     _check_account_is_ours(member)
@@ -184,6 +188,7 @@ def deactivate_member(*, member: OrganizationMember, deactivated_by: User) -> No
         raise ValidationError("You cannot deactivate your own account.")
     member.user.is_active = False
     member.user.save(update_fields=["is_active"])
+    tokens_of(member.user).delete()
     _record_change(member.user, deactivated_by, "account.deactivate")
 
 
@@ -199,7 +204,7 @@ def reactivate_member(*, member: OrganizationMember, reactivated_by: User) -> No
 
 @transaction.atomic
 def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
-    """Give the account a new password for one sign-in, and return it: it is stored nowhere. Open sessions end.
+    """Give the account a new password for one sign-in, and return it: it is stored nowhere. Open sessions end, and tokens are gone.
 
     Not where the account is a member of another organization, too: who knows the password could sign in there.
     """
@@ -225,6 +230,41 @@ def note_password_changed(*, user: User) -> None:
     record_for_account(user=user, action="account.password.change", subject=f"account {user.email}")
 
 
+@dataclass(frozen=True)
+class NewToken:
+    token: ApiToken
+    secret: str
+    """Shown once and stored nowhere."""
+
+
+@transaction.atomic
+def create_token(*, user: User, name: str, days: int) -> NewToken:
+    """Make a token by which scripts do what the user may do, for `days` of TOKEN_DAYS.
+
+    Raises ValidationError for a bad name or time, and where the user has MOST_TOKENS; expired ones make room.
+    """
+    if days not in TOKEN_DAYS:
+        raise ValidationError({"days": "Choose for how long."})
+    _locked_account(user)
+    tokens_of(user).filter(expiry__lt=timezone.now()).delete()
+    if tokens_of(user).count() >= MOST_TOKENS:
+        raise ValidationError(f"You have {MOST_TOKENS} tokens. Revoke one that is not needed any more.")
+    token, secret = ApiToken.objects.create(user=user, expiry=timedelta(days=days), name=name.strip())
+    token.full_clean()
+    detail = {"token": token.token_key, "name": token.name, "expires": token.expiry.isoformat()}
+    record_for_account(user=user, action="account.token.create", subject=f"account {user.email}", detail=detail)
+    return NewToken(token, secret)
+
+
+@transaction.atomic
+def revoke_token(*, token: ApiToken) -> None:
+    """Scripts are refused from their next request on."""
+    user, detail = token.user, {"token": token.token_key, "name": token.name}
+    removed, _ = tokens_of(user).filter(pk=token.pk).delete()
+    if removed:  # not by a second tab a moment ago
+        record_for_account(user=user, action="account.token.revoke", subject=f"account {user.email}", detail=detail)
+
+
 def record_for_account(
     *, user: User, action: str, subject: str, actor: User | None = None, detail: dict[str, Any] | None = None
 ) -> None:
@@ -246,11 +286,12 @@ def make_one_time_password() -> str:
 
 
 def _give_one_time_password(user: User) -> str:
-    """It is stored nowhere. Open sessions end."""
+    """It is stored nowhere. Open sessions end, and tokens are gone."""
     password = make_one_time_password()
     user.set_password(password)
     user.must_change_password = True
     user.save(update_fields=["password", "must_change_password"])
+    tokens_of(user).delete()
     return password
 
 

@@ -10,21 +10,24 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse, reverse_lazy
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.access import MANAGING_ROLES, get_organization_for_user
-from apps.accounts.forms import InviteForm, NewPasswordForm, RoleForm, role_choices
+from apps.accounts.forms import InviteForm, NewPasswordForm, RoleForm, TokenForm, role_choices
 from apps.accounts.models import Organization, OrganizationMember
-from apps.accounts.selectors import members_of, memberships_of, organization_role_of
+from apps.accounts.selectors import members_of, memberships_of, organization_role_of, tokens_of
 from apps.accounts.services import (
     change_member_role,
+    create_token,
     deactivate_member,
     invite_member,
     note_password_changed,
     reactivate_member,
     remove_organization_member,
     reset_password,
+    revoke_token,
 )
 from apps.common.forms import add_errors
 from apps.common.requests import AuthenticatedRequest, posted
@@ -79,8 +82,37 @@ def account_home(request: AuthenticatedRequest) -> HttpResponse:
     return render(
         request,
         "accounts/account.html",
-        {"memberships": memberships_of(request.user), "managing_roles": MANAGING_ROLES},
+        {
+            "memberships": memberships_of(request.user),
+            "managing_roles": MANAGING_ROLES,
+            "tokens": tokens_of(request.user),
+            "now": timezone.now(),
+        },
     )
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def token_create(request: AuthenticatedRequest) -> HttpResponse:
+    form = TokenForm(posted(request))
+    if form.is_valid():
+        try:
+            new = create_token(user=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            return render(request, "accounts/new_token.html", {"token": new.token, "secret": new.secret})
+    return render(request, "accounts/token_create.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@login_required
+@require_POST
+def token_revoke(request: AuthenticatedRequest, token_key: str) -> HttpResponse:
+    token = get_object_or_404(tokens_of(request.user), token_key=token_key)
+    revoke_token(token=token)
+    messages.success(request, f"{token.name} was revoked: no script is let in by it any more.")
+    return redirect("account_home")
 
 
 @login_required

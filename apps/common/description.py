@@ -9,7 +9,7 @@ from drf_spectacular.openapi import AutoSchema
 _ERROR = {"application/json": {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}}
 _ERRORS = {
     "400": "What was sent cannot be used: `detail`, or the name of the field, says why",
-    "403": "Not signed in, without the CSRF token, or not allowed",
+    "403": "Neither signed in nor with a token, or not allowed",
     "404": "Not there, or not for this person to see",
 }
 

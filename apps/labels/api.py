@@ -15,12 +15,12 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.accounts.models import User
+from apps.accounts.models import ApiToken, User
 from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals, read_payload, with_ordinals
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_changes, encode_labels, gzipped
 from apps.labels import selectors, services
-from apps.labels.models import LEFT_OUT, LabelAction, LabelSet
+from apps.labels.models import LEFT_OUT, TOKEN, LabelAction, LabelSet
 from apps.labels.services import Gesture, LabelError, NothingToUndo
 from apps.projects.access import get_project_for_user
 from apps.projects.permissions import Permission
@@ -39,6 +39,11 @@ def get_label_set_for_user(user: User, label_set_id: int, *, needs: Permission =
     if needs == Permission.LABEL and label_set.kind != LabelSet.Kind.SHARED and label_set.rater_id != user.pk:
         raise PermissionDenied("labels are given in the shared set, or in one's own")
     return label_set
+
+
+def token_of(request: ApiRequest) -> str:
+    """The beginning of the token that a script bears; "" for a page."""
+    return request.auth.token_key if isinstance(request.auth, ApiToken) else ""
 
 
 class LabelClasses(APIView):
@@ -90,6 +95,8 @@ class SelectionField(serializers.JSONField):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, dict):
             raise serializers.ValidationError("expected an object")
+        if TOKEN in data:
+            raise serializers.ValidationError(f"{TOKEN}: whether it is a script, and which, the server says")
         canonical = _canonical(data, depth=self.MAX_DEPTH)
         if len(json.dumps(canonical)) > self.MAX_BYTES:
             raise serializers.ValidationError("more than a megabyte; send fewer corners")
@@ -151,6 +158,7 @@ class LabelActions(APIView):
             selection=asked["selection"],
             client_key=asked.get("client_key"),
             reason=asked.get("reason", ""),
+            token=token_of(request),
         )
         try:
             action = services.label_objects(
@@ -189,6 +197,7 @@ class Undo(APIView):
                 actor=request.user,
                 client_key=asked.get("client_key"),
                 expected_id=asked.get("action_id"),
+                token=token_of(request),
             )
         except NothingToUndo as error:
             return Response({"detail": str(error)}, status.HTTP_409_CONFLICT)

@@ -78,6 +78,8 @@ class LabelChain(models.Model):
 
 # In the selection of a confirmed page: the ordinals of those that were seen on it and are not of its class.
 LEFT_OUT = "left_out"
+# In the selection of what a script did: the beginning of its token. Only the server says so.
+TOKEN = "token"
 # The suggestion in the selection of who looks at labels that differ from what the model says, and corrects or keeps them.
 DIFFERENCES = "discordant"
 

@@ -21,7 +21,16 @@ from apps.accounts.models import User
 from apps.audit.selectors import made_by
 from apps.common.packing import unpack_ordinals
 from apps.engine.strata import Attempt
-from apps.labels.models import DIFFERENCES, LEFT_OUT, Label, LabelAction, LabelingSession, LabelSet, StratumSample
+from apps.labels.models import (
+    DIFFERENCES,
+    LEFT_OUT,
+    TOKEN,
+    Label,
+    LabelAction,
+    LabelingSession,
+    LabelSet,
+    StratumSample,
+)
 from apps.labels.statements import read_ordinals, read_sources
 from apps.projects.models import LabelClass, Project
 
@@ -58,7 +67,7 @@ def label_history(
     until: datetime | None = None,
 ) -> QuerySet[LabelAction]:
     """The gestures on the label sets that the user may see, the newest first; of their selections, which may be a megabyte each, only
-    `among`, `image`, `title` (of what was proposed), `n_left_out`, and as `claim` the numbers of a sample."""
+    `among`, `image`, `title` (of what was proposed), `token` (of a script), `n_left_out`, and as `claim` the numbers of a sample."""
     actions = LabelAction.objects.filter(project=project, label_set__in=label_sets_visible_to(user, project))
     if label_class is not None:
         actions = actions.filter(label_class=label_class)
@@ -67,6 +76,7 @@ def label_history(
         "among": Left(KT("selection__source"), MOST_TOLD),
         "image": Left(KT("selection__image"), MOST_TOLD),
         "title": Left(KT("selection__suggestion__title"), MOST_TOLD),
+        "token": Left(KT(f"selection__{TOKEN}"), MOST_TOLD),
         # Only the server draws samples: what else a page may have put there is not read.
         "claim": RawSQL(_CLAIM, [], JSONField()),
         "n_left_out": RawSQL(_N_LEFT_OUT, [LEFT_OUT, LEFT_OUT], IntegerField()),

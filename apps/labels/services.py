@@ -18,7 +18,7 @@ from apps.audit.chain import chain_hash
 from apps.common.notifications import LABELS_CHANGED, notify
 from apps.labels import statements
 from apps.labels.events import LabelsChanged
-from apps.labels.models import LEFT_OUT, LabelAction, LabelChain, LabelingSession, LabelSet, is_of_differences
+from apps.labels.models import LEFT_OUT, TOKEN, LabelAction, LabelChain, LabelingSession, LabelSet, is_of_differences
 from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in, taken_back, text_of
 from apps.labels.statements import Changed
 from apps.projects.events import send_event_on_commit
@@ -54,6 +54,8 @@ class Gesture:
     selection: dict[str, Any]
     client_key: UUID | None = None
     reason: str = ""
+    token: str = ""
+    """Of a script: the beginning of its token. What it does is no one's labeling by the clock."""
 
 
 @transaction.atomic
@@ -134,20 +136,32 @@ def import_label_values(
 
 
 def undo(
-    *, label_set: LabelSet, actor: User, client_key: UUID | None = None, expected_id: int | None = None
+    *,
+    label_set: LabelSet,
+    actor: User,
+    client_key: UUID | None = None,
+    expected_id: int | None = None,
+    token: str = "",
 ) -> LabelAction:
     """Take back the actor's last gesture on this set, by a new action. Objects labeled anew since keep their label.
 
     `expected_id`: the action that the actor takes for the last one. Raises AnotherGesture where it is not, NothingToUndo.
     """
-    return _revert(label_set, actor, LabelAction.Kind.UNDO, last_undoable, "nothing to undo", client_key, expected_id)
+    kind, otherwise = LabelAction.Kind.UNDO, "nothing to undo"
+    return _revert(label_set, actor, kind, last_undoable, otherwise, client_key, expected_id, token)
 
 
 def redo(
-    *, label_set: LabelSet, actor: User, client_key: UUID | None = None, expected_id: int | None = None
+    *,
+    label_set: LabelSet,
+    actor: User,
+    client_key: UUID | None = None,
+    expected_id: int | None = None,
+    token: str = "",
 ) -> LabelAction:
     """Take back the actor's last undo, `expected_id` as in `undo`."""
-    return _revert(label_set, actor, LabelAction.Kind.REDO, last_redoable, "nothing to redo", client_key, expected_id)
+    kind, otherwise = LabelAction.Kind.REDO, "nothing to redo"
+    return _revert(label_set, actor, kind, last_redoable, otherwise, client_key, expected_id, token)
 
 
 def _revert(
@@ -158,6 +172,7 @@ def _revert(
     otherwise: str,
     client_key: UUID | None,
     expected_id: int | None,
+    token: str,
 ) -> LabelAction:
     with transaction.atomic():
         lock_chain(label_set.project_id)  # two quick presses of Z undo two gestures, not one twice
@@ -178,6 +193,7 @@ def _revert(
                 provenance=target.provenance,
                 selection={LEFT_OUT: restored[LEFT_OUT]} if LEFT_OUT in restored else {},
                 client_key=client_key,
+                token=token,
             ),
             label_class=target.label_class,
             n_asked=target.n,
@@ -228,7 +244,7 @@ def _act(
         project_id=label_set.project_id,
         sequence=sequence + 1,
         label_set=label_set,
-        session=_take_session(label_set, actor, kind, changed, now, undoes),
+        session=None if gesture.token else _take_session(label_set, actor, kind, changed, now, undoes),
         actor=actor,
         kind=kind,
         provenance=gesture.provenance,
@@ -237,7 +253,7 @@ def _act(
         client_key=gesture.client_key,
         n_asked=n_asked,
         n=changed.n,
-        selection=gesture.selection,
+        selection=gesture.selection | ({TOKEN: gesture.token} if gesture.token else {}),
         reason=gesture.reason,
         at=now,
         previous_hash=previous_hash,
@@ -313,12 +329,13 @@ def _take_session(
     now: datetime,
     undoes: LabelAction | None,
 ) -> LabelingSession | None:
-    """The actor's running session, brought up to date with this gesture; imports are no one's labeling.
+    """The actor's running session, brought up to date with this gesture; imports, and taking back what a script did, are no one's
+    labeling.
 
     What counts is how many more objects have a label than before: one corrected counts once, one undone not at all. Nobody knows how
     long a session's first gesture took: neither its labels nor their undoing count as labels of the time that was measured.
     """
-    if actor is None or kind == LabelAction.Kind.IMPORT:
+    if actor is None or kind == LabelAction.Kind.IMPORT or (undoes is not None and undoes.session_id is None):
         return None
     session = label_set.sessions.filter(rater=actor).order_by("-last_action_at").first()
     labeled = sum(n * (bool(new_value) - bool(old_value)) for old_value, new_value, n in changed.moves)

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, PermissionDenied, Throttled, ValidationError
 from rest_framework.parsers import MultiPartParser
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.accounts.models import User
+from apps.accounts.models import ApiToken, User
 from apps.audit.services import record
 from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals, read_payload, with_ordinals
 from apps.common.requests import ApiRequest
@@ -299,8 +301,19 @@ class CancelJob(APIView):
         return Response(job_state(job))
 
 
+class InPerson(IsAuthenticated):
+    """Of a sample somebody looks at each object: no script does."""
+
+    message = "Samples are looked at and accepted by people: sign in on the website."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return super().has_permission(request, view) and not isinstance(request.auth, ApiToken)
+
+
 class Samples(APIView):
     """Draw a random sample of a selection, to accept all of it for one class."""
+
+    permission_classes = [InPerson]
 
     class Input(Fields):
         class_value = serializers.IntegerField()
@@ -392,6 +405,8 @@ class SampleDetail(APIView):
 class SampleMarks(APIView):
     """Mark sampled objects as wrong, and take marks back; what was marked elsewhere stays."""
 
+    permission_classes = [InPerson]
+
     class Input(Fields):
         wrong = serializers.ListField(child=serializers.IntegerField(min_value=0), max_length=100_000, default=list)
         not_wrong = serializers.ListField(child=serializers.IntegerField(min_value=0), max_length=100_000, default=list)
@@ -407,6 +422,8 @@ class SampleMarks(APIView):
 class SampleMore(APIView):
     """Look at more of a selection, as many in all as the wrong ones that were found ask for."""
 
+    permission_classes = [InPerson]
+
     class Input(Fields):
         n = serializers.IntegerField(min_value=1)
 
@@ -420,6 +437,8 @@ class SampleMore(APIView):
 
 class SampleAcceptance(APIView):
     """Label the selection but for what was found wrong: the explicit gesture, with the numbers that the user was shown."""
+
+    permission_classes = [InPerson]
 
     class Input(Fields):
         size = serializers.IntegerField(min_value=1)

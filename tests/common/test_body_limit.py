@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as settings_of_site
 from django.test import Client
 
 from apps.accounts.models import User
+from apps.accounts.services import create_token
 from apps.projects import files
 from patchsorter_site.asgi import AROUND_A_FILE, application
 
@@ -44,8 +46,12 @@ def session() -> str:
     return client.cookies[settings_of_site.SESSION_COOKIE_NAME].value
 
 
-def page_for(path: str, *, session: str | None = None, stated_length: int | None = None) -> ApplicationCommunicator:
+def page_for(
+    path: str, *, session: str | None = None, token: str | None = None, stated_length: int | None = None
+) -> ApplicationCommunicator:
     headers = [(b"host", b"testserver"), (b"content-type", b"application/json")]
+    if token is not None:
+        headers.append((b"authorization", f"Bearer {token}".encode()))
     if session is not None:
         headers.append((b"cookie", f"{settings_of_site.SESSION_COOKIE_NAME}={session}".encode()))
     if stated_length is not None:
@@ -54,9 +60,9 @@ def page_for(path: str, *, session: str | None = None, stated_length: int | None
     return ApplicationCommunicator(application, {"asgi": {"version": "3.0"}, "http_version": "1.1", **scope})
 
 
-async def post(path: str, n_bytes: int, *, is_length_stated: bool, session: str | None = None) -> tuple[int, bytes]:
-    """The answer's status and body; everything is sent before it is read, as a browser does."""
-    page = page_for(path, session=session, stated_length=n_bytes if is_length_stated else None)
+async def post(path: str, n_bytes: int, *, is_length_stated: bool, **sender: str | None) -> tuple[int, bytes]:
+    """The answer's status and body; everything is sent before it is read, as a browser does. `sender`: their session or token."""
+    page = page_for(path, stated_length=n_bytes if is_length_stated else None, **sender)
     for piece in pieces(n_bytes):
         await page.send_input({"type": "http.request", "body": piece, "more_body": True})
     await page.send_input({"type": "http.request", "body": b"", "more_body": False})
@@ -92,8 +98,15 @@ async def test_what_is_within_it_goes_on_to_be_asked_who_sent_it(
 @pytest.mark.parametrize("is_length_stated", [True, False])
 @pytest.mark.parametrize("session", [None, "a" * 32])
 async def test_who_is_not_signed_in_writes_nothing_to_the_disk(session: str | None, is_length_stated: bool) -> None:
-    status, body = await post(UPLOAD, 4_500_000, is_length_stated=is_length_stated, session=session)
-    assert status == 403 and json.loads(body) == {"detail": "sign in before you send so much"}
+    for token in (None, "ps_" + "0" * 64):
+        status, body = await post(UPLOAD, 4_500_000, is_length_stated=is_length_stated, session=session, token=token)
+        assert status == 403 and json.loads(body) == {"detail": "sign in before you send so much"}
+
+
+async def test_a_token_says_who_sends_it(session: str) -> None:
+    new = await sync_to_async(create_token)(user=await User.objects.aget(), name="A script", days=7)
+    status, body = await post(UPLOAD, 4_500_000, is_length_stated=True, token=new.secret)
+    assert status == 403 and is_refused_for_its_missing_token(body), "pages take none"
 
 
 @pytest.mark.parametrize("is_length_stated", [True, False])

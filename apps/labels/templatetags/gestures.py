@@ -52,7 +52,7 @@ def _named(action: LabelAction) -> str:
 @register.filter
 def how_it_was_done(action: Any) -> str:
     """How its objects were chosen, and what of them was looked at; of one of `label_history`."""
-    if action.reason:
+    if action.reason and not action.token:
         return str(action.reason)
     if action.provenance == LabelAction.Provenance.SAMPLED and action.kind == LabelAction.Kind.LABEL:
         claim = claim_of({**action.claim, "inspected": ()})
@@ -60,7 +60,8 @@ def how_it_was_done(action: Any) -> str:
             f"by sample: {claim.n:,} of {claim.size:,} looked at, {claim.wrong:,} wrong; at most {100 * claim.bound:.1f} % of all are, "
             f"with {100 * claim.confidence:.1f} % confidence"
         )
-    parts = [f"proposed: {action.title}" if action.title else AMONG.get(action.among, "")]
+    parts = [f"by a script with the token {action.token}…", action.reason] if action.token else []
+    parts += [f"proposed: {action.title}" if action.title else AMONG.get(action.among, "")]
     if action.image:
         parts.append(f"of {action.image}")
     if action.n_left_out:
