@@ -20,13 +20,15 @@ def connect() -> None:
 
 
 def _note_sign_in(*, request: HttpRequest | None, user: User, **_: Any) -> None:
-    record_for_account(user=user, action="account.sign_in", subject=f"account {user.email}", detail=_origin(request))
+    record_for_account(
+        user=user, actor=user, action="account.sign_in", subject=f"account {user.email}", detail=_origin(request)
+    )
 
 
 def _note_sign_out(*, request: HttpRequest | None, user: User | None, **_: Any) -> None:
     if user is not None:  # signing out without having been signed in
         record_for_account(
-            user=user, action="account.sign_out", subject=f"account {user.email}", detail=_origin(request)
+            user=user, actor=user, action="account.sign_out", subject=f"account {user.email}", detail=_origin(request)
         )
 
 

@@ -215,10 +215,19 @@ def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
     if member.user.organization_memberships.exclude(organization=member.organization_id).exists():
         raise ValidationError(
             "This person is a member of another organization, too, which a new password would open. Whoever runs the server can set "
-            f"one: manage.py changepassword {member.user.email}"
+            f"one: manage.py give_password {member.user.email}"
         )
     password = _give_one_time_password(member.user)
     _record_change(member.user, reset_by, "account.password.reset")
+    return password
+
+
+@transaction.atomic
+def give_password(*, user: User) -> str:
+    """For who runs the server: give any account a new password for one sign-in, and return it."""
+    user = _locked_account(user)
+    password = _give_one_time_password(user)
+    _record_change(user, None, "account.password.reset")
     return password
 
 
@@ -227,7 +236,7 @@ def note_password_changed(*, user: User) -> None:
     """The person has chosen a password of their own."""
     user.must_change_password = False
     user.save(update_fields=["must_change_password"])
-    record_for_account(user=user, action="account.password.change", subject=f"account {user.email}")
+    record_for_account(user=user, actor=user, action="account.password.change", subject=f"account {user.email}")
 
 
 @dataclass(frozen=True)
@@ -251,8 +260,8 @@ def create_token(*, user: User, name: str, days: int) -> NewToken:
         raise ValidationError(f"You have {MOST_TOKENS} tokens. Revoke one that is not needed any more.")
     token, secret = ApiToken.objects.create(user=user, expiry=timedelta(days=days), name=name.strip())
     token.full_clean()
-    detail = {"token": token.token_key, "name": token.name, "expires": token.expiry.isoformat()}
-    record_for_account(user=user, action="account.token.create", subject=f"account {user.email}", detail=detail)
+    detail = {"token": token.token_key, "name": token.name, "expires": f"{token.expiry:%Y-%m-%d %H:%M} UTC"}
+    _record_of_own(user, "account.token.create", detail)
     return NewToken(token, secret)
 
 
@@ -262,20 +271,20 @@ def revoke_token(*, token: ApiToken) -> None:
     user, detail = token.user, {"token": token.token_key, "name": token.name}
     removed, _ = tokens_of(user).filter(pk=token.pk).delete()
     if removed:  # not by a second tab a moment ago
-        record_for_account(user=user, action="account.token.revoke", subject=f"account {user.email}", detail=detail)
+        _record_of_own(user, "account.token.revoke", detail)
 
 
 def record_for_account(
-    *, user: User, action: str, subject: str, actor: User | None = None, detail: dict[str, Any] | None = None
+    *, user: User, action: str, subject: str, actor: User | None, detail: dict[str, Any] | None = None
 ) -> None:
-    """Note what concerns an account as a whole in the trail of every organization it belongs to."""
+    """Note what concerns an account as a whole in the trail of every organization it belongs to. `actor` None: a command at the server."""
     organization_ids = list(
         OrganizationMember.objects.filter(user=user).order_by("organization_id").values_list("organization", flat=True)
     )
     if not organization_ids:
-        record(actor=actor or user, action=action, subject=subject, detail=detail)
+        record(actor=actor, action=action, subject=subject, detail=detail)
     for organization_id in organization_ids:  # a handful at most; each has a chain of its own
-        record(actor=actor or user, action=action, subject=subject, organization_id=organization_id, detail=detail)
+        record(actor=actor, action=action, subject=subject, organization_id=organization_id, detail=detail)
 
 
 def make_one_time_password() -> str:
@@ -336,7 +345,11 @@ def _check_account_is_ours(member: OrganizationMember) -> None:
         )
 
 
-def _record_change(user: User, actor: User, action: str) -> None:
+def _record_of_own(user: User, action: str, detail: dict[str, Any]) -> None:
+    record_for_account(user=user, actor=user, action=action, subject=f"account {user.email}", detail=detail)
+
+
+def _record_change(user: User, actor: User | None, action: str) -> None:
     record_for_account(user=user, actor=actor, action=action, subject=f"account {user.email}")
 
 

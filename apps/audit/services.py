@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 INSTALLATION = 0
+MAX_SUBJECT = 400
 
 
 @transaction.atomic(savepoint=False)
@@ -39,7 +41,7 @@ def record(
         at=timezone.now(),
         actor_id=actor.pk if actor else None,
         action=action,
-        subject=subject[:400],
+        subject=subject[:MAX_SUBJECT],
         detail=detail or {},
         previous_hash=chain.hash,
     )
@@ -47,6 +49,29 @@ def record(
     event.save(force_insert=True)
     chain.sequence, chain.hash = event.sequence, event.hash
     chain.save(update_fields=["sequence", "hash"])
+
+
+_reads_noted: set[tuple[int, int | None, int, str, str]] = set()
+_reads_noted_on: list[date] = []
+
+
+def record_read(
+    *, actor: AbstractBaseUser, action: str, subject: str, organization_id: int, project_id: int | None
+) -> None:
+    """Note that somebody looked at something: once a person, thing and day (UTC), however often they look."""
+    today = timezone.now().date()
+    if _reads_noted_on != [today]:
+        _reads_noted.clear()
+        _reads_noted_on[:] = [today]
+    key = organization_id, project_id, actor.pk, action, subject
+    if key in _reads_noted:
+        return
+    of_today = AuditEvent.objects.filter(
+        organization_id=organization_id, project_id=project_id, at__gte=datetime.combine(today, time.min, UTC)
+    )
+    if not of_today.filter(actor_id=actor.pk, action=action, subject=subject[:MAX_SUBJECT]).exists():
+        record(actor=actor, action=action, subject=subject, organization_id=organization_id, project_id=project_id)
+    _reads_noted.add(key)  # only of this process: another asks the database
 
 
 def _header(event: AuditEvent) -> dict[str, Any]:
@@ -72,6 +97,11 @@ def audit_length(organization_id: int) -> int:
     """How many events an organization's trail has."""
     chain = _head(organization_id)
     return chain.sequence if chain else 0
+
+
+def audited_organizations() -> list[int]:
+    """Whose trails there are; INSTALLATION among them once something happened outside of every organization."""
+    return list(AuditChain.objects.order_by("organization_id").values_list("organization_id", flat=True))
 
 
 def verify_audit(organization_id: int) -> Iterator[ChainFault]:

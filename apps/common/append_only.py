@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.conf import settings
 from django.db import connections
 from django.db.migrations.operations import RunSQL
 
 TRIGGER_NAME = "append_only"
+logger = logging.getLogger(__name__)
 
 
 class MakeAppendOnly(RunSQL):
@@ -42,6 +45,11 @@ def grant_app_role(using: str) -> None:
     app_role = str(settings.DATABASES["default"]["USER"])
     connection = connections[using]
     if not app_role or app_role == connection.settings_dict["USER"]:
+        if not settings.EMBEDDED_DATABASE:  # made by `manage.py`, with two roles
+            logger.warning(
+                "One database role does everything, and so could change the history of labels: make two, and name the one "
+                "that owns the tables in DATABASE_OWNER_URL (see deploy/make-database.sh)."
+            )
         return
     with connection.cursor() as cursor:
         role = connection.ops.quote_name(app_role)

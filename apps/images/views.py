@@ -9,27 +9,31 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_POST
 
+from apps.audit.services import record_read
 from apps.common.requests import AuthenticatedRequest
 from apps.engine.errors import BadInput
 from apps.engine.masks import MaskKind
 from apps.images.forms import FileForm, MaskKindForm
-from apps.images.models import Upload
+from apps.images.models import Image, Upload
 from apps.images.review import MASK_KIND_TEXT, Review, review_upload
 from apps.images.selectors import files_of, images_of, thumbnail, unfinished_uploads, uploads_of
 from apps.images.services import UploadClosed, discard_upload, receive_file, remove_file, start_upload, take_for_mask
 from apps.projects.access import get_project_for_user
 from apps.projects.models import Project
 from apps.projects.permissions import Permission
+from apps.projects.services import note_view
 from apps.projects.views import render_project_page
 
 IMAGES_PER_PAGE = 60
 THUMBNAIL_SIZES_PX = (128, 256, 512, 1024, 2048, 4096)
+LISTED_PX = 512  # the largest that the list of images shows
 
 
 @login_required
 @require_GET
 def image_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id)
+    note_view(request.user, project)
     page = Paginator(images_of(project), IMAGES_PER_PAGE).get_page(request.GET.get("page"))
     context = {"page": page, "tab": "images", "unfinished": unfinished_uploads(project, request.user)}
     return render_project_page(request, project, "images/list.html", context)
@@ -39,7 +43,8 @@ def image_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
 @require_GET
 def image_detail(request: AuthenticatedRequest, project_id: int, image_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id)
-    image = get_object_or_404(images_of(project).select_related("created_by"), pk=image_id)
+    image = get_object_or_404(images_of(project).select_related("created_by", "project"), pk=image_id)
+    _note_read(request, image)
     return render_project_page(request, project, "images/detail.html", {"image": image, "tab": "images"})
 
 
@@ -52,6 +57,8 @@ def image_thumbnail(request: AuthenticatedRequest, project_id: int, image_id: in
     asked = request.GET.get("px", "256")
     wanted = int(asked) if asked.isdecimal() and len(asked) < 6 else 256
     size_px = next((size for size in THUMBNAIL_SIZES_PX if size >= wanted), THUMBNAIL_SIZES_PX[-1])
+    if size_px > LISTED_PX:
+        _note_read(request, image)
     etag = f'"{image.store_key}-{size_px}"'
     if request.headers.get("If-None-Match") == etag:
         response = HttpResponse(status=304)
@@ -60,6 +67,16 @@ def image_thumbnail(request: AuthenticatedRequest, project_id: int, image_id: in
     response["ETag"] = etag
     response["Cache-Control"] = "private, max-age=3600"  # pixels never change, but who may see them does
     return response
+
+
+def _note_read(request: AuthenticatedRequest, image: Image) -> None:
+    record_read(
+        actor=request.user,
+        action="image.view",
+        subject=image.name,
+        organization_id=image.project.organization_id,
+        project_id=image.project_id,
+    )
 
 
 @login_required

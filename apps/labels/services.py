@@ -66,7 +66,11 @@ def create_label_sets(project: Project) -> LabelSet:
 
 
 def get_or_create_label_set(*, project: Project, name: str, kind: str) -> LabelSet:
-    return LabelSet.objects.get_or_create(project=project, name=name, defaults={"kind": kind})[0]
+    """Raises LabelError where the project has a set of this name and of another kind: what people labeled is not a file's to replace."""
+    label_set, _ = LabelSet.objects.get_or_create(project=project, name=name, defaults={"kind": kind})
+    if label_set.kind != kind:
+        raise LabelError(f"the label set {name!r} holds what was labeled here; choose another name")
+    return label_set
 
 
 def label_objects(

@@ -4,5 +4,6 @@ from apps.labels import views
 
 urlpatterns = [
     path("projects/<int:project_id>/audit/labels/", views.label_history, name="label_history"),
+    path("projects/<int:project_id>/audit/labels.csv", views.label_history_table, name="label_history_table"),
     path("api/v1/", include("apps.labels.api_urls")),
 ]

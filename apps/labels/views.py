@@ -1,20 +1,44 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.db.models import QuerySet
+from django.http import HttpResponse, HttpResponseBadRequest
+from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET
 
+from apps.audit.selectors import in_pages
+from apps.audit.services import record
 from apps.common.requests import AuthenticatedRequest
+from apps.common.tables import table_response
 from apps.labels.forms import LabelHistoryFilterForm
+from apps.labels.models import LabelAction
 from apps.labels.selectors import label_history as history_of
+from apps.labels.templatetags.gestures import how_it_was_done, what_was_done
 from apps.projects.access import get_project_for_user
+from apps.projects.models import Project
 from apps.projects.permissions import Permission
-from apps.projects.views import render_project_page
+from apps.projects.views import NO_SUCH_FILTER, render_project_page
 
 ACTIONS_PER_PAGE = 50
+HISTORY_COLUMNS = (
+    "number",
+    "at",
+    "actor_id",
+    "actor",
+    "what",
+    "class",
+    "objects_changed",
+    "objects",
+    "label_set",
+    "provenance",
+    "how",
+    "previous_hash",
+    "hash",
+)
 
 
 @login_required
@@ -22,17 +46,55 @@ ACTIONS_PER_PAGE = 50
 def label_history(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     """Every gesture that gave, took away or took back labels, for whoever may read the audit trail."""
     project = get_project_for_user(request.user, project_id, needs=Permission.VIEW_AUDIT)
+    form, actions = _filtered(request, project)
+    filtered = form.is_valid() and any(form.cleaned_data.values())
+    page = Paginator(actions, ACTIONS_PER_PAGE).get_page(request.GET.get("page"))
+    context = {"page": page, "form": form, "filtered": filtered, "query": request.GET.urlencode(), "tab": "audit"}
+    return render_project_page(request, project, "labels/history.html", context)
+
+
+@login_required
+@require_GET
+def label_history_table(request: AuthenticatedRequest, project_id: int) -> HttpResponseBase:
+    """What the page shows, all of it, as a CSV file."""
+    project = get_project_for_user(request.user, project_id, needs=Permission.VIEW_AUDIT)
+    form, actions = _filtered(request, project)
+    if form.errors:
+        return HttpResponseBadRequest(NO_SUCH_FILTER)
+    record(
+        actor=request.user,
+        action="audit.download",
+        subject="labels given",
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        detail={"filter": request.GET.urlencode()[:400]},
+    )
+    return table_response(f"labels-given-project-{project.pk}.csv", HISTORY_COLUMNS, _rows(actions))
+
+
+def _filtered(request: AuthenticatedRequest, project: Project) -> tuple[LabelHistoryFilterForm, QuerySet[LabelAction]]:
     form = LabelHistoryFilterForm(request.GET or None, project=project, user=request.user)
     chosen: dict[str, Any] = form.cleaned_data if form.is_valid() else {}
     since, until = form.period
-    actions = history_of(
-        project,
-        request.user,
-        label_class=chosen.get("label_class"),
-        actor=chosen.get("actor"),
-        since=since,
-        until=until,
-    )
-    page = Paginator(actions, ACTIONS_PER_PAGE).get_page(request.GET.get("page"))
-    context = {"page": page, "form": form, "filtered": any(chosen.values()), "tab": "audit"}
-    return render_project_page(request, project, "labels/history.html", context)
+    label_class, actor = chosen.get("label_class"), chosen.get("actor")
+    return form, history_of(project, request.user, label_class=label_class, actor=actor, since=since, until=until)
+
+
+def _rows(actions: QuerySet[LabelAction]) -> Iterator[tuple[object, ...]]:
+    """Of HISTORY_COLUMNS, the newest first."""
+    for action in in_pages(actions):
+        yield (
+            action.sequence,
+            action.at.isoformat(),
+            action.actor_id or "",
+            str(action.actor) if action.actor else "the server",
+            what_was_done(action),
+            action.label_class.name if action.kind == LabelAction.Kind.LABEL and action.label_class else "",
+            action.n,
+            action.n_asked,
+            action.label_set.name,
+            action.provenance,
+            how_it_was_done(action),
+            action.previous_hash,
+            action.hash,
+        )

@@ -14,6 +14,7 @@ from apps.common.wire import encode_images, gzipped
 from apps.engine.atlas import CONTEXT_FACTOR, atlas, single_patch
 from apps.objects import selectors
 from apps.projects.access import get_project_for_user
+from apps.projects.services import note_view
 
 MAX_ATLAS_TILES = 1024
 VIEWS = ["patch", "context"]
@@ -39,6 +40,7 @@ class Atlas(APIView):
         if ordinals.max() >= project.n_objects:
             raise ValidationError({"detail": f"the project has {project.n_objects} objects"})
         is_context = serializer.validated_data["view"] == "context"
+        note_view(request.user, project)
         content = atlas(
             selectors.patch_reader(project),
             ordinals,
@@ -72,6 +74,7 @@ class Patch(APIView):
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         if request.headers.get("If-None-Match") == etag:
             return HttpResponseNotModified(headers=headers)
+        note_view(request.user, project)
         content = single_patch(
             selectors.patch_reader(project),
             ordinal,

@@ -238,5 +238,9 @@ class AuditFilterForm(PeriodForm):
 
     def __init__(self, *args: Any, actions: list[str], people: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["action"].choices = [("", "Every action"), *((action, action) for action in actions)]  # type: ignore[attr-defined]
+        # A kind of actions stands before its actions, as in account, account.sign_in.
+        kinds = {action.rpartition(".")[0] for action in actions} | {action.partition(".")[0] for action in actions}
+        named = sorted({*actions, *kinds} - {""})
+        choices = [(name, name if name in actions else f"{name}: all") for name in named]
+        self.fields["action"].choices = [("", "Every action"), *choices]  # type: ignore[attr-defined]
         self.fields["actor"].queryset = people  # type: ignore[attr-defined]

@@ -259,15 +259,18 @@ def run_job(
         finished.set()
         heartbeat.join()
     job.finished_at = timezone.now()
-    ended = Job.objects.filter(pk=job_id, attempt=job.attempt, state=Job.State.RUNNING).update(
-        state=job.state,
-        progress=job.progress,
-        message=job.message,
-        error=job.error,
-        finished_at=job.finished_at,
-        lease_expires_at=None,
-        **({"result": job.result} if job.state == Job.State.FINISHED else {}),
-    )
+    with transaction.atomic():
+        ended = Job.objects.filter(pk=job_id, attempt=job.attempt, state=Job.State.RUNNING).update(
+            state=job.state,
+            progress=job.progress,
+            message=job.message,
+            error=job.error,
+            finished_at=job.finished_at,
+            lease_expires_at=None,
+            **({"result": job.result} if job.state == Job.State.FINISHED else {}),
+        )
+        if ended:
+            _record_end(job)
     if ended:
         send_event(job.project_id, JobEvent(type="job.finished", job=job_state(job)))
         _say_ended(job)
@@ -278,6 +281,23 @@ def without_folders(text: str) -> str:
     for ours in (settings.MEDIA_ROOT, settings.WEIGHTS_ROOT, settings.BASE_DIR, sys.prefix):
         text = text.replace(f"{ours}{os.sep}", "")
     return text
+
+
+def _record_end(job: Job) -> None:
+    """What came of it, in the trail: the job's row may change, and goes with what it made."""
+    detail: dict[str, Any] = {"state": job.state}
+    if job.state == Job.State.FINISHED:
+        detail |= {key: value for key, value in job.result.items() if isinstance(value, str | int)}
+    elif job.error:
+        detail["error"] = job.error[:ERROR_SHOWN]
+    record(
+        actor=None,
+        action=f"job.{job.kind}.end",
+        subject=f"{job.kind} job {job.pk}",
+        organization_id=job.project.organization_id,
+        project_id=job.project_id,
+        detail=detail,
+    )
 
 
 def _say_ended(job: Job) -> None:
@@ -294,8 +314,11 @@ def requeue_lost_jobs() -> int:
     now = timezone.now()
     taken = 0
     with transaction.atomic():
-        lost = Job.objects.select_for_update(skip_locked=True, no_key=True).filter(
-            state__in=[Job.State.RUNNING, Job.State.QUEUED], lease_expires_at__lt=now
+        lost = (
+            Job.objects.select_for_update(skip_locked=True, no_key=True, of=["self"])
+            .select_related("project")
+            .filter(state__in=[Job.State.RUNNING, Job.State.QUEUED], lease_expires_at__lt=now)
+            .order_by("project__organization_id", "pk")  # two watchers lock the trails of organizations in one order
         )
         for job in lost:
             taken += 1
@@ -305,6 +328,7 @@ def requeue_lost_jobs() -> int:
                 job.state = Job.State.CANCELLED if job.cancel_requested else Job.State.FAILED
                 job.error = "" if job.cancel_requested else died
                 job.finished_at, job.lease_expires_at = now, None
+                _record_end(job)
                 send_event_on_commit(job.project_id, JobEvent(type="job.finished", job=job_state(job)))
                 transaction.on_commit(partial(_say_ended, job))
             else:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.core.management.base import CommandParser
 
+from apps.accounts.models import User
+from apps.accounts.selectors import user_by_email
 from apps.projects.models import Project
 
 
@@ -29,3 +32,24 @@ def find_project(spec: str) -> Project:
         named = ", ".join(f"{project.organization}/{project.name}" for project in found)
         raise ProjectNotFound(f"{spec!r} names {len(found)} projects ({named}): say organization/name or the id")
     return found[0]
+
+
+class PersonNotFound(ValueError):
+    """There is no account with this address."""
+
+
+def add_by_option(parser: CommandParser) -> None:
+    """`--by`, for `find_actor`."""
+    parser.add_argument(
+        "--by", metavar="EMAIL", help="whose doing this is, for the audit trail (default: the server's)"
+    )
+
+
+def find_actor(email: str | None) -> User | None:
+    """Who a command says is doing it; None: the server. Raises PersonNotFound."""
+    if email is None:
+        return None
+    user = user_by_email(email)
+    if user is None:
+        raise PersonNotFound(f"there is no account {email}")
+    return user

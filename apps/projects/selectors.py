@@ -79,30 +79,42 @@ def jobs_of(project: Project) -> QuerySet[Job]:
     return Job.objects.filter(project=project).select_related("requested_by").order_by("-id")
 
 
+def project_trail(project: Project) -> QuerySet[AuditEvent]:
+    """What is kept about the project, the newest first."""
+    return AuditEvent.objects.filter(project_id=project.pk).select_related("actor").order_by("-sequence")
+
+
+def organization_trail(organization: Organization) -> QuerySet[AuditEvent]:
+    """What is kept about the organization, with its accounts and all of its projects, the newest first."""
+    return AuditEvent.objects.filter(organization_id=organization.pk).select_related("actor").order_by("-sequence")
+
+
 def audit_events(
-    project: Project,
+    trail: QuerySet[AuditEvent],
     *,
     action: str = "",
     actor_id: int | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> QuerySet[AuditEvent]:
-    """The project's trail, the newest first; `action` matches a whole action or its beginning up to a dot."""
-    events = AuditEvent.objects.filter(project_id=project.pk).select_related("actor").order_by("-sequence")
+    """Those of a trail that a filter asks for; `action` matches a whole action or its beginning up to a dot."""
     if action:
-        events = events.filter(Q(action=action) | Q(action__startswith=f"{action}."))
-    return made_by(events, actor_id=actor_id, since=since, until=until)
+        trail = trail.filter(Q(action=action) | Q(action__startswith=f"{action}."))
+    return made_by(trail, actor_id=actor_id, since=since, until=until)
 
 
-def audited_actions(project: Project) -> list[str]:
-    """The actions that occur in the project's trail, for the filter."""
-    actions = AuditEvent.objects.filter(project_id=project.pk).values_list("action", flat=True)
-    return sorted(set(actions.distinct().order_by("action")))
+def audited_actions(trail: QuerySet[AuditEvent]) -> list[str]:
+    """The actions that occur in a trail, for the filter."""
+    return sorted(set(trail.order_by("action").values_list("action", flat=True).distinct()))
 
 
-def audited_people(project: Project) -> QuerySet[User]:
-    actor_ids = AuditEvent.objects.filter(project_id=project.pk, actor__isnull=False).values("actor_id")
+def audited_people(trail: QuerySet[AuditEvent]) -> QuerySet[User]:
+    actor_ids = trail.filter(actor__isnull=False).order_by().values("actor_id")
     return User.objects.filter(pk__in=actor_ids).order_by("name", "email")
+
+
+def project_names(organization: Organization) -> dict[int, str]:
+    return dict(Project.objects.filter(organization=organization).values_list("pk", "name"))
 
 
 def chosen_approach(project: Project, name: str | None = None) -> tuple[Approach, Settings]:

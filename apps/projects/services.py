@@ -14,7 +14,7 @@ from django.db import transaction
 from apps.accounts.access import MANAGING_ROLES
 from apps.accounts.models import Organization, User
 from apps.accounts.selectors import organization_role_of
-from apps.audit.services import record
+from apps.audit.services import record, record_read
 from apps.engine.approaches.base import NetworkSettings
 from apps.engine.backbone_names import check_backbone
 from apps.engine.errors import EngineError
@@ -109,6 +109,17 @@ def create_project(
         member = ProjectMember.objects.create(project=project, user=created_by, role=ProjectRole.MANAGER)
         _record_and_tell(project, created_by, "project.member.add", f"member {created_by.email}", role=member.role)
     return project
+
+
+def note_view(user: User, project: Project) -> None:
+    """The person looks at pictures of the project's objects: noted once a day."""
+    record_read(
+        actor=user,
+        action="project.view",
+        subject=f"project {project.name}",
+        organization_id=project.organization_id,
+        project_id=project.pk,
+    )
 
 
 @transaction.atomic

@@ -19,4 +19,11 @@ urlpatterns = [
     path(f"{_PROJECT}jobs/<int:job_id>/", views.job_detail, name="job_detail"),
     path(f"{_PROJECT}jobs/<int:job_id>/cancel/", views.job_cancel, name="job_cancel"),
     path(f"{_PROJECT}audit/", views.project_audit, name="project_audit"),
+    path(f"{_PROJECT}audit/events.csv", views.project_audit_table, name="project_audit_table"),
+    path("organizations/<int:organization_id>/audit/", views.organization_audit, name="organization_audit"),
+    path(
+        "organizations/<int:organization_id>/audit/events.csv",
+        views.organization_audit_table,
+        name="organization_audit_table",
+    ),
 ]

@@ -6,15 +6,21 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.http import HttpResponse, QueryDict
+from django.db.models import QuerySet
+from django.http import HttpResponse, HttpResponseBadRequest, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
 
-from apps.accounts.access import MANAGING_ROLES, get_organization_for_user
-from apps.accounts.models import OrganizationMember
+from apps.accounts.access import AUDITING_ROLES, MANAGING_ROLES, get_organization_for_user
+from apps.accounts.models import Organization, OrganizationMember
+from apps.audit.models import AuditEvent
+from apps.audit.selectors import AUDIT_COLUMNS, audit_rows
+from apps.audit.services import record
 from apps.common.forms import add_errors
 from apps.common.requests import AuthenticatedRequest, posted
+from apps.common.tables import table_response
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
 from apps.projects.files import EXPORT_KEPT, export_archive
 from apps.projects.forms import (
@@ -42,7 +48,10 @@ from apps.projects.selectors import (
     label_classes_of,
     missing_plugins,
     organization_overseers,
+    organization_trail,
     project_members,
+    project_names,
+    project_trail,
     projects_by_organization,
     settings_to_show,
 )
@@ -61,6 +70,7 @@ from apps.projects.services import (
 
 JOBS_PER_PAGE = 20
 EVENTS_PER_PAGE = 50
+NO_SUCH_FILTER = "There is nothing to filter by like that."
 
 
 @login_required
@@ -69,7 +79,11 @@ def project_list(request: AuthenticatedRequest) -> HttpResponse:
     return render(
         request,
         "projects/list.html",
-        {"organizations": projects_by_organization(request.user), "managing_roles": MANAGING_ROLES},
+        {
+            "organizations": projects_by_organization(request.user),
+            "managing_roles": MANAGING_ROLES,
+            "auditing_roles": AUDITING_ROLES,
+        },
     )
 
 
@@ -309,22 +323,70 @@ def job_cancel(request: AuthenticatedRequest, project_id: int, job_id: int) -> H
 @require_GET
 def project_audit(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id, needs=Permission.VIEW_AUDIT)
-    form = AuditFilterForm(request.GET or None, actions=audited_actions(project), people=audited_people(project))
+    form, events = _filtered(request, project_trail(project))
+    return render_project_page(request, project, "projects/audit.html", _audit_page(request, form, events, tab="audit"))
+
+
+@login_required
+@require_GET
+def project_audit_table(request: AuthenticatedRequest, project_id: int) -> HttpResponseBase:
+    """What the page shows, all of it, as a CSV file."""
+    project = get_project_for_user(request.user, project_id, needs=Permission.VIEW_AUDIT)
+    form, events = _filtered(request, project_trail(project))
+    if form.errors:
+        return HttpResponseBadRequest(NO_SUCH_FILTER)
+    _record_table(request, project.organization, project)
+    return table_response(f"audit-project-{project.pk}.csv", AUDIT_COLUMNS, audit_rows(events))
+
+
+@login_required
+@require_GET
+def organization_audit(request: AuthenticatedRequest, organization_id: int) -> HttpResponse:
+    """Accounts, members, sign-ins and all projects of an organization, for whoever runs or audits it."""
+    organization = get_organization_for_user(request.user, organization_id, to_audit=True)
+    form, events = _filtered(request, organization_trail(organization))
+    context = _audit_page(request, form, events, organization=organization, names=project_names(organization))
+    return render(request, "projects/organization_audit.html", context)
+
+
+@login_required
+@require_GET
+def organization_audit_table(request: AuthenticatedRequest, organization_id: int) -> HttpResponseBase:
+    organization = get_organization_for_user(request.user, organization_id, to_audit=True)
+    form, events = _filtered(request, organization_trail(organization))
+    if form.errors:
+        return HttpResponseBadRequest(NO_SUCH_FILTER)
+    _record_table(request, organization)
+    return table_response(f"audit-organization-{organization.pk}.csv", AUDIT_COLUMNS, audit_rows(events))
+
+
+def _filtered(
+    request: AuthenticatedRequest, trail: QuerySet[AuditEvent]
+) -> tuple[AuditFilterForm, QuerySet[AuditEvent]]:
+    form = AuditFilterForm(request.GET or None, actions=audited_actions(trail), people=audited_people(trail))
     chosen: dict[str, Any] = form.cleaned_data if form.is_valid() else {}
     since, until = form.period
-    events = audit_events(
-        project,
-        action=chosen.get("action", ""),
-        actor_id=chosen["actor"].pk if chosen.get("actor") else None,
-        since=since,
-        until=until,
-    )
+    actor = chosen.get("actor")
+    action = chosen.get("action", "")
+    return form, audit_events(trail, action=action, actor_id=actor.pk if actor else None, since=since, until=until)
+
+
+def _audit_page(
+    request: AuthenticatedRequest, form: AuditFilterForm, events: QuerySet[AuditEvent], **more: Any
+) -> dict[str, Any]:
     page = Paginator(events, EVENTS_PER_PAGE).get_page(request.GET.get("page"))
-    return render_project_page(
-        request,
-        project,
-        "projects/audit.html",
-        {"page": page, "form": form, "filtered": any(chosen.values()), "tab": "audit"},
+    filtered = form.is_valid() and any(form.cleaned_data.values())
+    return {"page": page, "form": form, "filtered": filtered, "query": request.GET.urlencode(), **more}
+
+
+def _record_table(request: AuthenticatedRequest, organization: Organization, project: Project | None = None) -> None:
+    record(
+        actor=request.user,
+        action="audit.download",
+        subject="events",
+        organization_id=organization.pk,
+        project_id=project.pk if project else None,
+        detail={"filter": request.GET.urlencode()[:400]},
     )
 
 

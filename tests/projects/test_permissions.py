@@ -40,6 +40,8 @@ GET  label_class_edit       2 2 F F F F 4 4
 GET  project_member_edit    2 2 F F F F 4 4
 GET  project_audit          2 2 F F F 2 4 4
 GET  label_history          2 2 F F F 2 4 4
+GET  project_audit_table    2 2 F F F 2 4 4
+GET  label_history_table    2 2 F F F 2 4 4
 GET  upload_detail          2 2 2 F F F 4 4
 GET  upload_review          2 2 2 F F F 4 4
 POST project_settings       U U F F F F 4 4

@@ -26,6 +26,11 @@ def as_words(detail: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+@register.filter
+def item(mapping: dict[Any, Any], key: Any) -> Any:
+    return mapping.get(key)
+
+
 def _spoken(key: str) -> str:
     return key.removesuffix("_px").removeprefix("is_").replace("_", " ")
 

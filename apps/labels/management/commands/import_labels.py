@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from apps.common.commands import JsonCommand
 from apps.labels.pipelines import import_labels_csv
-from apps.projects.lookup import find_project
+from apps.projects.lookup import add_by_option, find_actor, find_project
 
 
 class Command(JsonCommand):
@@ -18,6 +18,7 @@ class Command(JsonCommand):
         parser.add_argument("project")
         parser.add_argument("file", type=Path)
         parser.add_argument("--label-set", help='the label set to write to (default "imported")')
+        add_by_option(parser)
         parser.add_argument("--add-classes", action="store_true", help="add the classes that the project does not have")
 
     def run(self, **options: Any) -> dict[str, Any]:
@@ -26,7 +27,7 @@ class Command(JsonCommand):
             project=project,
             path=options["file"],
             label_set_name=options["label_set"],
-            imported_by=None,
+            imported_by=find_actor(options["by"]),
             add_classes=options["add_classes"],
         )
         return {"project": project.pk, **asdict(result)}

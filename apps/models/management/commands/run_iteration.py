@@ -15,7 +15,7 @@ from apps.engine.settings import read_assignments
 from apps.models.pipelines import run_iteration
 from apps.models.services import IterationRefused, check_can_iterate
 from apps.projects.jobs import cancel_job, create_job, run_job
-from apps.projects.lookup import find_project
+from apps.projects.lookup import add_by_option, find_actor, find_project
 from apps.projects.models import Job
 from apps.projects.selectors import chosen_approach
 
@@ -33,6 +33,7 @@ class Command(JsonCommand):
             metavar="NAME=VALUE",
             help="a setting of the approach, for this run; several times",
         )
+        add_by_option(parser)
         parser.add_argument("--epochs", type=int)
 
     def run(self, **options: Any) -> dict[str, Any]:
@@ -49,7 +50,7 @@ class Command(JsonCommand):
                 kind="iteration",
                 task="apps.models.tasks.run_iteration",
                 queue="gpu",
-                requested_by=None,
+                requested_by=find_actor(options["by"]),
                 params={
                     "epochs": options["epochs"],
                     "approach": approach.name,

@@ -10,7 +10,7 @@ from apps.engine.masks import LabelValues, MaskKind, read_label_values
 from apps.objects.folders import read_folder
 from apps.objects.pipelines import import_sources
 from apps.projects.files import DiskFull
-from apps.projects.lookup import find_project
+from apps.projects.lookup import add_by_option, find_actor, find_project
 
 LABEL_VALUES_FORMAT = "a CSV whose first line is value,class_name (numbers) or color,class_name (#rrggbb)"
 
@@ -27,6 +27,7 @@ class Command(JsonCommand):
             default=MaskKind.INDEXED.value,
             help="what the masks hold: by default object ids (indexed)",
         )
+        add_by_option(parser)
         parser.add_argument("--label-values", type=Path, help=f"for labeled masks: {LABEL_VALUES_FORMAT}")
 
     def run(self, **options: Any) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class Command(JsonCommand):
                 sources=content.sources,
                 mask_kind=kind,
                 label_values=label_values,
-                imported_by=None,
+                imported_by=find_actor(options["by"]),
                 on_progress=self.show_progress,
             )
         except DiskFull as full:

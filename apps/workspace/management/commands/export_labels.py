@@ -5,8 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from apps.audit.services import record
 from apps.common.commands import JsonCommand
-from apps.projects.lookup import find_project
+from apps.projects.lookup import add_by_option, find_actor, find_project
 from apps.workspace.pipelines import export_labels
 
 
@@ -17,13 +18,13 @@ class Command(JsonCommand):
         parser.add_argument("project")
         parser.add_argument("folder", type=Path)
         parser.add_argument("--label-set", help="only this label set (default: shared labels before imported ones)")
-
+        add_by_option(parser)
         parser.add_argument(
             "--without-sampled", action="store_true", help="leave out labels that were accepted by sample, unseen"
         )
 
     def run(self, **options: Any) -> dict[str, Any]:
-        project = find_project(options["project"])
+        project, actor = find_project(options["project"]), find_actor(options["by"])
         label_set = None
         if options["label_set"]:
             label_set = project.label_sets.filter(name=options["label_set"]).first()
@@ -36,5 +37,13 @@ class Command(JsonCommand):
             target=options["folder"],
             without_sampled=options["without_sampled"],
             on_progress=self.show_progress,
+        )
+        record(
+            actor=actor,
+            action="export.folder",
+            subject=options["folder"].name,
+            organization_id=project.organization_id,
+            project_id=project.pk,
+            detail={"label_set": options["label_set"], **result},
         )
         return {"project": project.pk, "folder": str(options["folder"]), **result}
