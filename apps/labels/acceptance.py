@@ -166,7 +166,9 @@ def look_at_more(*, sample: StratumSample, n: int, embedding: int | None) -> Str
 
 
 @transaction.atomic
-def accept_sample(*, sample: StratumSample, size: int, seen: int, embedding: int | None) -> StratumSample:
+def accept_sample(
+    *, sample: StratumSample, size: int, seen: int, embedding: int | None, worked_s: float | None = None
+) -> StratumSample:
     """Label the stratum but for what was found wrong, in one action, if its sample allows that and nothing has changed since.
 
     `size` and `seen` are how many the user was told that they label, and how many patches were on their screen. Where too
@@ -200,6 +202,7 @@ def accept_sample(*, sample: StratumSample, size: int, seen: int, embedding: int
         gesture=Gesture(
             provenance=LabelAction.Provenance.SAMPLED,
             selection={**sample.selection, "sample": stated(sample)},
+            worked_s=worked_s,
         ),
     )
     return _end(sample, State.ACCEPTED)

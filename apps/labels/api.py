@@ -20,8 +20,9 @@ from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinal
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_changes, encode_labels, gzipped
 from apps.labels import selectors, services
-from apps.labels.models import LEFT_OUT, TOKEN, LabelAction, LabelSet
+from apps.labels.models import LEFT_OUT, TOKEN, WORKED, LabelAction, LabelSet
 from apps.labels.services import Gesture, LabelError, NothingToUndo
+from apps.labels.sessions import as_json, session_records, sessions_for
 from apps.projects.access import get_project_for_user
 from apps.projects.permissions import Permission
 
@@ -44,6 +45,17 @@ def get_label_set_for_user(user: User, label_set_id: int, *, needs: Permission =
 def token_of(request: ApiRequest) -> str:
     """The beginning of the token that a script bears; "" for a page."""
     return request.auth.token_key if isinstance(request.auth, ApiToken) else ""
+
+
+class WorkedField(serializers.FloatField):
+    """Seconds that somebody was at work for a gesture, since the one before. In tenths: what the database gives back is what the
+    action's hash was made of."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, allow_null=True, min_value=0, max_value=24 * 60 * 60)
+
+    def to_internal_value(self, data: Any) -> float:
+        return round(super().to_internal_value(data), 1) + 0.0
 
 
 class LabelClasses(APIView):
@@ -95,8 +107,8 @@ class SelectionField(serializers.JSONField):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, dict):
             raise serializers.ValidationError("expected an object")
-        if TOKEN in data:
-            raise serializers.ValidationError(f"{TOKEN}: whether it is a script, and which, the server says")
+        if reserved := {TOKEN, WORKED} & set(data):
+            raise serializers.ValidationError(f"{min(reserved)}: this is no part of what a page says of a selection")
         canonical = _canonical(data, depth=self.MAX_DEPTH)
         if len(json.dumps(canonical)) > self.MAX_BYTES:
             raise serializers.ValidationError("more than a megabyte; send fewer corners")
@@ -140,6 +152,7 @@ class LabelActions(APIView):
         selection = SelectionField(default=dict)
         client_key = serializers.UUIDField(required=False)
         reason = serializers.CharField(required=False, max_length=400)
+        worked_s = WorkedField()
         ordinals = OrdinalsField()
 
     @extend_schema(request=with_ordinals(Input, "action"), responses={201: OpenApiTypes.OBJECT})
@@ -159,6 +172,7 @@ class LabelActions(APIView):
             client_key=asked.get("client_key"),
             reason=asked.get("reason", ""),
             token=token_of(request),
+            worked_s=asked.get("worked_s"),
         )
         try:
             action = services.label_objects(
@@ -184,6 +198,7 @@ class Undo(APIView):
         action_id = serializers.IntegerField(
             required=False, allow_null=True
         )  # what is to be taken back, as the page knows it
+        worked_s = WorkedField()
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, label_set_id: int) -> Response:
@@ -198,6 +213,7 @@ class Undo(APIView):
                 client_key=asked.get("client_key"),
                 expected_id=asked.get("action_id"),
                 token=token_of(request),
+                worked_s=asked.get("worked_s"),
             )
         except NothingToUndo as error:
             return Response({"detail": str(error)}, status.HTTP_409_CONFLICT)
@@ -210,6 +226,18 @@ class Redo(Undo):
     """Take back one's last undo."""
 
     revert = staticmethod(services.redo)
+
+
+class Sessions(APIView):
+    """The newest thousand labeling sessions: everybody's for whoever may read the audit trail, else one's own."""
+
+    MOST = 1000
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    def get(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id)
+        records = session_records(project, sessions_for(project, request.user)[: self.MOST])
+        return Response({"sessions": [as_json(record) for record in records]})
 
 
 def action_result(action: LabelAction, label_set: LabelSet, user: User) -> dict[str, Any]:

@@ -80,6 +80,8 @@ class LabelChain(models.Model):
 LEFT_OUT = "left_out"
 # In the selection of what a script did: the beginning of its token. Only the server says so.
 TOKEN = "token"
+# In the selection of what a person did: seconds of work for it. From a field of its own.
+WORKED = "worked_s"
 # The suggestion in the selection of who looks at labels that differ from what the model says, and corrects or keeps them.
 DIFFERENCES = "discordant"
 

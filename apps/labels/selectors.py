@@ -435,10 +435,15 @@ def current_session(label_set: LabelSet, rater: User) -> LabelingSession | None:
     return label_set.sessions.filter(rater=rater).order_by("-last_action_at").first()
 
 
+def rate_of(timed_labels: int, active_seconds: float) -> float | None:
+    """Labels a second; None where no time was measured."""
+    return max(timed_labels, 0) / active_seconds if active_seconds else None
+
+
 def session_state(session: LabelingSession | None) -> Mapping[str, Any] | None:
     if session is None:
         return None
-    rate = max(session.timed_labels, 0) / session.active_seconds if session.active_seconds else None
+    rate = rate_of(session.timed_labels, session.active_seconds)
     return {"labels": max(session.labels, 0), "seconds": session.active_seconds, "labels_per_second": rate}
 
 

@@ -18,14 +18,23 @@ from apps.audit.chain import chain_hash
 from apps.common.notifications import LABELS_CHANGED, notify
 from apps.labels import statements
 from apps.labels.events import LabelsChanged
-from apps.labels.models import LEFT_OUT, TOKEN, LabelAction, LabelChain, LabelingSession, LabelSet, is_of_differences
+from apps.labels.models import (
+    LEFT_OUT,
+    TOKEN,
+    WORKED,
+    LabelAction,
+    LabelChain,
+    LabelingSession,
+    LabelSet,
+    is_of_differences,
+)
 from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in, taken_back, text_of
 from apps.labels.statements import Changed
 from apps.projects.events import send_event_on_commit
 from apps.projects.models import LabelClass, Project
 
 SESSION_PAUSE = timedelta(minutes=15)  # a longer pause begins a new labeling session
-ACTIVE_GAP = timedelta(seconds=60)  # a longer gap between gestures is not counted as work beyond this
+ACTIVE_GAP = timedelta(seconds=60)  # where no page has measured, a longer gap between gestures is no work beyond this
 
 
 class LabelError(ValueError):
@@ -56,6 +65,8 @@ class Gesture:
     reason: str = ""
     token: str = ""
     """Of a script: the beginning of its token. What it does is no one's labeling by the clock."""
+    worked_s: float | None = None
+    """How long somebody was at work for it, since the gesture before, as their page saw it; None where nobody measured."""
 
 
 @transaction.atomic
@@ -146,13 +157,14 @@ def undo(
     client_key: UUID | None = None,
     expected_id: int | None = None,
     token: str = "",
+    worked_s: float | None = None,
 ) -> LabelAction:
     """Take back the actor's last gesture on this set, by a new action. Objects labeled anew since keep their label.
 
     `expected_id`: the action that the actor takes for the last one. Raises AnotherGesture where it is not, NothingToUndo.
     """
     kind, otherwise = LabelAction.Kind.UNDO, "nothing to undo"
-    return _revert(label_set, actor, kind, last_undoable, otherwise, client_key, expected_id, token)
+    return _revert(label_set, actor, kind, last_undoable, otherwise, client_key, expected_id, token, worked_s)
 
 
 def redo(
@@ -162,10 +174,11 @@ def redo(
     client_key: UUID | None = None,
     expected_id: int | None = None,
     token: str = "",
+    worked_s: float | None = None,
 ) -> LabelAction:
     """Take back the actor's last undo, `expected_id` as in `undo`."""
     kind, otherwise = LabelAction.Kind.REDO, "nothing to redo"
-    return _revert(label_set, actor, kind, last_redoable, otherwise, client_key, expected_id, token)
+    return _revert(label_set, actor, kind, last_redoable, otherwise, client_key, expected_id, token, worked_s)
 
 
 def _revert(
@@ -177,6 +190,7 @@ def _revert(
     client_key: UUID | None,
     expected_id: int | None,
     token: str,
+    worked_s: float | None,
 ) -> LabelAction:
     with transaction.atomic():
         lock_chain(label_set.project_id)  # two quick presses of Z undo two gestures, not one twice
@@ -198,6 +212,7 @@ def _revert(
                 selection={LEFT_OUT: restored[LEFT_OUT]} if LEFT_OUT in restored else {},
                 client_key=client_key,
                 token=token,
+                worked_s=worked_s,
             ),
             label_class=target.label_class,
             n_asked=target.n,
@@ -248,7 +263,9 @@ def _act(
         project_id=label_set.project_id,
         sequence=sequence + 1,
         label_set=label_set,
-        session=None if gesture.token else _take_session(label_set, actor, kind, changed, now, undoes),
+        session=None
+        if gesture.token
+        else _take_session(label_set, actor, kind, changed, now, undoes, gesture.worked_s),
         actor=actor,
         kind=kind,
         provenance=gesture.provenance,
@@ -257,7 +274,7 @@ def _act(
         client_key=gesture.client_key,
         n_asked=n_asked,
         n=changed.n,
-        selection=gesture.selection | ({TOKEN: gesture.token} if gesture.token else {}),
+        selection=_stated(gesture),
         reason=gesture.reason,
         at=now,
         previous_hash=previous_hash,
@@ -332,6 +349,7 @@ def _take_session(
     changed: Changed,
     now: datetime,
     undoes: LabelAction | None,
+    worked_s: float | None,
 ) -> LabelingSession | None:
     """The actor's running session, brought up to date with this gesture; imports, and taking back what a script did, are no one's
     labeling.
@@ -347,13 +365,23 @@ def _take_session(
         return LabelingSession.objects.create(
             label_set=label_set, rater=actor, started_at=now, last_action_at=now, labels=labeled
         )
-    session.active_seconds += min(now - session.last_action_at, ACTIVE_GAP).total_seconds()
+    if worked_s is None:
+        session.active_seconds += min(now - session.last_action_at, ACTIVE_GAP).total_seconds()
+    else:  # gestures that waited for the network arrive together: the session as a whole is no longer than the clock says
+        has_lasted = (now - session.started_at).total_seconds()
+        session.active_seconds = max(session.active_seconds, min(session.active_seconds + worked_s, has_lasted))
     session.last_action_at = now
     session.labels += labeled
     if undoes is None or not _goes_back_to_its_first(session, undoes):
         session.timed_labels += labeled
     session.save(update_fields=["active_seconds", "last_action_at", "labels", "timed_labels"])
     return session
+
+
+def _stated(gesture: Gesture) -> dict[str, Any]:
+    """The selection as it is kept, with what only the server says."""
+    stated: dict[str, Any] = {TOKEN: gesture.token or None, WORKED: gesture.worked_s}
+    return gesture.selection | {key: value for key, value in stated.items() if value is not None}
 
 
 def _goes_back_to_its_first(session: LabelingSession, action: LabelAction) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -17,6 +18,15 @@ from apps.common.tables import table_response
 from apps.labels.forms import LabelHistoryFilterForm
 from apps.labels.models import LabelAction
 from apps.labels.selectors import label_history as history_of
+from apps.labels.sessions import (
+    SessionRecord,
+    all_session_records,
+    as_json,
+    may_see_everybody,
+    people_records,
+    session_records,
+    sessions_for,
+)
 from apps.labels.templatetags.gestures import how_it_was_done, what_was_done
 from apps.projects.access import get_project_for_user
 from apps.projects.models import Project
@@ -24,6 +34,7 @@ from apps.projects.permissions import Permission
 from apps.projects.views import NO_SUCH_FILTER, render_project_page
 
 ACTIONS_PER_PAGE = 50
+SESSIONS_PER_PAGE = 50
 HISTORY_COLUMNS = (
     "number",
     "at",
@@ -39,6 +50,34 @@ HISTORY_COLUMNS = (
     "previous_hash",
     "hash",
 )
+
+
+@login_required
+@require_GET
+def session_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    """Who labeled when, how much and how quickly: everybody's sessions for whoever may read the trail, else one's own."""
+    project = get_project_for_user(request.user, project_id)
+    sessions = sessions_for(project, request.user)
+    page = Paginator(sessions, SESSIONS_PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "records": session_records(project, page.object_list),
+        "people": people_records(sessions),
+        "everybody": may_see_everybody(request.user, project),
+        "tab": "sessions",
+    }
+    return render_project_page(request, project, "labels/sessions.html", context)
+
+
+@login_required
+@require_GET
+def session_table(request: AuthenticatedRequest, project_id: int) -> HttpResponseBase:
+    """The same as a CSV file."""
+    project = get_project_for_user(request.user, project_id)
+    columns = [field.name for field in fields(SessionRecord)]
+    records = all_session_records(project, sessions_for(project, request.user))
+    rows = ([values[column] for column in columns] for values in map(as_json, records))
+    return table_response(f"sessions-project-{project.pk}.csv", columns, rows)
 
 
 @login_required

@@ -33,7 +33,7 @@ from apps.engine.formats import read_image
 from apps.engine.pixels import middle_square
 from apps.images.selectors import images_of
 from apps.labels import acceptance
-from apps.labels.api import SelectionField, action_result, get_label_set_for_user
+from apps.labels.api import SelectionField, WorkedField, action_result, get_label_set_for_user
 from apps.labels.models import StratumSample
 from apps.labels.selectors import label_sets_visible_to
 from apps.labels.services import LabelError
@@ -443,13 +443,20 @@ class SampleAcceptance(APIView):
     class Input(Fields):
         size = serializers.IntegerField(min_value=1)
         seen = serializers.IntegerField(min_value=0)
+        worked_s = WorkedField()
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, sample_id: int) -> Response:
         sample, asked = _asked_of_sample(request, sample_id, self.Input)
         newest = newest_map(sample.project)
         with answering_sample_errors():
-            sample = acceptance.accept_sample(sample=sample, size=asked["size"], seen=asked["seen"], embedding=newest)
+            sample = acceptance.accept_sample(
+                sample=sample,
+                size=asked["size"],
+                seen=asked["seen"],
+                embedding=newest,
+                worked_s=asked.get("worked_s"),
+            )
         if sample.action is None:
             verdict = acceptance.judge(sample, newest)
             detail = _why_not(len(verdict.wrong), sample.n, verdict.stale)

@@ -10,7 +10,7 @@ from django.db.models import Sum
 from apps.accounts.models import User
 from apps.images.models import Image
 from apps.labels.models import LabelSet
-from apps.labels.selectors import counts_by_class, label_sets_visible_to, sampled_counts
+from apps.labels.selectors import counts_by_class, label_sets_visible_to, rate_of, sampled_counts
 from apps.models.models import LABELS_TO_BELIEVE, Embedding, PredictionSet
 from apps.models.selectors import current_prediction_set, latest_embedding, title_of_approach, title_of_reducer
 from apps.projects.files import export_archive
@@ -158,7 +158,7 @@ def project_overview(project: Project, user: User) -> Overview:
         classes=classes,
         label_set=label_set,
         seconds=seconds,
-        labels_per_second=max(sessions["timed"], 0) / seconds if seconds else None,
+        labels_per_second=rate_of(sessions["timed"] or 0, seconds),
         embedding=embedding,
         predictions=predictions,
         importing=importing,

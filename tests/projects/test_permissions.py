@@ -32,6 +32,8 @@ GET  image_list             2 2 2 2 2 2 4 4
 GET  image_detail           2 2 2 2 2 2 4 4
 GET  image_thumbnail        2 2 2 2 2 2 4 4
 GET  model_list             2 2 2 2 2 2 4 4
+GET  session_list           2 2 2 2 2 2 4 4
+GET  session_table          2 2 2 2 2 2 4 4
 GET  job_list               2 2 2 2 2 2 4 4
 GET  job_detail             2 2 2 2 2 2 4 4
 GET  project_members        2 2 2 2 2 2 4 4

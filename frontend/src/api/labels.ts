@@ -47,6 +47,8 @@ export interface LabelAction {
   readonly only_unlabeled: boolean;
   readonly selection: SelectionContext;
   readonly client_key: string;
+  /** Seconds of work since the gesture before: `Activity.take`. */
+  readonly worked_s: number;
 }
 
 export async function fetchLabels(api: string, labelSet: number, options: RequestOptions = {}): Promise<LabelsBuffer> {
@@ -80,13 +82,15 @@ export const postUndo = (
   labelSet: number,
   clientKey: string,
   actionId: UndoEntry["action_id"] | null,
+  workedS: number,
 ): Promise<ActionResult> =>
-  postJson(`${api}/label-sets/${labelSet}/undo`, { client_key: clientKey, action_id: actionId });
+  postJson(`${api}/label-sets/${labelSet}/undo`, { client_key: clientKey, action_id: actionId, worked_s: workedS });
 
 export const postRedo = (
   api: string,
   labelSet: number,
   clientKey: string,
   actionId: UndoEntry["action_id"] | null,
+  workedS: number,
 ): Promise<ActionResult> =>
-  postJson(`${api}/label-sets/${labelSet}/redo`, { client_key: clientKey, action_id: actionId });
+  postJson(`${api}/label-sets/${labelSet}/redo`, { client_key: clientKey, action_id: actionId, worked_s: workedS });

@@ -30,7 +30,12 @@ export const lookAtMore = (api: string, id: number, n: number): Promise<Sample> 
   postJson(`${api}/samples/${id}/more`, { n });
 
 /** @param size the objects that the user was told will be labeled; seen: sampled patches that were on their screen */
-export const acceptSample = (api: string, id: number, size: number, seen: number): Promise<ActionResult> =>
-  postJson(`${api}/samples/${id}/accept`, { size, seen });
+export const acceptSample = (
+  api: string,
+  id: number,
+  size: number,
+  seen: number,
+  workedS: number,
+): Promise<ActionResult> => postJson(`${api}/samples/${id}/accept`, { size, seen, worked_s: workedS });
 
 export const endSample = (api: string, id: number): Promise<Sample> => postJson(`${api}/samples/${id}/end`, {});

@@ -1,4 +1,5 @@
 import { ActionQueue } from "../../state/action-queue";
+import { Activity } from "../../state/activity";
 import { Emitter } from "../../state/emitter";
 import { COLOR_MODES, type ColorMode, FilterStore } from "../../state/filters";
 import { LabelsStore } from "../../state/labels";
@@ -46,6 +47,7 @@ export class WorkspaceController extends Emitter<"tool" | "outline"> {
   readonly viewport = new ViewportStore();
   readonly suggestions = new SuggestionStore();
   readonly queue = new ActionQueue();
+  readonly activity = new Activity();
   readonly notices = new NoticeStore();
   readonly preferences: Preferences = loadPreferences();
 

@@ -29,6 +29,7 @@ export class GestureHistory extends Part {
       return;
     }
     const clientKey = newClientKey();
+    const workedS = this.controller.activity.take();
     this.controller.queue.add<ActionResult>({
       clientKey,
       send: () => {
@@ -38,7 +39,7 @@ export class GestureHistory extends Part {
           return Promise.reject(new HttpError(409, text));
         }
         const expected = this.project[direction]?.action_id ?? null;
-        return (direction === "undo" ? postUndo : postRedo)(this.config.api, labelSet.id, clientKey, expected);
+        return (direction === "undo" ? postUndo : postRedo)(this.config.api, labelSet.id, clientKey, expected, workedS);
       },
       onSaved: (result) => {
         this.project.setSession(result.session, result.undo, result.redo);

@@ -1,6 +1,7 @@
 import { el } from "../../lib/dom";
 import { belongsToControl, belongsToField, type Command, commandFor } from "../../lib/keymap";
 import { ordinalOfHash } from "../../lib/ordinal-hash";
+import { watchActivity } from "../../state/activity";
 import type { Island } from "../mount";
 import { ContextPopup } from "./context-popup";
 import { type WorkspaceConfig, WorkspaceController } from "./controller";
@@ -81,6 +82,7 @@ export class WorkspaceIsland implements Island {
       this.quality.element,
       this.sampleDialog.element,
     );
+    watchActivity(this.controller.activity, this.controller.signal);
     document.addEventListener("keydown", this.keyDown);
     document.addEventListener("pointerdown", this.pointerUsed, { capture: true });
     element.addEventListener("click", this.giveKeysBack);

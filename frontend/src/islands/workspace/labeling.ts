@@ -304,6 +304,7 @@ export class Labeling extends Part {
       only_unlabeled: onlyUnlabeled,
       selection: { ...this.controller.region.context(), ...(leftOut.length > 0 ? { left_out: [...leftOut] } : {}) },
       client_key: newClientKey(),
+      worked_s: this.controller.activity.take(),
     };
     const nToChange = ordinals.reduce((n, ordinal) => n + Number(this.labels.shown[ordinal] !== (classValue ?? 0)), 0);
     const nBefore = ordinals.length - nToChange;

@@ -56,7 +56,7 @@ it("accepts no sample sooner than anybody can have looked at it", async () => {
   vi.advanceTimersByTime(200);
   sampling.goOn();
   await settle();
-  expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N, 50);
+  expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N, 50, expect.any(Number));
 });
 
 it("keeps and shows what is marked in another tab, and sends only what was marked here", async () => {
@@ -207,7 +207,7 @@ it("shows more of a selection where some are wrong, and accepts the others once 
   vi.mocked(acceptSample).mockResolvedValue({} as never);
   sampling.goOn();
   await vi.advanceTimersByTimeAsync(1);
-  expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N - 1, 90);
+  expect(acceptSample).toHaveBeenCalledExactlyOnceWith("", 1, N - 1, 90, expect.any(Number));
 });
 
 it("keeps what is marked while more patches are on their way, also where they are refused or one has left", async () => {

@@ -221,8 +221,9 @@ export class Sampling extends Part<"sample"> {
       return;
     }
     const nWrong = this.wrong().length;
+    const workedS = this.controller.activity.take();
     this.send<ActionResult>(
-      () => acceptSample(this.config.api, sample.id, sample.size - nWrong, nSeen),
+      () => acceptSample(this.config.api, sample.id, sample.size - nWrong, nSeen, workedS),
       (result) => {
         const name = this.project.classOf(sample.class_value)?.name ?? "";
         const nRight = sample.n - nWrong;
