@@ -50,6 +50,10 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=OrganizationMember.Role.choices)
 
 
+class NameForm(forms.Form):
+    name = forms.CharField(max_length=120, help_text="Shown beside your labels, to everybody in your projects.")
+
+
 class TokenForm(forms.Form):
     name = forms.CharField(
         label="What is it for?", max_length=80, widget=forms.TextInput(attrs={"placeholder": "Nightly export"})

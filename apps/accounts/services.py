@@ -232,6 +232,18 @@ def give_password(*, user: User) -> str:
 
 
 @transaction.atomic
+def change_name(*, user: User, name: str) -> None:
+    """What a person is called from now on; actions and events name the account, so the old ones show the new name, too."""
+    user = _locked_account(user)
+    previous, user.name = user.name, name.strip()
+    if user.name == previous:
+        return
+    user.full_clean(exclude=["password"])
+    user.save(update_fields=["name"])
+    _record_of_own(user, "account.name", {"changes": {"name": [previous, user.name]}})
+
+
+@transaction.atomic
 def note_password_changed(*, user: User) -> None:
     """The person has chosen a password of their own."""
     user.must_change_password = False

@@ -11,6 +11,7 @@ urlpatterns = [
     path("logout/", views.SignOutView.as_view(), name="account_logout"),
     path("inactive/", views.InactiveView.as_view(), name="account_inactive"),
     path("password/", views.PasswordChangeView.as_view(), name="account_change_password"),
+    path("name/", views.account_name, name="account_name"),
     path("tokens/new/", views.token_create, name="token_create"),
     path("tokens/<str:token_key>/revoke/", views.token_revoke, name="token_revoke"),
     path(_MEMBERS, views.organization_members, name="organization_members"),

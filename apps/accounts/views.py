@@ -15,11 +15,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.access import MANAGING_ROLES, get_organization_for_user
-from apps.accounts.forms import InviteForm, NewPasswordForm, RoleForm, TokenForm, role_choices
+from apps.accounts.forms import InviteForm, NameForm, NewPasswordForm, RoleForm, TokenForm, role_choices
 from apps.accounts.models import Organization, OrganizationMember
 from apps.accounts.selectors import members_of, memberships_of, organization_role_of, tokens_of
 from apps.accounts.services import (
     change_member_role,
+    change_name,
     create_token,
     deactivate_member,
     invite_member,
@@ -71,6 +72,8 @@ class PasswordChangeView(_WithoutPlaceholders, allauth_views.PasswordChangeView)
     success_url = reverse_lazy("account_home")
 
     def form_valid(self, form: Any) -> HttpResponse:
+        if self.request.user.must_change_password:  # who came to work, and had to choose one before
+            self.success_url = reverse_lazy("project_list")
         response = super().form_valid(form)
         note_password_changed(user=self.request.user)
         return response
@@ -89,6 +92,17 @@ def account_home(request: AuthenticatedRequest) -> HttpResponse:
             "now": timezone.now(),
         },
     )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def account_name(request: AuthenticatedRequest) -> HttpResponse:
+    form = NameForm(posted(request), initial={"name": request.user.name})
+    if form.is_valid():
+        change_name(user=request.user, name=form.cleaned_data["name"])
+        messages.success(request, "Your name is saved.")
+        return redirect("account_home")
+    return render(request, "accounts/name.html", {"form": form}, status=422 if form.errors else 200)
 
 
 @login_required

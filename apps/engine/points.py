@@ -49,7 +49,12 @@ def read_points(source: str | os.PathLike[str] | bytes, *, name: str | None = No
             next((columns[n] for n in names if n in columns), None) for names in (ROW_NAMES, COLUMN_NAMES, CLASS_NAMES)
         ]
         if found[0] is None or found[1] is None:
-            raise BadInput(shown, "the first line names no columns row and column")
+            whole = (
+                "; a table of labels by label_id is imported by the command import_labels"
+                if "label_id" in columns
+                else ""
+            )
+            raise BadInput(shown, f"the first line names no columns row and column{whole}")
         at_row, at_column, at_class = found[0], found[1], found[2] if found[2] is not None else len(columns)
         at_image = columns.get("image")
         rows = rows[1:]

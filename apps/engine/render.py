@@ -27,11 +27,13 @@ UNLABELED_INDEX = 255  # in the palette of a color mask
 
 
 class LegendRow(NamedTuple):
-    """color: #rrggbb."""
+    """color: #rrggbb. The flags: nobody can tell what it is; a fault of the mask, and no object."""
 
     value: int
     class_name: str
     color: str
+    is_uncertain: int = 0
+    is_non_object: int = 0
 
 
 def paint(
@@ -116,7 +118,7 @@ def write_instance_mask(
 
 
 def write_legend(path: Path, legend: Iterable[LegendRow]) -> None:
-    """legend.csv: value,class_name,color. read_label_values reads it."""
+    """legend.csv: value,class_name,color and the flags. read_label_values reads it."""
     csvfiles.write_rows(path, LegendRow._fields, legend)
 
 

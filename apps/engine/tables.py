@@ -23,6 +23,7 @@ class ObjectRow(NamedTuple):
 
     Where the provenance is "sampled", nobody saw the patch: sample_n of sample_size objects were looked at and sample_wrong of
     them were wrong, so that at most the share error_bound of these sample_size objects is, at 95 % confidence or more.
+    on_screen: 1 where the patch was on the screen of who labeled it, 0 where it was not, None where nobody knows.
     """
 
     image: str
@@ -37,6 +38,7 @@ class ObjectRow(NamedTuple):
     sample_wrong: int | None
     sample_size: int | None
     error_bound: float | None
+    on_screen: int | None
     labeled_by: str
     labeled_at: str
     prediction: str

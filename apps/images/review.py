@@ -133,8 +133,13 @@ class Review:
     value_rows: list[ValueRow] = field(default_factory=list)
     class_names: list[str] = field(default_factory=list)
     new_classes: list[str] = field(default_factory=list)
-    """Names that the points state and that are no class of the project yet: they become one, for good."""
+    """Names that the table of values or the points state and that are no class of the project yet: they become one, for good."""
     has_masks: bool = False
+
+    @property
+    def joins_touching(self) -> bool:
+        """Whether objects of one value that touch each other become one: only numbers of objects keep them apart."""
+        return self.mask_kind in (MaskKind.LABELED, MaskKind.BINARY)
 
     @property
     def importable(self) -> list[Row]:
@@ -384,9 +389,11 @@ def _fill_value_rows(project: Project, review: Review, table: LabelValues, writt
 
 
 def _find_new_classes(review: Review) -> None:
-    """What the points of all images that would be imported call their classes, and the project does not have yet."""
-    named = [*review.class_names, *(row.class_name for row in review.value_rows)]
-    known = {class_key(name) for name in named if name}
+    """What the values, and the points of all images that would be imported, call their classes, and the project does not have yet."""
+    in_project = {class_key(name) for name in review.class_names}
+    of_values = {class_key(row.class_name): row.class_name for row in review.value_rows if row.class_name}
+    of_values = {key: name for key, name in of_values.items() if key not in in_project}
+    known = in_project | set(of_values)
     new: dict[str, str] = {}
     for row in review.importable:
         try:
@@ -404,8 +411,8 @@ def _find_new_classes(review: Review) -> None:
             f"the {source} name more classes that the project does not have than the {n_free} that still fit in; {why}"
         )
         return
-    review.new_classes = list(new.values())
-    review.blockers += [fault for name in review.new_classes if (fault := class_name_fault(name))][:MOST_FAULTS]
+    review.new_classes = [*of_values.values(), *new.values()]
+    review.blockers += [fault for name in new.values() if (fault := class_name_fault(name))][:MOST_FAULTS]
 
 
 def _classes_of(points: UploadedFile) -> tuple[str, ...]:

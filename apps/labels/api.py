@@ -20,7 +20,7 @@ from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinal
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_changes, encode_labels, gzipped
 from apps.labels import selectors, services
-from apps.labels.models import LEFT_OUT, TOKEN, WORKED, LabelAction, LabelSet
+from apps.labels.models import LEFT_OUT, ON_SCREEN, TOKEN, WORKED, LabelAction, LabelSet
 from apps.labels.services import Gesture, LabelError, NothingToUndo
 from apps.labels.sessions import as_json, session_records, sessions_for
 from apps.projects.access import get_project_for_user
@@ -98,7 +98,7 @@ class LabelChanges(APIView):
 
 class SelectionField(serializers.JSONField):
     """The context of a gesture, kept with the action: what was lassoed, filtered, shown; `left_out` are the ordinals of the
-    patches on a confirmed page that were seen and are not of its class."""
+    patches on a confirmed page that were seen and are not of its class, `on_screen` which of the labeled ones were on the screen."""
 
     MAX_BYTES = 1_000_000
     MAX_DEPTH = 8
@@ -113,11 +113,19 @@ class SelectionField(serializers.JSONField):
         if len(json.dumps(canonical)) > self.MAX_BYTES:
             raise serializers.ValidationError("more than a megabyte; send fewer corners")
         left_out = canonical.get(LEFT_OUT, [])
-        if not isinstance(left_out, list) or not all(type(ordinal) is int and ordinal >= 0 for ordinal in left_out):
+        if not _are_ordinals(left_out):
             raise serializers.ValidationError(f"{LEFT_OUT}: expected ordinals")
+        on_screen = canonical.get(ON_SCREEN, {"n": 0})
+        n = on_screen.get("n") if isinstance(on_screen, dict) else None
+        if type(n) is not int or n < 0 or not _are_ordinals(on_screen.get("ordinals", [])):
+            raise serializers.ValidationError(f"{ON_SCREEN}: expected n, and ordinals unless all were on the screen")
         if len(left_out) > self.MOST_LEFT_OUT:
             raise serializers.ValidationError(f"{LEFT_OUT}: more than {self.MOST_LEFT_OUT:,} objects")
         return canonical
+
+
+def _are_ordinals(value: Any) -> bool:
+    return isinstance(value, list) and all(type(ordinal) is int and ordinal >= 0 for ordinal in value)
 
 
 def _canonical(value: Any, *, depth: int) -> Any:

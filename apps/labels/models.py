@@ -78,6 +78,8 @@ class LabelChain(models.Model):
 
 # In the selection of a confirmed page: the ordinals of those that were seen on it and are not of its class.
 LEFT_OUT = "left_out"
+# In the selection of a gesture: how many of the labeled objects were on the screen (`n`), and which (`ordinals`) unless all were.
+ON_SCREEN = "on_screen"
 # In the selection of what a script did: the beginning of its token. Only the server says so.
 TOKEN = "token"
 # In the selection of what a person did: seconds of work for it. From a field of its own.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -24,6 +24,7 @@ from apps.engine.strata import Attempt
 from apps.labels.models import (
     DIFFERENCES,
     LEFT_OUT,
+    ON_SCREEN,
     TOKEN,
     Label,
     LabelAction,
@@ -67,7 +68,7 @@ def label_history(
     until: datetime | None = None,
 ) -> QuerySet[LabelAction]:
     """The gestures on the label sets that the user may see, the newest first; of their selections, which may be a megabyte each, only
-    `among`, `image`, `title` (of what was proposed), `token` (of a script), `n_left_out`, and as `claim` the numbers of a sample."""
+    `among`, `image`, `title` (of what was proposed), `token` (of a script), `n_on_screen` (as a text), `n_left_out`, and as `claim` the numbers of a sample."""
     actions = LabelAction.objects.filter(project=project, label_set__in=label_sets_visible_to(user, project))
     if label_class is not None:
         actions = actions.filter(label_class=label_class)
@@ -77,6 +78,7 @@ def label_history(
         "image": Left(KT("selection__image"), MOST_TOLD),
         "title": Left(KT("selection__suggestion__title"), MOST_TOLD),
         "token": Left(KT(f"selection__{TOKEN}"), MOST_TOLD),
+        "n_on_screen": Left(KT(f"selection__{ON_SCREEN}__n"), MOST_TOLD),
         # Only the server draws samples: what else a page may have put there is not read.
         "claim": RawSQL(_CLAIM, [], JSONField()),
         "n_left_out": RawSQL(_N_LEFT_OUT, [LEFT_OUT, LEFT_OUT], IntegerField()),
@@ -169,6 +171,20 @@ def provenance_of(action: LabelAction, claim: SampleClaim | None) -> str:
     if claim is None and action.provenance == LabelAction.Provenance.SAMPLED:
         return LabelAction.Provenance.BULK
     return action.provenance
+
+
+def shown_by(action: LabelAction) -> Callable[[int], bool | None]:
+    """Of each object that a gesture labeled, whether its patch was on that person's screen; None where nobody knows."""
+    if action.provenance == LabelAction.Provenance.SAMPLED:
+        inspected = frozenset(action.selection["sample"]["inspected"])
+        return lambda ordinal: ordinal in inspected
+    stated = action.selection.get(ON_SCREEN)
+    if not isinstance(stated, dict):
+        return lambda ordinal: None
+    if "ordinals" not in stated:
+        return lambda ordinal: True
+    shown = frozenset(stated["ordinals"])
+    return lambda ordinal: ordinal in shown
 
 
 def sampled_counts(label_set: LabelSet) -> dict[str, int]:

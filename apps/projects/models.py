@@ -59,7 +59,7 @@ class LabelClass(models.Model):
     value = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(MAX_LABEL_CLASSES)])
     name = models.CharField(max_length=80)
     color = models.CharField(max_length=7)  # "#rrggbb"
-    is_uncertain = models.BooleanField(default=False)  # left out of concordance
+    is_uncertain = models.BooleanField(default=False)  # nobody can tell: said in exports
     is_non_object = models.BooleanField(default=False)  # a segmentation fault, not a thing
 
     class Meta:

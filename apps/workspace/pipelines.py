@@ -35,6 +35,7 @@ from apps.labels.selectors import (
     provenance_of,
     sample_claims,
     shared_label_set,
+    shown_by,
 )
 from apps.models.selectors import Predictions, current_predictions
 from apps.objects.models import HistoObject
@@ -116,6 +117,10 @@ def export_labels(
     return content.summary()
 
 
+def _legend_row(item: LabelClass) -> LegendRow:
+    return LegendRow(item.value, item.name, item.color, int(item.is_uncertain), int(item.is_non_object))
+
+
 def _content(project: Project, label_set: LabelSet | None, *, without_sampled: bool) -> _Content:
     label_set = label_set or shared_label_set(project)
     values, sources = labels_with_sources(label_set, project.n_objects)
@@ -142,9 +147,7 @@ def _write(project: Project, content: _Content, work: Path, on_progress: Callabl
         _write_masks(project, image, stems[image.pk], content, work)
     write_objects_csv(work / "objects.csv", _object_rows(project, content))
     write_images_csv(work / "images.csv", [item.name for item in content.classes.values()], _image_rows(content))
-    write_legend(
-        work / "legend.csv", [LegendRow(item.value, item.name, item.color) for item in content.classes.values()]
-    )
+    write_legend(work / "legend.csv", [_legend_row(item) for item in content.classes.values()])
     shutil.copyfile(README, work / README.name)
 
 
@@ -195,6 +198,7 @@ def _image_rows(content: _Content) -> Iterator[ImageRow]:
 
 
 def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
+    shown = {source: shown_by(action) for source, action in content.actions.items()}
     for image in content.images:
         for histo_object in _objects(project, image):
             ordinal = histo_object.ordinal
@@ -202,6 +206,7 @@ def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
             source = int(content.sources[ordinal])
             action = content.actions.get(source)
             claim = content.claims.get(source) if content.unseen[ordinal] else None
+            on_screen = shown[source](ordinal) if action else None
             predicted = content.classes.get(int(content.predictions.classes[ordinal]))
             yield ObjectRow(
                 image=image.name,
@@ -216,6 +221,7 @@ def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
                 sample_wrong=claim.wrong if claim else None,
                 sample_size=claim.size if claim else None,
                 error_bound=claim.bound if claim else None,
+                on_screen=None if on_screen is None else int(on_screen),
                 labeled_by=(action.actor.email if action.actor else "import") if action else "",
                 labeled_at=action.at.isoformat() if action else "",
                 prediction=predicted.name if predicted else "",

@@ -25,6 +25,7 @@ from apps.labels.selectors import (
     provenance_of,
     sampled_counts,
     session_state,
+    shown_by,
     shown_revision,
     stated_label,
 )
@@ -175,6 +176,7 @@ def _label_state(label: Label, source: LabelAction) -> dict[str, Any]:
         "by": str(source.actor) if source.actor else None,
         "at": source.at.isoformat(),
         "provenance": provenance_of(source, claim),
+        "on_screen": shown_by(source)(label.ordinal),
         "sample": {key: getattr(claim, key) for key in ("n", "wrong", "size", "bound", "confidence")}
         if claim
         else None,

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django.views.decorators.vary import vary_on_headers
 
 from apps.common.requests import AuthenticatedRequest
-from apps.images.selectors import images_of
+from apps.images.selectors import images_of, unfinished_uploads
 from apps.labels.selectors import shared_label_set
 from apps.models.services import IterationRefused, start_iteration
 from apps.projects.access import get_project_for_user, permissions_of
@@ -29,6 +29,7 @@ def overview(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
         "project": project,
         "permissions": permissions_of(request.user, project),
         "overview": project_overview(project, request.user),
+        "unfinished": unfinished_uploads(project, request.user),
         "tab": "overview",
     }
     return render(request, "workspace/_overview.html" if request.htmx else "workspace/overview.html", context)

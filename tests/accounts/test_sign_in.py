@@ -114,3 +114,25 @@ def test_a_form_without_its_token_changes_nothing(world: World) -> None:
     response = client.post(reverse("label_class_add", args=[world.project.pk]), {"name": "x", "color": "#000000"})
     assert response.status_code == 403
     assert "This form was open for too long" in response.content.decode()
+
+
+def test_who_had_to_choose_a_password_goes_on_to_work(world: World, client: Client) -> None:
+    User.objects.filter(pk=world.rater.pk).update(must_change_password=True)
+    url = reverse("account_change_password")
+    another, one_more = "another battery staple", "one more battery staple"
+    sign_in(client, world.rater.email, PASSWORD)
+    changed = client.post(url, {"oldpassword": PASSWORD, "password1": another, "password2": another})
+    assert changed["Location"] == reverse("project_list")
+    changed = client.post(url, {"oldpassword": another, "password1": one_more, "password2": one_more})
+    assert changed["Location"] == reverse("account_home")
+
+
+def test_a_person_changes_what_they_are_called(world: World, signed_in: Callable[[User], Client]) -> None:
+    client, url = signed_in(world.rater), reverse("account_name")
+    assert client.post(url, {"name": " "}).status_code == 422
+    assert client.post(url, {"name": "Rafaela Rater"}).status_code == 302
+    assert client.post(url, {"name": "Rafaela Rater"}).status_code == 302
+    world.rater.refresh_from_db()
+    assert str(world.rater) == "Rafaela Rater"
+    (event,) = events("account.name")
+    assert event.detail == {"changes": {"name": ["Rafa Rater", "Rafaela Rater"]}}

@@ -45,6 +45,7 @@ WITHOUT_TENANT = {
     "account_logout",
     "account_inactive",
     "account_change_password",
+    "account_name",
     "token_create",
     "project_list",
 }

@@ -506,6 +506,26 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     wait_until(page, "page.unsaved() === 0 && page.labelOf(argument) > 0", review[0])
     assert {o for o, (was, now) in enumerate(zip(before, handle(page, "labels()"), strict=True)) if was != now} == seen
 
+    # a class chosen from the list leaves the keys to the patches: the next Enter confirms the page
+    handle(page, "showAll()")
+    wait_until(page, "page.selection().source === 'all'")
+    page.keyboard.press(f"Shift+Digit{3 - own}")
+    wait_until(page, "page.selection().source === 'review'")
+    page.wait_for_timeout(1000)
+    wrong, *others = handle(page, "selection().ordinals")
+    page.mouse.click(*middle_of(page, wrong))
+    wait_until(page, "!page.selection().picked.includes(argument)", wrong)
+    page.keyboard.press("n")
+    page.keyboard.type(("epithelial", "stromal")[own - 1])
+    page.keyboard.press("Enter")
+    wait_until(page, "page.unsaved() === 0 && page.labelOf(argument[0]) === argument[1]", [wrong, own])
+    page.keyboard.press("Enter")
+    wait_until(page, "page.unsaved() === 0 && page.labelOf(argument[0]) === argument[1]", [others[0], 3 - own])
+    assert handle(page, "labels()")[wrong] == own
+    for _ in range(2):  # the other tests need some without a label
+        page.keyboard.press("z")
+    wait_until(page, "page.unsaved() === 0 && argument.every(o => page.labelOf(o) === 0)", [wrong, *others[:5]])
+
     # a rectangle that is drawn while other patches take the place of its own picks none of them
     handle(page, "showAll()")
     wait_until(page, "page.selection().source === 'all'")

@@ -73,9 +73,11 @@ def test_many_objects_make_a_32_bit_tiff(tmp_path: Path):
 def test_the_legend_is_a_table_of_label_values(tmp_path: Path):
     render.write_legend(
         tmp_path / "legend.csv",
-        [render.LegendRow(1, "non-GS/SS, other", "#e41a1c"), render.LegendRow(2, 'the "b" class', "#377eb8")],
+        [render.LegendRow(1, "non-GS/SS, other", "#e41a1c"), render.LegendRow(2, 'the "b" class', "#377eb8", 0, 1)],
     )
-    assert (tmp_path / "legend.csv").read_text().splitlines()[0] == "value,class_name,color"
+    first, _, last = (tmp_path / "legend.csv").read_text().splitlines()
+    assert first == "value,class_name,color,is_uncertain,is_non_object"
+    assert last.endswith(",#377eb8,0,1")
     assert read_label_values(tmp_path / "legend.csv") == LabelValues(
         {1: "non-GS/SS, other", 2: 'the "b" class'}, {0xE41A1C: "non-GS/SS, other", 0x377EB8: 'the "b" class'}
     )
@@ -98,12 +100,13 @@ def test_objects_csv_is_written_and_read_again_as_classes_and_points(tmp_path: P
             0,
             12400,
             0.019877,
+            0,
             "rater@x",
             "2026-01-01T00:00:00Z",
             "other",
             0.91234,
         ),
-        ObjectRow("a.png", 1, 4, 2, 3, "", None, "", None, None, None, None, "", "", "", None),
+        ObjectRow("a.png", 1, 4, 2, 3, "", None, "", None, None, None, None, None, "", "", "", None),
     ]
     assert write_objects_csv(path, iter(rows)) == 2
     with path.open(newline="") as file:

@@ -152,7 +152,7 @@ def test_an_export_gives_the_same_labels_again(tmp_path: Path, kind: str, raster
         tmp_path / "objects.csv",
         [
             ObjectRow("k", i, int(ids[i]), float(objects.row[i]), float(objects.column[i]), names[int(values[i])],
-                      int(values[i]) or None, "single", None, None, None, None, "me", "now", "", None)
+                      int(values[i]) or None, "single", None, None, None, None, 1, "me", "now", "", None)
             for i in range(n)
         ],
     )  # fmt: skip

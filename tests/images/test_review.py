@@ -438,7 +438,33 @@ def test_classes_that_points_would_add_are_named_before_the_import(
     page = (
         signed_in(upload.created_by).get(reverse("upload_review", args=[upload.project_id, upload.pk])).content.decode()
     )
-    assert "The points name 1 class that the project does not have." in page and "removed later: mitosis." in page
+    assert "1 class is named here that the project does not have." in page and "removed later: mitosis." in page
+
+
+def test_classes_that_a_table_of_values_would_add_are_named_before_the_import(
+    upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    table = b"value,class_name\n1,Lymphocyte\n7,lymphoma\n8,mitosis\n"
+    give(a__png=IMAGE, a_mask__png=labeled(1, 7, 8), a__csv=b"row,column,class\n5,5,mitosis\n", values__csv=table)
+    assert review_upload(upload).new_classes == ["lymphoma", "mitosis"]
+    url = reverse("upload_review", args=[upload.project_id, upload.pk])
+    page = signed_in(upload.created_by).get(url).content.decode()
+    assert "2 classes are named here" in page and "removed later: lymphoma, mitosis." in page
+
+
+@pytest.mark.parametrize(("kind", "joins"), [("labeled", True), ("binary", True), ("indexed", False)])
+def test_it_is_said_where_touching_objects_become_one(
+    upload: Upload, give: Give, signed_in: SignIn, kind: str, joins: bool
+) -> None:
+    give(a__png=IMAGE, a_mask__png=labeled(1, 7))
+    url = reverse("upload_review", args=[upload.project_id, upload.pk])
+    page = signed_in(upload.created_by).get(url, {"mask_kind": kind}).content.decode()
+    assert ("that touch become one" in page) == joins
+
+
+def test_who_uploads_a_table_of_labels_is_told_what_imports_it(upload: Upload, give: Give) -> None:
+    with pytest.raises(BadInput, match="imported by the command import_labels"):
+        give(a__csv=b"image,label_id,class_name\na.png,1,mitosis\n")
 
 
 def test_a_column_of_numbers_does_not_fill_the_project_with_classes(upload: Upload, give: Give) -> None:

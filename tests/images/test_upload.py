@@ -363,10 +363,12 @@ def test_an_unfinished_upload_is_offered_again(
     world: World, send: Callable[..., Any], upload: Upload, signed_in: SignIn
 ) -> None:
     send("a.png", png(picture()))
-    page = signed_in(world.manager).get(reverse("image_list", args=[world.project.pk])).content.decode()
-    assert reverse("upload_detail", args=[world.project.pk, upload.pk]) in page
-    theirs = signed_in(world.lead).get(reverse("image_list", args=[world.project.pk])).content.decode()
-    assert reverse("upload_detail", args=[world.project.pk, upload.pk]) not in theirs
+    for name in ("image_list", "project_overview"):
+        url = reverse(name, args=[world.project.pk])
+        page = signed_in(world.manager).get(url).content.decode()
+        assert reverse("upload_detail", args=[world.project.pk, upload.pk]) in page
+        theirs = signed_in(world.lead).get(url).content.decode()
+        assert reverse("upload_detail", args=[world.project.pk, upload.pk]) not in theirs
 
 
 @pytest.mark.django_db(transaction=True)

@@ -688,6 +688,9 @@ def test_an_export_says_how_each_label_came_and_can_leave_out_what_nobody_saw(wo
         claim = (row["sample_n"], row["sample_wrong"], row["sample_size"], row["error_bound"])
         bound = acceptance.stated(sample)["bound"]
         assert row["provenance"] == ("bulk" if seen else "sampled")
+        assert row["on_screen"] == ("" if int(row["ordinal"]) >= 60 else str(int(seen))), (
+            "no page said so of the last ten"
+        )
         assert claim == (("", "", "", "") if seen else (str(sample.n), "0", "60", f"{bound:.6f}"))
 
     explained = set((tmp_path / "all" / "EXPORT_README.txt").read_text().replace(",", " ").split())
@@ -726,6 +729,7 @@ def test_an_object_tells_what_its_label_rests_on(world, real_objects, signed_in)
     assert label(sample.drawn[0]) | {"by": "", "at": ""} == {
         "class_value": 1,
         "provenance": "bulk",
+        "on_screen": True,
         "sample": None,
         "by": "",
         "at": "",

@@ -110,7 +110,7 @@ def test_the_page_costs_the_same_number_of_queries_whatever_the_project_holds(
     world.label(2, list(range(20, 40)))
     embed(world, 1, with_labels=True)
     client.get(url)
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(19):
         assert client.get(url).status_code == 200
 
 

@@ -64,6 +64,10 @@ def how_it_was_done(action: Any) -> str:
     parts += [f"proposed: {action.title}" if action.title else AMONG.get(action.among, "")]
     if action.image:
         parts.append(f"of {action.image}")
+    stated = action.n_on_screen or ""
+    n_unseen = action.n_asked - int(stated) if stated.isdecimal() else 0
+    if n_unseen > 0 and action.kind == LabelAction.Kind.LABEL:
+        parts.append(f"{n_unseen:,} not on the screen")
     if action.n_left_out:
         parts.append(f"{action.n_left_out:,} left out")
     return "; ".join(filter(None, parts))

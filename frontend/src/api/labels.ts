@@ -31,6 +31,8 @@ export interface SelectionContext {
   readonly size: number;
   readonly embedding: number | null;
   readonly review_class?: number;
+  /** How many of the labeled ones were on the screen, and which, unless all were. */
+  readonly on_screen?: { readonly n: number; readonly ordinals?: readonly number[] };
   /** Of a page that is confirmed: seen, and not of its class. */
   readonly left_out?: readonly number[];
   /** The proposal whose page this was. */

@@ -249,6 +249,8 @@ export interface ObjectDetail {
     readonly by: string | null;
     readonly at: string;
     readonly provenance: string;
+    /** Whether the patch was on the screen of who labeled it; null where nobody knows. */
+    readonly on_screen: boolean | null;
     /** Where nobody saw the patch: n of size objects were looked at, of which some were wrong, and the share of wrong ones in all
      * is at most bound. */
     readonly sample: {

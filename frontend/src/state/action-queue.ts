@@ -1,4 +1,4 @@
-import { isRetriable, messageOf } from "../api/http";
+import { HttpError, isRetriable, messageOf } from "../api/http";
 import { Emitter } from "./emitter";
 
 /** Work that must reach the server once, in order: a label action, an undo, a redo. */
@@ -23,6 +23,8 @@ export class ActionQueue extends Emitter<"status"> {
   /** Since when the first waiting task has failed to get through. */
   failing = false;
   lastError = "";
+  /** Whether it would get through once the person has signed in again. */
+  isSignedOut = false;
   private readonly tasks: QueuedTask<unknown>[] = [];
   private running = false;
   private wake: (() => void) | null = null;
@@ -62,6 +64,7 @@ export class ActionQueue extends Emitter<"status"> {
         if (isRetriable(error)) {
           this.failing = true;
           this.lastError = messageOf(error);
+          this.isSignedOut = error instanceof HttpError && error.status === 401;
           this.emit("status");
           await this.pause(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt++));
           continue;

@@ -9,6 +9,8 @@ export class ClassPicker {
   private readonly search: HTMLInputElement;
   private readonly list: HTMLElement;
   private chosen = 0;
+  /** Who tabs through the controls goes on from the button; for everybody else keys belong to the patches again. */
+  private isTabbedThrough = false;
 
   constructor(private readonly controller: WorkspaceController) {
     this.button = el(
@@ -21,7 +23,8 @@ export class ClassPicker {
         title: "Label the selection (1 to 9, or Enter for the list)",
         "data-testid": "apply-label",
         "data-class-picker": true,
-        onclick: () => (this.panel.hidden ? this.open() : this.close()),
+        // A click by a key has no place.
+        onclick: (event: MouseEvent) => (this.panel.hidden ? this.open(event.detail === 0) : this.close()),
       },
       "Label",
       icon(ICONS.down),
@@ -57,14 +60,15 @@ export class ClassPicker {
 
   private readonly asked = (): void => {
     if (this.button.disabled) this.controller.labeling.sayWhyNotToLabel();
-    else this.open();
+    else this.open(false);
   };
 
   private readonly outside = (event: PointerEvent): void => {
     if (event.target instanceof Node && !this.element.contains(event.target)) this.close();
   };
 
-  private open(): void {
+  private open(isTabbedThrough: boolean): void {
+    this.isTabbedThrough = isTabbedThrough;
     this.search.value = "";
     this.chosen = 0;
     this.fill();
@@ -77,7 +81,10 @@ export class ClassPicker {
     if (this.panel.hidden) return;
     this.panel.hidden = true;
     this.button.setAttribute("aria-expanded", "false");
-    if (this.panel.contains(document.activeElement)) this.button.focus();
+    const { activeElement } = document;
+    if (!(activeElement instanceof HTMLElement) || !this.element.contains(activeElement)) return;
+    if (this.isTabbedThrough) this.button.focus();
+    else activeElement.blur();
   }
 
   private get matches() {
@@ -121,6 +128,7 @@ export class ClassPicker {
   }
 
   private apply(value: number): void {
+    this.isTabbedThrough = false; // the next Enter confirms a page; on the button it would open this list
     this.close();
     this.controller.labeling.label(value);
   }

@@ -171,7 +171,10 @@ export class ContextPopup {
     return [
       ...(label === null
         ? []
-        : fact("Labeled by", `${label.by ?? "the server"}, ${ago(label.at, Date.now())} (${label.provenance})`)),
+        : fact(
+            "Labeled by",
+            `${label.by ?? "the server"}, ${ago(label.at, Date.now())} (${label.provenance}${label.on_screen === false && label.sample === null ? ", not on the screen" : ""})`,
+          )),
       ...(label?.sample == null ? [] : fact("Not seen", claimText(label.sample))),
       ...this.whereItIs(detail),
       ...fact("Place", `row ${Math.round(detail.row)}, column ${Math.round(detail.column)}`),

@@ -5,6 +5,7 @@ import { el, ICONS, icon } from "../../lib/dom";
 import { ago, count, percent, percentDone } from "../../lib/format";
 import { describeMap, describeQuality } from "../../lib/quality";
 import type { SocketStatus } from "../../live/socket";
+import type { Notice } from "../../state/notices";
 import type { WorkspaceController } from "./controller";
 
 const CONNECTION: Record<SocketStatus, { readonly text: string; readonly tone: string }> = {
@@ -29,6 +30,7 @@ export class WorkspaceHeader {
   private readonly classes: HTMLElement;
   private readonly progress: HTMLElement;
   private readonly segments: HTMLElement;
+  private signedOut: Notice | null = null;
   private readonly subscriptions: (() => void)[];
   private countsQueued = false;
 
@@ -259,6 +261,16 @@ export class WorkspaceHeader {
     this.job.title = job.message ?? "";
   }
 
+  private filterBy(labelClass: LabelClass): void {
+    const { filters, notices, project, selection } = this.controller;
+    filters.toggleClass(labelClass.value);
+    const isMeant = selection.pickedCount > 0 && !selection.isOffered;
+    if (!isMeant || !project.canLabel || !filters.classes.has(labelClass.value)) return;
+    const key = labelClass.key === "" ? "N" : labelClass.key;
+    const text = `Only ${labelClass.name} is shown. To label what is selected, press ${key}.`;
+    notices.show({ text, tone: "warning", topic: "hint" });
+  }
+
   private showConnection(): void {
     const { text, tone } = CONNECTION[this.controller.project.connection];
     this.connection.className = `connection connection--${tone}`;
@@ -268,10 +280,13 @@ export class WorkspaceHeader {
 
   private showPresence(): void {
     const { others } = this.controller.project;
+    const { userName } = this.controller.config;
     const shown = others.slice(0, 3);
     this.presence.replaceChildren(
       ...shown.map((name) => el("span", { class: "avatar", title: `${name} is here` }, initials(name))),
       ...(others.length > shown.length ? [el("span", { class: "muted num" }, `+${others.length - shown.length}`)] : []),
+      // On a computer that several people use, it is to be seen whose labels these will be.
+      el("span", { class: "avatar avatar--own", title: `Signed in as ${userName}` }, initials(userName)),
     );
   }
 
@@ -284,11 +299,22 @@ export class WorkspaceHeader {
         el("strong", {}, `Not saved (${waiting})`),
         el("button", { type: "button", class: "button button--small", onclick: () => queue.retryNow() }, "Try now"),
       );
-      this.saving.title = `${queue.lastError}. Tried again by itself; keep this page open.`;
+      this.saving.title = `${queue.lastError.replace(/\.$/, "")}. Tried again by itself; keep this page open.`;
+      if (queue.isSignedOut) this.saySignedOut();
     } else {
       this.saving.textContent = waiting > 0 ? "Saving…" : "";
       this.saving.title = "";
+      if (this.signedOut !== null) this.controller.notices.dismiss(this.signedOut);
+      this.signedOut = null;
     }
+  }
+
+  /** Only the person can help here, so it is said until they have. */
+  private saySignedOut(): void {
+    const { notices, queue } = this.controller;
+    if (this.signedOut !== null && notices.shown.includes(this.signedOut)) return;
+    this.signedOut = { text: `Not saved yet. ${queue.lastError}`, tone: "danger", topic: "save", durationMs: 60_000 };
+    notices.show(this.signedOut);
   }
 
   private showClasses(): void {
@@ -305,7 +331,7 @@ export class WorkspaceHeader {
               class: "class-button",
               "data-testid": `class-${d.value}`,
               "data-value": String(d.value),
-              onclick: () => filters.toggleClass(d.value),
+              onclick: () => this.filterBy(d),
             },
             el("kbd", { class: "class-button__key" }),
             el("span", { class: "class-chip__swatch" }),

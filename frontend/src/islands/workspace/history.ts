@@ -59,7 +59,7 @@ export class GestureHistory extends Part {
         const nothing = error instanceof HttpError && error.status === 409;
         this.notify({
           text: messageOf(error),
-          tone: nothing ? "plain" : "danger",
+          tone: nothing ? "warning" : "danger",
           topic: nothing ? "hint" : "save",
         });
         void this.controller.sync.catchUp();

@@ -229,3 +229,19 @@ it("tells the server who was left out of a page that is confirmed, but not whom 
   expect(action.selection.left_out).toEqual([3]);
   expect(told).toContain("3 objects labeled lymphocyte, 1 left out");
 });
+
+it.each([
+  [[0, 1, 2, 3], { n: 4 }],
+  [[1, 3], { n: 2, ordinals: [1, 3] }],
+  [[], { n: 0, ordinals: [] }],
+])("tells the server that of four labeled ones %j were on the screen", async (seen, onScreen) => {
+  const { controller, selection } = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n: 4, n_changed: 4, revision: 1 } as never);
+  selection.setRegion(Uint32Array.of(0, 1, 2, 3, 4), "lasso", { pickAll: true });
+  controller.region.markSeen(seen, seen.length);
+  selection.toggle(4);
+  controller.labeling.label(1);
+  await settle();
+  const [, , action] = vi.mocked(postAction).mock.calls[0]!;
+  expect(action.selection.on_screen).toEqual(onScreen);
+});

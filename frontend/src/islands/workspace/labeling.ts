@@ -1,4 +1,4 @@
-import { messageOf, newClientKey } from "../../api/http";
+import { HttpError, messageOf, newClientKey } from "../../api/http";
 import { type LabelAction, postAction } from "../../api/labels";
 import type { ActionResult, LabelClass } from "../../api/types";
 import { count, plural } from "../../lib/format";
@@ -261,6 +261,12 @@ export class Labeling extends Part {
     );
   }
 
+  /** For the record: a label may be given to what nobody looked at, and then says so. */
+  private onScreen(ordinals: Uint32Array): NonNullable<LabelAction["selection"]["on_screen"]> {
+    const seen = ordinals.filter((ordinal) => this.seen.has(ordinal));
+    return seen.length === ordinals.length ? { n: seen.length } : { n: seen.length, ordinals: [...seen] };
+  }
+
   sayWhyNotToLabel(): void {
     if (!this.project.canLabel) {
       this.notify({
@@ -302,7 +308,11 @@ export class Labeling extends Part {
       class_value: classValue,
       provenance: ordinals.length === 1 ? "single" : "bulk",
       only_unlabeled: onlyUnlabeled,
-      selection: { ...this.controller.region.context(), ...(leftOut.length > 0 ? { left_out: [...leftOut] } : {}) },
+      selection: {
+        ...this.controller.region.context(),
+        ...(ordinals.length > 0 ? { on_screen: this.onScreen(ordinals) } : {}),
+        ...(leftOut.length > 0 ? { left_out: [...leftOut] } : {}),
+      },
       client_key: newClientKey(),
       worked_s: this.controller.activity.take(),
     };
@@ -326,10 +336,13 @@ export class Labeling extends Part {
             (leftOut.length > 0 ? `, ${count(leftOut.length)} left out` : "") +
             this.whatToKnow(ordinals, nOtherwise);
     this.notices.dismissTopic("hint");
+    // What to know makes a second line; the first alone is cut where it is long.
+    const isWorthKnowing = this.whatToKnow(ordinals, nOtherwise) !== "";
     this.notify({
       text: done + more,
-      tone: "success",
+      tone: isWorthKnowing ? "warning" : "success",
       topic: "labels",
+      ...(isWorthKnowing ? { durationMs: 7000 } : {}),
       // Where nothing changes it would take back the gesture before.
       ...(changesSomething ? { action: { text: "Undo", run: () => this.controller.history.undo() } } : {}),
     });
@@ -356,7 +369,7 @@ export class Labeling extends Part {
         this.labels.reject(change);
         this.notices.dismissTopic("labels");
         this.notify({
-          text: `Not saved, and taken back: ${messageOf(error)}`,
+          text: `Not saved, and taken back: ${whyRefused(error)}`,
           tone: "danger",
           topic: "save",
           durationMs: 12_000,
@@ -366,3 +379,9 @@ export class Labeling extends Part {
     });
   }
 }
+
+/** A project that is not there any more is one that somebody was removed from: they see it, so it was there. */
+const whyRefused = (error: unknown): string =>
+  error instanceof HttpError && error.status === 404
+    ? "you have no access to this project any more. Its manager can say why."
+    : messageOf(error);

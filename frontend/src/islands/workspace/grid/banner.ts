@@ -127,7 +127,9 @@ export class RegionBanner {
     const { reviewClass, proposal, query } = selection;
     const labelClass = reviewClass === null ? undefined : project.classOf(reviewClass);
     if (reviewClass !== null) {
-      this.hint.replaceChildren(" Click or drag out what is wrong, ", key("Enter"), this.confirms);
+      this.hint.replaceChildren(
+        ...(project.canLabel ? [" Click or drag out what is wrong, ", key("Enter"), this.confirms] : []),
+      );
       return el(
         "p",
         { title: "A click or a rectangle leaves patches out; their own class's key labels them" },

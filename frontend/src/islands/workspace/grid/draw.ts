@@ -103,7 +103,10 @@ function drawFrame(
 /** The key of the label on a filled tag below left, ≈ beside it where nobody saw the patch; the key of a prediction that differs, outlined, below right. */
 function drawLetters(context: CanvasRenderingContext2D, look: TileLook, theme: GridTheme, x: number, y: number): void {
   const size = look.tilePx >= 80 ? 17 : 14;
-  context.font = `600 ${size - 4}px ${theme.font}`;
+  const write = (letters: string, column: number, row: number) => {
+    context.font = `600 ${size - (letters.length > 1 ? 6 : 4)}px ${theme.font}`;
+    context.fillText(letters, column, row);
+  };
   context.textAlign = "center";
   context.textBaseline = "middle";
   const bottom = y + look.tilePx - size;
@@ -111,12 +114,12 @@ function drawLetters(context: CanvasRenderingContext2D, look: TileLook, theme: G
     context.fillStyle = toCss(look.label.color);
     context.fillRect(x, bottom, size, size);
     context.fillStyle = textOn(look.label.color);
-    context.fillText(look.label.letter, x + size / 2, bottom + size / 2 + 0.5);
+    write(look.label.letter, x + size / 2, bottom + size / 2 + 0.5);
     if (look.unseen) {
       context.fillStyle = "rgb(0 0 0 / 62%)";
       context.fillRect(x + size, bottom, size - 2, size);
       context.fillStyle = "#ffffff";
-      context.fillText("≈", x + size + (size - 2) / 2, bottom + size / 2 + 0.5);
+      write("≈", x + size + (size - 2) / 2, bottom + size / 2 + 0.5);
     }
   }
   const { prediction } = look;
@@ -127,7 +130,7 @@ function drawLetters(context: CanvasRenderingContext2D, look: TileLook, theme: G
     context.fillStyle = toCss(prediction.color);
     context.fillRect(right, bottom, size, 2);
     context.fillStyle = "#ffffff";
-    context.fillText(prediction.letter, right + size / 2, bottom + size / 2 + 1);
+    write(prediction.letter, right + size / 2, bottom + size / 2 + 1);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { PatchView } from "../../../api/objects";
-import type { LabelClass } from "../../../api/types";
+import { lettersOf } from "../../../lib/class-letters";
 import { parseColor, type Rgb } from "../../../lib/colors";
 import { el } from "../../../lib/dom";
 import { percent } from "../../../lib/format";
@@ -294,7 +294,10 @@ export class PatchGrid {
 
   private readClasses(): void {
     this.classes = new Map(
-      this.controller.project.classes.map((c) => [c.value, { color: parseColor(c.color), letter: letterOf(c) }]),
+      this.controller.project.classes.map((c, _, all) => [
+        c.value,
+        { color: parseColor(c.color), letter: lettersOf(c, all) },
+      ]),
     );
   }
 
@@ -605,7 +608,3 @@ export class PatchGrid {
     );
   }
 }
-
-/** What stands for a class where there is room for one letter: its key, else the first letter of its name. */
-export const letterOf = (labelClass: LabelClass): string =>
-  labelClass.key || labelClass.name.trim().charAt(0).toUpperCase() || String(labelClass.value);
