@@ -36,7 +36,7 @@ AROUND_A_FILE = 1024 * 1024  # what a form says besides its file
 
 def body_limit(path: str) -> int:
     """Bytes: a whole image where one is uploaded, all of a lasso's ordinals elsewhere."""
-    is_upload = re.fullmatch(r"/projects/\d+/uploads/\d+/files/", path)
+    is_upload = re.fullmatch(r"/api/v1/projects/\d+/uploads/\d+/files", path)
     return (settings.UPLOAD_MAX_BYTES if is_upload else settings.DATA_UPLOAD_MAX_MEMORY_SIZE) + AROUND_A_FILE
 
 

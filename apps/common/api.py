@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema_field
 from numpy.typing import NDArray
-from rest_framework import serializers
-from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.parsers import JSONParser
 
 from apps.common.requests import ApiRequest
@@ -21,6 +22,19 @@ MAX_ORDINALS = 16_000_000
 # Python's objects take twenty times what they were written with.
 MAX_JSON_BYTES = 4_000_000
 TOO_MUCH_JSON = f"more than {MAX_JSON_BYTES:,} bytes of JSON; send ordinals as a binary part"
+
+
+class Conflict(APIException):
+    """It was done otherwise meanwhile, or is being done."""
+
+    status_code = status.HTTP_409_CONFLICT
+
+
+def refused(error: DjangoValidationError) -> ValidationError:
+    """What a service does not take, as the API says it: by field where it is about one, else as `detail`."""
+    if hasattr(error, "error_dict"):
+        return ValidationError(error.message_dict)
+    return ValidationError({"detail": " ".join(error.messages)})
 
 
 class BoundedJSONParser(JSONParser):

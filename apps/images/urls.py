@@ -1,4 +1,4 @@
-from django.urls import path
+from django.urls import include, path
 
 from apps.images import views
 
@@ -12,9 +12,9 @@ urlpatterns = [
     path(f"{_IMAGES}<int:image_id>/thumbnail.jpg", views.image_thumbnail, name="image_thumbnail"),
     path(_UPLOADS, views.upload_start, name="upload_start"),
     path(_UPLOAD, views.upload_detail, name="upload_detail"),
-    path(f"{_UPLOAD}files/", views.upload_file, name="upload_file"),
     path(f"{_UPLOAD}files/<int:file_id>/remove/", views.upload_file_remove, name="upload_file_remove"),
     path(f"{_UPLOAD}files/<int:file_id>/is-mask/", views.upload_file_is_mask, name="upload_file_is_mask"),
     path(f"{_UPLOAD}review/", views.upload_review, name="upload_review"),
     path(f"{_UPLOAD}discard/", views.upload_discard, name="upload_discard"),
+    path("api/v1/", include("apps.images.api_urls")),
 ]

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_POST
 
@@ -13,11 +13,11 @@ from apps.audit.services import record_read
 from apps.common.requests import AuthenticatedRequest
 from apps.engine.errors import BadInput
 from apps.engine.masks import MaskKind
-from apps.images.forms import FileForm, MaskKindForm
+from apps.images.forms import MaskKindForm
 from apps.images.models import Image, Upload
 from apps.images.review import MASK_KIND_TEXT, Review, review_upload
 from apps.images.selectors import files_of, images_of, thumbnail, unfinished_uploads, uploads_of
-from apps.images.services import UploadClosed, discard_upload, receive_file, remove_file, start_upload, take_for_mask
+from apps.images.services import UploadClosed, discard_upload, remove_file, start_upload, take_for_mask
 from apps.projects.access import get_project_for_user
 from apps.projects.models import Project
 from apps.projects.permissions import Permission
@@ -95,31 +95,6 @@ def upload_detail(request: AuthenticatedRequest, project_id: int, upload_id: int
     return render_project_page(
         request, project, "images/upload.html", _review_context(upload, review) | {"tab": "images"}
     )
-
-
-@login_required
-@require_POST
-def upload_file(request: AuthenticatedRequest, project_id: int, upload_id: int) -> HttpResponse:
-    """Takes one file; whatever is wrong with it is said at once, and the files beside it are not affected."""
-    _, upload = upload_for(request, project_id, upload_id)
-    form = FileForm(request.POST, request.FILES)
-    if not form.is_valid():
-        detail = " ".join(str(error) for errors in form.errors.values() for error in errors)
-        return JsonResponse({"detail": detail}, status=400)
-    content = form.cleaned_data["file"]
-    try:
-        file = receive_file(
-            upload=upload,
-            name=form.cleaned_data["name"] or content.name,
-            said_role=form.cleaned_data["role"],
-            content=content,
-            received_by=request.user,
-        )
-    except BadInput as error:
-        return JsonResponse({"detail": error.cause, "file": error.file}, status=422)
-    except UploadClosed as error:
-        return JsonResponse({"detail": str(error)}, status=409)
-    return JsonResponse({"id": file.pk, "name": file.name, "role": file.role, "size": file.size}, status=201)
 
 
 @login_required

@@ -3,17 +3,23 @@ from __future__ import annotations
 from django.http import Http404, HttpResponse, HttpResponseNotModified
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
+from rest_framework import serializers, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals, with_ordinals
+from apps.common.api import Conflict, Fields, OrdinalsField, buffer_response, read_ordinals, with_ordinals
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_images, gzipped
 from apps.engine.atlas import CONTEXT_FACTOR, atlas, single_patch
+from apps.engine.masks import MaskKind
+from apps.images.api import get_upload_for_user, review_state
+from apps.images.review import review_upload
+from apps.images.services import FilesGone, UploadClosed
 from apps.objects import selectors
+from apps.objects.services import NotReady, import_reviewed
 from apps.projects.access import get_project_for_user
+from apps.projects.jobs import job_state
 from apps.projects.services import note_view
 
 MAX_ATLAS_TILES = 1024
@@ -104,3 +110,37 @@ class ObjectImages(APIView):
         if request.headers.get("If-None-Match") == f'"{etag}"':
             return HttpResponseNotModified()
         return buffer_response(gzipped(encode_images(selectors.image_id_by_ordinal(project))), etag=etag)
+
+
+class ImportUpload(APIView):
+    """Import what an upload's review shows. `classes` names what the values or colors of labeled masks mean, as "1" or "#rrggbb",
+    where neither a table nor the project says so."""
+
+    class Input(Fields):
+        mask_kind = serializers.ChoiceField([kind.value for kind in MaskKind], required=False)
+        classes = serializers.DictField(child=serializers.CharField(max_length=80), required=False)
+        first_map = serializers.BooleanField(default=True)
+
+    @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, project_id: int, upload_id: int) -> Response:
+        upload = get_upload_for_user(request, project_id, upload_id)
+        serializer = self.Input(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        if upload.imported_at is not None:
+            raise Conflict("These files are imported, or are being imported.")
+        names = {_key_of(value): name for value, name in asked.get("classes", {}).items()}
+        review = review_upload(upload, asked.get("mask_kind"), names)
+        try:
+            job = import_reviewed(upload=upload, review=review, requested_by=request.user, first_map=asked["first_map"])
+        except NotReady as error:
+            answer = {"detail": str(error), "review": review_state(review)}
+            return Response(answer, status.HTTP_400_BAD_REQUEST)
+        except (UploadClosed, FilesGone) as error:
+            raise Conflict(str(error)) from error
+        return Response(job_state(job), status.HTTP_201_CREATED)
+
+
+def _key_of(value: str) -> str:
+    """As the review calls it."""
+    return f"color_{value[1:].lower()}" if value.startswith("#") else f"value_{value}"

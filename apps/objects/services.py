@@ -12,11 +12,14 @@ from apps.audit.services import record
 from apps.engine.components import FoundObjects
 from apps.engine.errors import BadInput
 from apps.images.models import Image, Upload
+from apps.images.review import Review
 from apps.images.services import close_for_import
 from apps.objects.signals import objects_imported
+from apps.projects.access import permissions_of
 from apps.projects.events import ObjectsAdded, send_event_on_commit
 from apps.projects.jobs import start_job
 from apps.projects.models import Job, Project
+from apps.projects.permissions import Permission
 
 
 @transaction.atomic
@@ -46,6 +49,36 @@ def start_import(
             "pairs": pairs,
             "first_map": first_map,
         },
+    )
+
+
+class NotReady(ValueError):
+    """What was reviewed cannot be imported as it is; the message is for the user. `missing`: values that still need a class."""
+
+    def __init__(self, problem: str, missing: frozenset[str] = frozenset()) -> None:
+        super().__init__(problem)
+        self.missing = missing
+
+
+def import_reviewed(*, upload: Upload, review: Review, requested_by: User, first_map: bool) -> Job:
+    """Queue the import of what a review shows; the project's first map follows where that is asked for and allowed.
+
+    Raises NotReady, and what `start_import` raises.
+    """
+    if review.mask_kind is None:
+        raise NotReady("Choose what kind of masks these are.")
+    missing = frozenset(row.key for row in review.value_rows if not row.class_name)
+    if missing:
+        raise NotReady("Name the class of every value.", missing)
+    if review.blockers or not review.importable:
+        raise NotReady("Solve what is listed first." if review.blockers else "There is nothing to import yet.")
+    return start_import(
+        upload=upload,
+        mask_kind=review.mask_kind,
+        label_values=[row.as_json() for row in review.value_rows],
+        pairs=[row.as_pair() for row in review.importable],
+        requested_by=requested_by,
+        first_map=first_map and Permission.TRAIN in permissions_of(requested_by, upload.project),
     )
 
 

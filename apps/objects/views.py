@@ -12,9 +12,8 @@ from apps.images.review import review_upload
 from apps.images.services import FilesGone, UploadClosed
 from apps.images.views import render_review, upload_for
 from apps.objects.forms import ImportForm
-from apps.objects.services import start_import
+from apps.objects.services import NotReady, import_reviewed
 from apps.projects.access import get_project_for_user, permissions_of
-from apps.projects.permissions import Permission
 from apps.projects.selectors import jobs_of
 
 
@@ -30,22 +29,12 @@ def upload_import(request: AuthenticatedRequest, project_id: int, upload_id: int
     review = review_upload(upload, request.POST.get("mask_kind"), {name: str(value) for name, value in written.items()})
     if not form.is_valid():
         return render_review(request, project, upload, review, problem=str(form.errors["mask_kind"][0]), status=422)
-    missing = frozenset(row.key for row in review.value_rows if not row.class_name)
-    if missing:
-        problem = "Name the class of every value."
-        return render_review(request, project, upload, review, missing=missing, problem=problem, status=422)
-    if review.blockers or not review.importable:
-        problem = "Solve what is listed first." if review.blockers else "There is nothing to import yet."
-        return render_review(request, project, upload, review, problem=problem, status=422)
     try:
-        job = start_import(
-            upload=upload,
-            mask_kind=form.cleaned_data["mask_kind"],
-            label_values=[row.as_json() for row in review.value_rows],
-            pairs=[row.as_pair() for row in review.importable],
-            requested_by=request.user,
-            first_map=form.cleaned_data["first_map"] and Permission.TRAIN in permissions_of(request.user, project),
+        job = import_reviewed(
+            upload=upload, review=review, requested_by=request.user, first_map=form.cleaned_data["first_map"]
         )
+    except NotReady as error:
+        return render_review(request, project, upload, review, missing=error.missing, problem=str(error), status=422)
     except UploadClosed:
         return _go_to(request, reverse("job_list", args=[project.pk]))
     except FilesGone as error:

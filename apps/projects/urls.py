@@ -1,4 +1,4 @@
-from django.urls import path
+from django.urls import include, path
 
 from apps.projects import views
 
@@ -26,4 +26,5 @@ urlpatterns = [
         views.organization_audit_table,
         name="organization_audit_table",
     ),
+    path("api/v1/", include("apps.projects.api_urls")),
 ]

@@ -16,7 +16,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from numpy.typing import NDArray
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, PermissionDenied, Throttled, ValidationError
+from rest_framework.exceptions import PermissionDenied, Throttled, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -25,7 +25,7 @@ from rest_framework.views import APIView
 
 from apps.accounts.models import ApiToken, User
 from apps.audit.services import record
-from apps.common.api import Fields, OrdinalsField, buffer_response, read_ordinals, read_payload, with_ordinals
+from apps.common.api import Conflict, Fields, OrdinalsField, buffer_response, read_ordinals, read_payload, with_ordinals
 from apps.common.requests import ApiRequest
 from apps.common.wire import encode_groups, encode_similar, gzipped
 from apps.engine.errors import BadInput
@@ -356,10 +356,6 @@ def answering_sample_errors() -> Iterator[None]:
         raise Conflict(str(error)) from error
     except LabelError as error:
         raise ValidationError({"detail": str(error)}) from error
-
-
-class Conflict(APIException):
-    status_code = status.HTTP_409_CONFLICT
 
 
 def newest_map(project: Project) -> int | None:

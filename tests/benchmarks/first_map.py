@@ -90,7 +90,7 @@ def measure(address: str, tiles: Tiles) -> Measured:
         started = time.perf_counter()
         upload = browser.submit(f"/projects/{project.pk}/uploads/", {})
         for tile in tiles.tiles:
-            _send(browser, f"{upload}files/", tile)
+            _send(browser, f"/api/v1{upload}files", tile)
         uploaded = time.perf_counter() - started
         browser.submit(f"{upload}import", {"mask_kind": MaskKind.INDEXED.value, "first_map": "on"})
         events.wait_for("job.finished", PATIENCE_S)

@@ -31,8 +31,8 @@ export function csrfToken(): string {
 /** For whom this page was made, where it says so: what is done on it is recorded under no other name. */
 const pageUser = (): string | undefined => document.querySelector<HTMLElement>("[data-user-id]")?.dataset["userId"];
 
-async function detailOf(response: Response): Promise<string> {
-  const text = await response.text().catch(() => "");
+/** What the body of a refused request says is wrong; "" where it says nothing. */
+export function detailOfBody(text: string): string {
   try {
     const body: unknown = JSON.parse(text);
     if (typeof body === "object" && body !== null) {
@@ -44,6 +44,12 @@ async function detailOf(response: Response): Promise<string> {
   } catch {
     // not JSON: an error page of a proxy
   }
+  return "";
+}
+
+async function detailOf(response: Response): Promise<string> {
+  const detail = detailOfBody(await response.text().catch(() => ""));
+  if (detail !== "") return detail;
   return response.statusText === "" ? `Error ${response.status}` : `${response.status} ${response.statusText}`;
 }
 

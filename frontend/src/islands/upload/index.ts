@@ -1,4 +1,4 @@
-import { csrfToken } from "../../api/http";
+import { csrfToken, detailOfBody } from "../../api/http";
 import { el } from "../../lib/dom";
 import { bytes, count, plural } from "../../lib/format";
 import { loadInto } from "../../pages/htmx";
@@ -130,7 +130,7 @@ export class UploadIsland implements Island {
       request.setRequestHeader("Accept", "application/json");
       request.upload.onprogress = (event) => onProgress(Math.min(event.loaded, item.file.size));
       request.onload = () => {
-        const detail = detailOf(request.responseText);
+        const detail = detailOfBody(request.responseText);
         const fallback = request.status >= 400 ? `The server answered with an error (${request.status}).` : "";
         resolve({ status: request.status, detail: detail === "" ? fallback : detail });
       };
@@ -140,8 +140,6 @@ export class UploadIsland implements Island {
       const form = new FormData();
       form.set("role", item.role);
       form.set("name", item.name);
-      const { batch } = this.element.dataset;
-      if (batch !== undefined) form.set("batch", batch);
       form.set("file", item.file, item.file.name);
       request.send(form);
     });
@@ -224,17 +222,9 @@ export class UploadIsland implements Island {
   private async finish(): Promise<void> {
     const { items } = this.uploader;
     if (!items.some((item) => item.state === "stored") || this.uploader.failed.length > 0) return;
-    const { batch, finishUrl, reviewUrl, reviewTarget } = this.element.dataset;
-    if (finishUrl !== undefined) {
-      const form = new FormData();
-      if (batch !== undefined) form.set("batch", batch);
-      await fetch(finishUrl, { method: "POST", body: form, headers: { "X-CSRFToken": csrfToken() } }).catch(() => null);
-    }
-    this.element.dispatchEvent(new CustomEvent("upload:finished", { bubbles: true }));
+    const { reviewUrl, reviewTarget } = this.element.dataset;
     if (reviewUrl === undefined || reviewTarget === undefined) return;
-    const url = new URL(reviewUrl, location.href);
-    if (batch !== undefined) url.searchParams.set("batch", batch);
-    await loadInto(url.pathname + url.search, reviewTarget);
+    await loadInto(reviewUrl, reviewTarget);
     document.querySelector(reviewTarget)?.scrollIntoView({ block: "nearest" });
   }
 
@@ -244,15 +234,6 @@ export class UploadIsland implements Island {
   private readonly warnBeforeLeaving = (event: BeforeUnloadEvent): void => {
     if (this.uploader.isBusy) event.preventDefault();
   };
-}
-
-function detailOf(body: string): string {
-  try {
-    const parsed: unknown = JSON.parse(body);
-    return typeof parsed === "object" && parsed !== null && "detail" in parsed ? String(parsed.detail) : "";
-  } catch {
-    return "";
-  }
 }
 
 /** The files of a drop, with those inside dropped folders. */
