@@ -250,7 +250,22 @@ def test_from_signing_in_to_masks_with_classes(
     scale = box["width"] / ids.shape[1]
     pixel: Position = {"x": (column + 0.5) * scale, "y": (row + 0.5) * scale}
     picture.hover(position=pixel, force=True)
-    expect(page.get_by_test_id("image-object")).to_contain_text("Labeled epithelial")
+    told = page.get_by_test_id("image-object")
+    expect(told).to_contain_text("Labeled epithelial")
+    # labeled there by its class's key or from the menu of the right button, and taken back
+    page.keyboard.press("1")
+    expect(told).to_have_text("Labeled inflammatory. Z takes that back.")
+    expect(legend.get_by_role("listitem").first).to_have_text(f"inflammatory {(labels == 1).sum() + 1}")
+    picture.click(position=pixel, button="right", force=True)
+    expect(page.get_by_role("menu")).to_be_visible()
+    page.get_by_role("menuitemradio", name="Remove label").click()
+    expect(told).to_have_text("Label removed. Z takes that back.")
+    page.keyboard.press("z")
+    expect(told).to_have_text("Taken back.")
+    expect(legend.get_by_role("listitem").first).to_have_text(f"inflammatory {(labels == 1).sum() + 1}")
+    page.keyboard.press("z")
+    expect(legend.get_by_role("listitem").first).to_have_text(f"inflammatory {(labels == 1).sum()}")
+    picture.hover(position=pixel, force=True)
     expect(page.get_by_role("link", name="Show its objects in the workspace")).to_be_visible()
     # larger where the pointer is, and moved by hand, which is no click
     page.mouse.wheel(0, -400)

@@ -47,7 +47,7 @@ export interface LabelAction {
   readonly provenance: "single" | "bulk";
   /** What others have labeled, perhaps while this was on its way, keeps its label. */
   readonly only_unlabeled: boolean;
-  readonly selection: SelectionContext;
+  readonly selection: Pick<SelectionContext, "source"> & Partial<SelectionContext>;
   readonly client_key: string;
   /** Seconds of work since the gesture before: `Activity.take`. */
   readonly worked_s: number;

@@ -1,13 +1,14 @@
 import { messageOf } from "../../api/http";
 import { fetchImageObjects } from "../../api/objects";
 import { fetchState } from "../../api/projects";
-import type { LabelClass } from "../../api/types";
+import type { LabelClass, ProjectState } from "../../api/types";
 import { el } from "../../lib/dom";
 import { capitalized, count, percent } from "../../lib/format";
 import { hashOfOrdinal } from "../../lib/ordinal-hash";
 import type { ImageObjectsBuffer } from "../../lib/wire";
 import type { Island } from "../mount";
 import { Choices } from "./choices";
+import { ObjectLabeler } from "./labeler";
 import { type ColorBy, countsBy, isShown, ObjectFinder, outlinePaths } from "./objects";
 import { Stage } from "./stage";
 
@@ -50,6 +51,8 @@ export class ImageObjectsIsland implements Island {
   private finder: ObjectFinder | null = null;
   /** What is told of. A click is for that: its own place is rounded to whole pixels, and may lie beside a small object. */
   private pointed: number | null = null;
+  /** Of who may label. */
+  private labeler: ObjectLabeler | null = null;
 
   constructor(private readonly element: HTMLElement) {
     void this.load();
@@ -67,6 +70,8 @@ export class ImageObjectsIsland implements Island {
       // Where nothing is labeled yet, the predictions say more.
       const { labels, predictions } = this.objects!;
       if (!labels.some((value) => value !== 0) && predictions.some((value) => value !== 0)) this.colorBy = "prediction";
+      const mayLabel = state.permissions?.includes("label.write") === true;
+      if (mayLabel) this.labeler = this.makeLabeler(state, api);
       this.build();
     } catch (error) {
       if (this.lifetime.signal.aborted) return;
@@ -97,6 +102,32 @@ export class ImageObjectsIsland implements Island {
     }
   }
 
+  private makeLabeler({ label_set, classes }: ProjectState, api: string): ObjectLabeler {
+    const { objects } = this;
+    return new ObjectLabeler(
+      {
+        api,
+        labelSet: label_set.id,
+        name: this.element.dataset["imageName"] ?? "",
+        firstOrdinal: objects?.firstOrdinal ?? 0,
+        classes,
+        pointed: () => this.pointed,
+        labelOf: (place) => this.objects?.labels[place] ?? 0,
+        show: (place, value) => {
+          if (this.objects !== null) this.objects.labels[place] = value;
+          this.draw();
+        },
+        say: (text) => {
+          this.told.textContent = text;
+        },
+        askAgain: () => {
+          this.renewal = this.renewal.then(() => this.renew());
+        },
+      },
+      this.lifetime.signal,
+    );
+  }
+
   /** Around the picture that the page came with. */
   private build(): void {
     const picture = this.element.querySelector("img");
@@ -118,6 +149,7 @@ export class ImageObjectsIsland implements Island {
       this.picture.addEventListener(touch, (event) => this.tell(event));
     this.picture.addEventListener("pointerleave", () => this.leave());
     this.picture.addEventListener("click", (event) => this.open(event));
+    this.picture.addEventListener("contextmenu", (event) => this.labeler?.offer(event));
     this.element.prepend(
       el(
         "div",
@@ -217,7 +249,9 @@ export class ImageObjectsIsland implements Island {
   }
 
   private tellNothing(): void {
-    this.told.textContent = "Point at an object to see what it is called. A click opens it in the workspace.";
+    // One line, as all that takes its place: the picture must not move under the pointer.
+    const labels = this.labeler === null ? "A" : "Its class's key or a right click labels it, Z undoes; a";
+    this.told.textContent = `Point at an object to see what it is called. ${labels} click opens it in the workspace.`;
   }
 }
 

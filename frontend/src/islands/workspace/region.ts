@@ -1,5 +1,5 @@
 import { messageOf } from "../../api/http";
-import type { LabelAction, SelectionSource } from "../../api/labels";
+import type { SelectionContext, SelectionSource } from "../../api/labels";
 import { fetchOrder } from "../../api/objects";
 import type { Proposal } from "../../api/types";
 import type { Polygon } from "../../lib/geometry";
@@ -326,7 +326,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
   }
 
   /** How the selection came about, for the record of a gesture. */
-  context(): LabelAction["selection"] {
+  context(): SelectionContext {
     const { selection, filters } = this;
     const last = selection.steps.at(-1);
     return {

@@ -1,0 +1,170 @@
+import { messageOf, newClientKey } from "../../api/http";
+import { postAction, postUndo } from "../../api/labels";
+import type { ActionResult, LabelClass } from "../../api/types";
+import { el } from "../../lib/dom";
+import { belongsToField } from "../../lib/keymap";
+import { Activity, watchActivity } from "../../state/activity";
+
+export interface LabeledImage {
+  readonly api: string;
+  readonly labelSet: number;
+  readonly name: string;
+  readonly firstOrdinal: number;
+  readonly classes: readonly LabelClass[];
+  /** The place in the image's objects of the one under the pointer. */
+  pointed(): number | null;
+  labelOf(place: number): number;
+  /** The screen follows at once, before the server has answered. */
+  show(place: number, classValue: number): void;
+  say(text: string): void;
+  /** What is on the screen may not be so: ask again. */
+  askAgain(): void;
+}
+
+/** Labels the object under the pointer: its class's key, 0 for none, Z to take that back, or a menu by the right button. One after the
+ * other, as they were made. */
+export class ObjectLabeler {
+  private readonly menu = el("div", { class: "object-menu menu__panel", role: "menu", hidden: true });
+  private readonly activity = new Activity();
+  private saving: Promise<void> = Promise.resolve();
+  /** Whose menu it is, while it is open: the pointer may have left the object. */
+  private offered: number | null = null;
+  /** What Z takes back, the last first: gestures that were made here, and no older ones. */
+  private readonly made: ActionResult["action_id"][] = [];
+
+  constructor(
+    private readonly image: LabeledImage,
+    signal: AbortSignal,
+  ) {
+    document.body.append(this.menu);
+    signal.addEventListener("abort", () => this.menu.remove());
+    watchActivity(this.activity, signal);
+    document.addEventListener("keydown", (event) => this.key(event), { signal });
+    document.addEventListener(
+      "pointerdown",
+      (event) => {
+        if (event.target instanceof Node && !this.menu.contains(event.target)) this.close();
+      },
+      { signal, capture: true },
+    );
+    window.addEventListener("scroll", () => this.close(), { signal, capture: true, passive: true });
+  }
+
+  /** The menu of an object, where the right button was pressed on one. */
+  offer(event: MouseEvent): void {
+    const place = this.image.pointed();
+    if (place === null) return;
+    event.preventDefault();
+    const current = this.image.labelOf(place);
+    this.menu.replaceChildren(
+      ...this.image.classes.map((labelClass) => this.item(place, labelClass.value, labelClass, current)),
+      ...(current === 0 ? [] : [el("hr", { class: "menu__separator" }), this.item(place, 0, null, current)]),
+    );
+    this.offered = place;
+    this.menu.hidden = false;
+    // Beside the pointer, and all of it in the window.
+    const { width, height } = this.menu.getBoundingClientRect();
+    this.menu.style.left = `${Math.max(0, Math.min(event.clientX, window.innerWidth - width - 8))}px`;
+    this.menu.style.top = `${Math.max(0, Math.min(event.clientY, window.innerHeight - height - 8))}px`;
+    this.menu.querySelector("button")?.focus();
+  }
+
+  private item(place: number, value: number, labelClass: LabelClass | null, current: number): HTMLElement {
+    const key = labelClass === null ? "0" : labelClass.key;
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "menu__item",
+        role: "menuitemradio",
+        "aria-checked": String(value === current),
+        onclick: () => {
+          this.close();
+          this.label(place, value);
+        },
+      },
+      labelClass !== null && el("span", { class: "class-chip__swatch", style: { "--swatch": labelClass.color } }),
+      el("span", { class: "class-picker__name" }, labelClass?.name ?? "Remove label"),
+      key !== "" && el("kbd", { class: "key" }, key),
+    );
+  }
+
+  private close(): void {
+    this.menu.hidden = true;
+    this.offered = null;
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || belongsToField(event.target)) return;
+    if (!this.menu.hidden && this.keyOfMenu(event)) {
+      event.preventDefault();
+      return;
+    }
+    if (event.key === "z") {
+      event.preventDefault();
+      this.undo();
+      return;
+    }
+    const place = this.offered ?? this.image.pointed();
+    const value = event.key === "0" ? 0 : this.image.classes.find(({ key }) => key === event.key)?.value;
+    if (place === null || value === undefined) return;
+    event.preventDefault();
+    this.close();
+    this.label(place, value);
+  }
+
+  private keyOfMenu(event: KeyboardEvent): boolean {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (event.key === "Escape") this.close();
+    else if (step === undefined) return false;
+    else {
+      const items = [...this.menu.querySelectorAll("button")];
+      const at = items.indexOf(document.activeElement as HTMLButtonElement);
+      items[(at + step + items.length) % items.length]?.focus();
+    }
+    return true;
+  }
+
+  private label(place: number, value: number): void {
+    const { image } = this;
+    const action = {
+      kind: value === 0 ? ("remove" as const) : ("label" as const),
+      class_value: value === 0 ? null : value,
+      provenance: "single" as const,
+      only_unlabeled: false,
+      selection: { source: "image" as const, image: image.name, on_screen: { n: 1 } },
+      client_key: newClientKey(),
+      worked_s: this.activity.take(),
+    };
+    const ordinals = Uint32Array.of(image.firstOrdinal + place);
+    image.show(place, value);
+    const name = value === 0 ? "" : (image.classes.find((one) => one.value === value)?.name ?? String(value));
+    this.save(async () => {
+      const { action_id, n_changed } = await postAction(image.api, image.labelSet, action, ordinals);
+      if (n_changed > 0) this.made.push(action_id);
+      return value === 0 ? "Label removed. Z takes that back." : `Labeled ${name}. Z takes that back.`;
+    });
+  }
+
+  private undo(): void {
+    const { image } = this;
+    const workedS = this.activity.take();
+    this.save(async () => {
+      const last = this.made.pop();
+      if (last === undefined) return "Nothing was labeled here that Z could take back.";
+      await postUndo(image.api, image.labelSet, newClientKey(), last, workedS);
+      return "Taken back.";
+    });
+  }
+
+  private save(gesture: () => Promise<string>): void {
+    this.saving = this.saving.then(async () => {
+      try {
+        this.image.say(await gesture());
+      } catch (error) {
+        this.image.say(`Not saved: ${messageOf(error)}`);
+      }
+      this.image.askAgain();
+    });
+  }
+}
