@@ -18,6 +18,7 @@ from django.utils import timezone
 from apps.accounts.models import ApiToken, Organization, OrganizationMember, User
 from apps.accounts.selectors import organization_role_of, tokens_of, user_by_email
 from apps.accounts.signals import organization_member_removed
+from apps.audit.models import AuditEvent
 from apps.audit.services import record
 
 Role = OrganizationMember.Role
@@ -26,6 +27,8 @@ Role = OrganizationMember.Role
 ONE_TIME_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 TOKEN_DAYS = (7, 30, 90, 365)  # how long one may be good for
 MOST_TOKENS = 20  # of one person
+MOST_EVENTS_AN_HOUR = 100  # about one account, by its person
+NAMES_OF_NOBODY = {"the server", "import"}  # what stands in pages and files where nobody does
 
 
 @dataclass(frozen=True)
@@ -224,8 +227,12 @@ def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
 
 @transaction.atomic
 def give_password(*, user: User) -> str:
-    """For who runs the server: give any account a new password for one sign-in, and return it."""
+    """For who runs the server: give an account a new password for one sign-in, and return it. Raises ValidationError for a closed one."""
     user = _locked_account(user)
+    if not user.is_active:
+        raise ValidationError(
+            "This account was deactivated: an owner or admin of its organization reactivates it first."
+        )
     password = _give_one_time_password(user)
     _record_change(user, None, "account.password.reset")
     return password
@@ -235,9 +242,12 @@ def give_password(*, user: User) -> str:
 def change_name(*, user: User, name: str) -> None:
     """What a person is called from now on; actions and events name the account, so the old ones show the new name, too."""
     user = _locked_account(user)
-    previous, user.name = user.name, name.strip()
+    previous, user.name = user.name, " ".join(name.split())
     if user.name == previous:
         return
+    if user.name.casefold() in NAMES_OF_NOBODY:
+        raise ValidationError({"name": "This is what the trail calls who is no person."})
+    _check_pace(user)
     user.full_clean(exclude=["password"])
     user.save(update_fields=["name"])
     _record_of_own(user, "account.name", {"changes": {"name": [previous, user.name]}})
@@ -245,9 +255,10 @@ def change_name(*, user: User, name: str) -> None:
 
 @transaction.atomic
 def note_password_changed(*, user: User) -> None:
-    """The person has chosen a password of their own."""
+    """The person has chosen a password of their own. Whoever knew the old one may have made tokens: these are gone."""
     user.must_change_password = False
     user.save(update_fields=["must_change_password"])
+    tokens_of(user).delete()
     record_for_account(user=user, actor=user, action="account.password.change", subject=f"account {user.email}")
 
 
@@ -266,13 +277,17 @@ def create_token(*, user: User, name: str, days: int) -> NewToken:
     """
     if days not in TOKEN_DAYS:
         raise ValidationError({"days": "Choose for how long."})
-    _locked_account(user)
+    user = _locked_account(user)
+    if not user.is_active or user.must_change_password:  # since the page was asked for
+        raise ValidationError("This account can not make tokens now.")
+    _check_pace(user)
     tokens_of(user).filter(expiry__lt=timezone.now()).delete()
     if tokens_of(user).count() >= MOST_TOKENS:
         raise ValidationError(f"You have {MOST_TOKENS} tokens. Revoke one that is not needed any more.")
     token, secret = ApiToken.objects.create(user=user, expiry=timedelta(days=days), name=name.strip())
     token.full_clean()
-    detail = {"token": token.token_key, "name": token.name, "expires": f"{token.expiry:%Y-%m-%d %H:%M} UTC"}
+    # Not its name: every organization of the person reads this.
+    detail = {"token": token.token_key, "expires": f"{token.expiry:%Y-%m-%d %H:%M} UTC"}
     _record_of_own(user, "account.token.create", detail)
     return NewToken(token, secret)
 
@@ -280,7 +295,7 @@ def create_token(*, user: User, name: str, days: int) -> NewToken:
 @transaction.atomic
 def revoke_token(*, token: ApiToken) -> None:
     """Scripts are refused from their next request on."""
-    user, detail = token.user, {"token": token.token_key, "name": token.name}
+    user, detail = token.user, {"token": token.token_key}
     removed, _ = tokens_of(user).filter(pk=token.pk).delete()
     if removed:  # not by a second tab a moment ago
         _record_of_own(user, "account.token.revoke", detail)
@@ -355,6 +370,14 @@ def _check_account_is_ours(member: OrganizationMember) -> None:
         raise ValidationError(
             "This account was made elsewhere, so it is not yours to change. You can remove it from this organization."
         )
+
+
+def _check_pace(user: User) -> None:
+    """Events stay for good and are written one after the other: nobody fills the trail with their account's."""
+    since = timezone.now() - timedelta(hours=1)
+    n = AuditEvent.objects.filter(actor=user, action__startswith="account.", at__gte=since).count()
+    if n >= MOST_EVENTS_AN_HOUR:
+        raise ValidationError("Your account was changed very often within an hour. Go on later.")
 
 
 def _record_of_own(user: User, action: str, detail: dict[str, Any]) -> None:

@@ -99,9 +99,13 @@ def account_home(request: AuthenticatedRequest) -> HttpResponse:
 def account_name(request: AuthenticatedRequest) -> HttpResponse:
     form = NameForm(posted(request), initial={"name": request.user.name})
     if form.is_valid():
-        change_name(user=request.user, name=form.cleaned_data["name"])
-        messages.success(request, "Your name is saved.")
-        return redirect("account_home")
+        try:
+            change_name(user=request.user, name=form.cleaned_data["name"])
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, "Your name is saved.")
+            return redirect("account_home")
     return render(request, "accounts/name.html", {"form": form}, status=422 if form.errors else 200)
 
 

@@ -10,12 +10,14 @@ from django.db.models import Model, QuerySet
 from apps.audit.models import AuditEvent
 
 RECORDS_AT_ONCE = 2000
-# With the hashes, so that whoever has a whole trail can check it without us.
+# With all that the hashes are made of: whoever has all events of an organization can check them without us (docs/labeling.md).
 AUDIT_COLUMNS = (
+    "organization_id",
     "number",
     "at",
     "actor_id",
     "actor",
+    "actor_email",
     "action",
     "subject",
     "project_id",
@@ -59,10 +61,12 @@ def audit_rows(events: QuerySet[AuditEvent]) -> Iterator[tuple[object, ...]]:
     """Rows of AUDIT_COLUMNS for events of one organization, the newest first."""
     for event in in_pages(events):
         yield (
+            event.organization_id,
             event.sequence,
             event.at.isoformat(),
             event.actor_id or "",
             str(event.actor) if event.actor else "the server",
+            event.actor.email if event.actor else "",
             event.action,
             event.subject,
             event.project_id or "",

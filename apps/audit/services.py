@@ -34,15 +34,28 @@ def record(
     if chain is None:
         AuditChain.objects.get_or_create(organization_id=organization_id)
         chain = chains.get()
+    _append(chain, actor=actor, action=action, subject=subject, project_id=project_id, detail=detail or {})
+
+
+def _append(
+    chain: AuditChain,
+    *,
+    actor: AbstractBaseUser | None,
+    action: str,
+    subject: str,
+    project_id: int | None,
+    detail: dict[str, Any],
+) -> None:
+    """To a chain whose row is locked."""
     event = AuditEvent(
-        organization_id=organization_id,
+        organization_id=chain.organization_id,
         project_id=project_id,
         sequence=chain.sequence + 1,
         at=timezone.now(),
         actor_id=actor.pk if actor else None,
         action=action,
         subject=subject[:MAX_SUBJECT],
-        detail=detail or {},
+        detail=detail,
         previous_hash=chain.hash,
     )
     event.hash = chain_hash(chain.hash, _header(event))
@@ -51,27 +64,49 @@ def record(
     chain.save(update_fields=["sequence", "hash"])
 
 
-_reads_noted: set[tuple[int, int | None, int, str, str]] = set()
-_reads_noted_on: list[date] = []
+_reads_noted: dict[date, set[tuple[int, int | None, int, str, str]]] = {}
 
 
 def record_read(
     *, actor: AbstractBaseUser, action: str, subject: str, organization_id: int, project_id: int | None
 ) -> None:
-    """Note that somebody looked at something: once a person, thing and day (UTC), however often they look."""
-    today = timezone.now().date()
-    if _reads_noted_on != [today]:
-        _reads_noted.clear()
-        _reads_noted_on[:] = [today]
+    """Note that somebody looked at something: once a person, thing and day (UTC), however often they look.
+
+    A page does not wait for it: while an import, say, adds to the trail, the next look is noted instead.
+    """
+    now = timezone.now()
+    today = now.date()
+    for day in [day for day in _reads_noted if day < today]:
+        _reads_noted.pop(day, None)
+    noted = _reads_noted.setdefault(today, set())  # of this process; another asks the database
     key = organization_id, project_id, actor.pk, action, subject
-    if key in _reads_noted:
+    if key in noted:
         return
-    of_today = AuditEvent.objects.filter(
-        organization_id=organization_id, project_id=project_id, at__gte=datetime.combine(today, time.min, UTC)
+    with transaction.atomic():
+        chains = AuditChain.objects.select_for_update(no_key=True, skip_locked=True)
+        chain = chains.filter(organization_id=organization_id).first()
+        if chain is None:
+            return
+        of_today = AuditEvent.objects.filter(
+            organization_id=organization_id, project_id=project_id, at__gte=datetime.combine(today, time.min, UTC)
+        )
+        if not of_today.filter(actor_id=actor.pk, action=action, subject=subject[:MAX_SUBJECT]).exists():
+            _append(chain, actor=actor, action=action, subject=subject, project_id=project_id, detail={})
+    noted.add(key)
+
+
+def record_download(
+    *, actor: AbstractBaseUser, what: str, organization_id: int, project_id: int | None, query: str
+) -> None:
+    """Somebody takes a trail with them; `query` is what it was filtered by."""
+    record(
+        actor=actor,
+        action="audit.download",
+        subject=what,
+        organization_id=organization_id,
+        project_id=project_id,
+        detail={"filter": query[:400]},
     )
-    if not of_today.filter(actor_id=actor.pk, action=action, subject=subject[:MAX_SUBJECT]).exists():
-        record(actor=actor, action=action, subject=subject, organization_id=organization_id, project_id=project_id)
-    _reads_noted.add(key)  # only of this process: another asks the database
 
 
 def _header(event: AuditEvent) -> dict[str, Any]:

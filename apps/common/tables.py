@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
 
 from asgiref.sync import sync_to_async
+from django.db import connection
 from django.http import StreamingHttpResponse
 
 from apps.engine.pairing import FORMULA_SIGNS
@@ -23,8 +24,17 @@ def table_response(name: str, columns: Sequence[str], rows: Iterable[Sequence[ob
 
 async def _pieces(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> AsyncIterator[bytes]:
     yield _written([columns])
-    while piece := await sync_to_async(lambda: list(islice(rows, ROWS_AT_ONCE)))():
+    while piece := await sync_to_async(_next_of)(rows):
         yield _written(piece)
+
+
+def _next_of(rows: Iterator[Sequence[object]]) -> list[Sequence[object]]:
+    """No connection is kept while a slow reader takes it: once an answer has begun, nobody counts how many are sent."""
+    try:
+        return list(islice(rows, ROWS_AT_ONCE))
+    finally:
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
 
 
 def _written(rows: Iterable[Sequence[object]]) -> bytes:

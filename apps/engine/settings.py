@@ -163,7 +163,7 @@ def _checked(name: str, value: Any, hint: Any, info: SettingInfo) -> Any:
     if value is None and optional:
         return None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 1e300 else math.inf
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits or (isinstance(value, float) and not math.isfinite(value)):
         raise EngineError(f"{name} is {value!r}, but has to be {_expected(kind, info)}")

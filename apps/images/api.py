@@ -17,18 +17,12 @@ from apps.common.api import Conflict, Fields
 from apps.common.requests import ApiRequest
 from apps.engine.errors import BadInput
 from apps.engine.masks import MaskKind
-from apps.images.models import Upload
+from apps.images.access import get_upload_for_user
 from apps.images.review import Review, Row, review_upload
-from apps.images.selectors import unfinished_uploads, uploads_of
+from apps.images.selectors import unfinished_uploads
 from apps.images.services import UploadClosed, discard_upload, receive_file, remove_file, start_upload
 from apps.projects.access import get_project_for_user
 from apps.projects.permissions import Permission
-
-
-def get_upload_for_user(request: ApiRequest, project_id: int, upload_id: int) -> Upload:
-    """One of the project's uploads, for somebody who may upload."""
-    project = get_project_for_user(request.user, project_id, needs=Permission.UPLOAD)
-    return get_object_or_404(uploads_of(project), pk=upload_id)
 
 
 class Uploads(APIView):
@@ -57,7 +51,7 @@ class UploadDetail(APIView):
 
     @extend_schema(parameters=[OpenApiParameter("mask_kind", str)], responses={200: OpenApiTypes.OBJECT})
     def get(self, request: ApiRequest, project_id: int, upload_id: int) -> Response:
-        upload = get_upload_for_user(request, project_id, upload_id)
+        upload = get_upload_for_user(request.user, project_id, upload_id)
         serializer = self.Input(data=request.query_params)
         serializer.is_valid(raise_exception=True)
         if upload.imported_at is not None:
@@ -66,7 +60,7 @@ class UploadDetail(APIView):
 
     @extend_schema(responses={204: None, 409: OpenApiTypes.OBJECT})
     def delete(self, request: ApiRequest, project_id: int, upload_id: int) -> Response:
-        upload = get_upload_for_user(request, project_id, upload_id)
+        upload = get_upload_for_user(request.user, project_id, upload_id)
         try:
             discard_upload(upload=upload, discarded_by=request.user)
         except UploadClosed as error:
@@ -93,7 +87,7 @@ class UploadFiles(APIView):
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, project_id: int, upload_id: int) -> Response:
-        upload = get_upload_for_user(request, project_id, upload_id)
+        upload = get_upload_for_user(request.user, project_id, upload_id)
         serializer = self.Input(data=request.data)
         serializer.is_valid(raise_exception=True)
         sent = serializer.validated_data
@@ -118,7 +112,7 @@ class UploadedFileDetail(APIView):
 
     @extend_schema(responses={204: None, 409: OpenApiTypes.OBJECT})
     def delete(self, request: ApiRequest, project_id: int, upload_id: int, file_id: int) -> Response:
-        file = get_object_or_404(get_upload_for_user(request, project_id, upload_id).files, pk=file_id)
+        file = get_object_or_404(get_upload_for_user(request.user, project_id, upload_id).files, pk=file_id)
         try:
             remove_file(file=file, removed_by=request.user)
         except UploadClosed as error:

@@ -13,10 +13,11 @@ from apps.audit.services import record_read
 from apps.common.requests import AuthenticatedRequest
 from apps.engine.errors import BadInput
 from apps.engine.masks import MaskKind
+from apps.images.access import get_upload_for_user
 from apps.images.forms import MaskKindForm
 from apps.images.models import Image, Upload
 from apps.images.review import MASK_KIND_TEXT, Review, review_upload
-from apps.images.selectors import files_of, images_of, thumbnail, unfinished_uploads, uploads_of
+from apps.images.selectors import files_of, images_of, thumbnail, unfinished_uploads
 from apps.images.services import UploadClosed, discard_upload, remove_file, start_upload, take_for_mask
 from apps.projects.access import get_project_for_user
 from apps.projects.models import Project
@@ -57,8 +58,10 @@ def image_thumbnail(request: AuthenticatedRequest, project_id: int, image_id: in
     asked = request.GET.get("px", "256")
     wanted = int(asked) if asked.isdecimal() and len(asked) < 6 else 256
     size_px = next((size for size in THUMBNAIL_SIZES_PX if size >= wanted), THUMBNAIL_SIZES_PX[-1])
-    if size_px > LISTED_PX:
+    if size_px > min(LISTED_PX, max(image.width, image.height) - 1):  # all that a small image has is there at once
         _note_read(request, image)
+    else:
+        note_view(request.user, project)
     etag = f'"{image.store_key}-{size_px}"'
     if request.headers.get("If-None-Match") == etag:
         response = HttpResponse(status=304)
@@ -162,8 +165,8 @@ def upload_discard(request: AuthenticatedRequest, project_id: int, upload_id: in
 
 def upload_for(request: AuthenticatedRequest, project_id: int, upload_id: int) -> tuple[Project, Upload]:
     """The project and one of its uploads, for somebody who may upload."""
-    project = get_project_for_user(request.user, project_id, needs=Permission.UPLOAD)
-    return project, get_object_or_404(uploads_of(project), pk=upload_id)
+    upload = get_upload_for_user(request.user, project_id, upload_id)
+    return upload.project, upload
 
 
 def render_review(

@@ -20,6 +20,7 @@ from apps.labels import statements
 from apps.labels.events import LabelsChanged
 from apps.labels.models import (
     LEFT_OUT,
+    ON_SCREEN,
     TOKEN,
     WORKED,
     LabelAction,
@@ -107,6 +108,8 @@ def label_objects(
     only_leaves_out = not len(ordinals) and label_class is not None and left_out
     unique = ordinals if only_leaves_out else checked_ordinals(ordinals, label_set.project)
     value = label_class.value if label_class else 0
+    if (fault := _fault_of_screen(gesture, unique)) is not None:
+        raise LabelError(fault)
     if left_out:
         if max(left_out) >= label_set.project.n_objects:
             raise LabelError(f"{LEFT_OUT}: object {max(left_out)} is not in this project")
@@ -129,6 +132,21 @@ def label_objects(
             confirms=is_of_differences(gesture.selection),
         ),
     )
+
+
+def _fault_of_screen(gesture: Gesture, ordinals: NDArray[np.uint32]) -> str | None:
+    """Why it can not be that so many of the labeled objects were on the screen."""
+    on_screen = gesture.selection.get(ON_SCREEN)
+    if on_screen is None:
+        return None
+    if gesture.token:
+        return f"{ON_SCREEN}: a script has no screen"
+    shown = on_screen.get("ordinals")
+    if on_screen["n"] != (len(ordinals) if shown is None else len(set(shown))):
+        return f"{ON_SCREEN}: n is not how many were on it"
+    if shown and not np.isin(shown, ordinals).all():
+        return f"{ON_SCREEN}: what was on it has to be among the labeled"
+    return None
 
 
 def import_label_values(
@@ -361,7 +379,8 @@ def _take_session(
         return None
     session = label_set.sessions.filter(rater=actor).order_by("-last_action_at").first()
     labeled = sum(n * (bool(new_value) - bool(old_value)) for old_value, new_value, n in changed.moves)
-    if session is None or now - session.last_action_at > SESSION_PAUSE:
+    pause = now - session.last_action_at - timedelta(seconds=worked_s or 0) if session else timedelta.max
+    if session is None or pause > SESSION_PAUSE:
         return LabelingSession.objects.create(
             label_set=label_set, rater=actor, started_at=now, last_action_at=now, labels=labeled
         )

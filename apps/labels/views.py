@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET
 
 from apps.audit.selectors import in_pages
-from apps.audit.services import record
+from apps.audit.services import record_download
 from apps.common.requests import AuthenticatedRequest
 from apps.common.tables import table_response
 from apps.labels.forms import LabelHistoryFilterForm
@@ -40,6 +40,7 @@ HISTORY_COLUMNS = (
     "at",
     "actor_id",
     "actor",
+    "actor_email",
     "what",
     "class",
     "objects_changed",
@@ -100,13 +101,12 @@ def label_history_table(request: AuthenticatedRequest, project_id: int) -> HttpR
     form, actions = _filtered(request, project)
     if form.errors:
         return HttpResponseBadRequest(NO_SUCH_FILTER)
-    record(
+    record_download(
         actor=request.user,
-        action="audit.download",
-        subject="labels given",
+        what="labels given",
         organization_id=project.organization_id,
         project_id=project.pk,
-        detail={"filter": request.GET.urlencode()[:400]},
+        query=request.GET.urlencode(),
     )
     return table_response(f"labels-given-project-{project.pk}.csv", HISTORY_COLUMNS, _rows(actions))
 
@@ -127,6 +127,7 @@ def _rows(actions: QuerySet[LabelAction]) -> Iterator[tuple[object, ...]]:
             action.at.isoformat(),
             action.actor_id or "",
             str(action.actor) if action.actor else "the server",
+            action.actor.email if action.actor else "",
             what_was_done(action),
             action.label_class.name if action.kind == LabelAction.Kind.LABEL and action.label_class else "",
             action.n,

@@ -13,7 +13,8 @@ from apps.common.requests import ApiRequest
 from apps.common.wire import encode_images, gzipped
 from apps.engine.atlas import CONTEXT_FACTOR, atlas, single_patch
 from apps.engine.masks import MaskKind
-from apps.images.api import get_upload_for_user, review_state
+from apps.images.access import get_upload_for_user
+from apps.images.api import review_state
 from apps.images.review import review_upload
 from apps.images.services import FilesGone, UploadClosed
 from apps.objects import selectors
@@ -78,9 +79,9 @@ class Patch(APIView):
             raise Http404("no such object")
         etag = f'"{ordinal}-{project.patch_size_px}-{asked["view"]}-{asked["px"]}-{asked["outline"]}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+        note_view(request.user, project)
         if request.headers.get("If-None-Match") == etag:
             return HttpResponseNotModified(headers=headers)
-        note_view(request.user, project)
         content = single_patch(
             selectors.patch_reader(project),
             ordinal,
@@ -123,7 +124,7 @@ class ImportUpload(APIView):
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT, 409: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, project_id: int, upload_id: int) -> Response:
-        upload = get_upload_for_user(request, project_id, upload_id)
+        upload = get_upload_for_user(request.user, project_id, upload_id)
         serializer = self.Input(data=request.data)
         serializer.is_valid(raise_exception=True)
         asked = serializer.validated_data

@@ -287,7 +287,9 @@ def _record_end(job: Job) -> None:
     """What came of it, in the trail: the job's row may change, and goes with what it made."""
     detail: dict[str, Any] = {"state": job.state}
     if job.state == Job.State.FINISHED:
-        detail |= {key: value for key, value in job.result.items() if isinstance(value, str | int)}
+        for key, value in job.result.items():  # of an import's lists, how many
+            if isinstance(value, str | int | list):
+                detail[key] = len(value) if isinstance(value, list) else value
     elif job.error:
         detail["error"] = job.error[:ERROR_SHOWN]
     record(

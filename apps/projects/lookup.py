@@ -4,7 +4,8 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from apps.accounts.models import User
-from apps.accounts.selectors import user_by_email
+from apps.accounts.selectors import organization_role_of, user_by_email
+from apps.audit.services import record
 from apps.projects.models import Project
 
 
@@ -35,7 +36,7 @@ def find_project(spec: str) -> Project:
 
 
 class PersonNotFound(ValueError):
-    """There is no account with this address."""
+    """There is no such account that could be doing it."""
 
 
 def add_by_option(parser: CommandParser) -> None:
@@ -45,11 +46,19 @@ def add_by_option(parser: CommandParser) -> None:
     )
 
 
-def find_actor(email: str | None) -> User | None:
-    """Who a command says is doing it; None: the server. Raises PersonNotFound."""
+def find_actor(email: str | None, project: Project, command: str) -> User | None:
+    """Who a command says is doing it; None: the server. That it was said at the server is noted first. Raises PersonNotFound for an
+    account that is closed or not of the project's organization."""
     if email is None:
         return None
     user = user_by_email(email)
-    if user is None:
-        raise PersonNotFound(f"there is no account {email}")
+    if user is None or not user.is_active or organization_role_of(user, project.organization) is None:
+        raise PersonNotFound(f"{project.organization} has no active account {email}")
+    record(
+        actor=None,
+        action="command.by",
+        subject=f"{command}, in the name of {user.email}",
+        organization_id=project.organization_id,
+        project_id=project.pk,
+    )
     return user

@@ -84,9 +84,15 @@ def project_trail(project: Project) -> QuerySet[AuditEvent]:
     return AuditEvent.objects.filter(project_id=project.pk).select_related("actor").order_by("-sequence")
 
 
-def organization_trail(organization: Organization) -> QuerySet[AuditEvent]:
-    """What is kept about the organization, with its accounts and all of its projects, the newest first."""
-    return AuditEvent.objects.filter(organization_id=organization.pk).select_related("actor").order_by("-sequence")
+def organization_trail(organization: Organization, reader: User) -> QuerySet[AuditEvent]:
+    """What is kept about the organization, with its accounts and all projects but those that the reader is denied, the newest first."""
+    seen = Project.objects.visible_to(reader).filter(organization=organization)
+    of_it = AuditEvent.objects.filter(organization_id=organization.pk)
+    return (
+        of_it.filter(Q(project_id=None) | Q(project_id__in=seen.values("pk")))
+        .select_related("actor")
+        .order_by("-sequence")
+    )
 
 
 def audit_events(

@@ -14,10 +14,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django.views.decorators.vary import vary_on_headers
 
 from apps.accounts.access import AUDITING_ROLES, MANAGING_ROLES, get_organization_for_user
-from apps.accounts.models import Organization, OrganizationMember
+from apps.accounts.models import OrganizationMember
 from apps.audit.models import AuditEvent
 from apps.audit.selectors import AUDIT_COLUMNS, audit_rows
-from apps.audit.services import record
+from apps.audit.services import record_download
 from apps.common.forms import add_errors
 from apps.common.requests import AuthenticatedRequest, posted
 from apps.common.tables import table_response
@@ -335,7 +335,13 @@ def project_audit_table(request: AuthenticatedRequest, project_id: int) -> HttpR
     form, events = _filtered(request, project_trail(project))
     if form.errors:
         return HttpResponseBadRequest(NO_SUCH_FILTER)
-    _record_table(request, project.organization, project)
+    record_download(
+        actor=request.user,
+        what="events",
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        query=request.GET.urlencode(),
+    )
     return table_response(f"audit-project-{project.pk}.csv", AUDIT_COLUMNS, audit_rows(events))
 
 
@@ -344,7 +350,7 @@ def project_audit_table(request: AuthenticatedRequest, project_id: int) -> HttpR
 def organization_audit(request: AuthenticatedRequest, organization_id: int) -> HttpResponse:
     """Accounts, members, sign-ins and all projects of an organization, for whoever runs or audits it."""
     organization = get_organization_for_user(request.user, organization_id, to_audit=True)
-    form, events = _filtered(request, organization_trail(organization))
+    form, events = _filtered(request, organization_trail(organization, request.user))
     context = _audit_page(request, form, events, organization=organization, names=project_names(organization))
     return render(request, "projects/organization_audit.html", context)
 
@@ -353,10 +359,16 @@ def organization_audit(request: AuthenticatedRequest, organization_id: int) -> H
 @require_GET
 def organization_audit_table(request: AuthenticatedRequest, organization_id: int) -> HttpResponseBase:
     organization = get_organization_for_user(request.user, organization_id, to_audit=True)
-    form, events = _filtered(request, organization_trail(organization))
+    form, events = _filtered(request, organization_trail(organization, request.user))
     if form.errors:
         return HttpResponseBadRequest(NO_SUCH_FILTER)
-    _record_table(request, organization)
+    record_download(
+        actor=request.user,
+        what="events",
+        organization_id=organization.pk,
+        project_id=None,
+        query=request.GET.urlencode(),
+    )
     return table_response(f"audit-organization-{organization.pk}.csv", AUDIT_COLUMNS, audit_rows(events))
 
 
@@ -377,17 +389,6 @@ def _audit_page(
     page = Paginator(events, EVENTS_PER_PAGE).get_page(request.GET.get("page"))
     filtered = form.is_valid() and any(form.cleaned_data.values())
     return {"page": page, "form": form, "filtered": filtered, "query": request.GET.urlencode(), **more}
-
-
-def _record_table(request: AuthenticatedRequest, organization: Organization, project: Project | None = None) -> None:
-    record(
-        actor=request.user,
-        action="audit.download",
-        subject="events",
-        organization_id=organization.pk,
-        project_id=project.pk if project else None,
-        detail={"filter": request.GET.urlencode()[:400]},
-    )
 
 
 def _render_settings(

@@ -472,6 +472,8 @@ def _why_not(n_wrong: int, n: int, stale: str) -> str:
 class SampleEnd(APIView):
     """Leave a sample without accepting the selection."""
 
+    permission_classes = [InPerson]
+
     @extend_schema(request=None, responses={200: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, sample_id: int) -> Response:
         sample = get_sample_for_user(request.user, sample_id, needs=Permission.LABEL)

@@ -7,18 +7,28 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.models import ApiToken, OrganizationMember, User
-from apps.accounts.services import MOST_TOKENS, create_token, deactivate_member, reactivate_member, reset_password
+from apps.accounts.services import (
+    MOST_TOKENS,
+    change_name,
+    create_token,
+    deactivate_member,
+    reactivate_member,
+    reset_password,
+)
 from apps.audit.models import AuditEvent
+from apps.labels.acceptance import draw_sample
 from apps.labels.models import LabelAction, LabelingSession
 from apps.labels.selectors import shared_label_set
 from apps.projects.services import allow_sampled_acceptance
-from tests.factories import make_image
+from tests.factories import PASSWORD, make_image
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -72,6 +82,9 @@ def test_making_and_revoking_a_token_is_noted_without_its_secret(world: World, s
     assert created.actor == world.rater and created.organization_id == world.organization.pk
     assert created.detail["token"] == revoked.detail["token"] == secret[:15]
     assert secret not in str(created.detail)
+    assert "Nightly export" not in f"{created.detail}{revoked.detail}", (
+        "the person's other organizations read this, too"
+    )
 
 
 def test_somebody_elses_token_can_not_be_revoked(world: World, signed_in: SignIn) -> None:
@@ -117,13 +130,61 @@ def test_tokens_are_gone_with_a_new_password_and_with_the_account(world: World) 
     secret = token_of(world.rater)
     reset_password(member=member, reset_by=world.owner)
     assert ask(secret, state(world)).status_code == 403
-    secret = token_of(world.rater)
-    assert ask(secret, state(world)).status_code == 403  # until a password of one's own was chosen
     User.objects.filter(pk=world.rater.pk).update(must_change_password=False)
+    secret = token_of(world.rater)
     assert ask(secret, state(world)).status_code == 200
+    User.objects.filter(pk=world.rater.pk).update(must_change_password=True)
+    assert ask(secret, state(world)).status_code == 403, "until a password of one's own is chosen"
     deactivate_member(member=member, deactivated_by=world.owner)
     reactivate_member(member=member, reactivated_by=world.owner)
     assert ask(secret, state(world)).status_code == 403
+
+
+def test_tokens_are_gone_when_a_person_changes_the_password(world: World, signed_in: SignIn) -> None:
+    """Whoever knew the old one may have made some."""
+    secret, another = token_of(world.rater), "another battery staple"
+    sent = {"oldpassword": PASSWORD, "password1": another, "password2": another}
+    assert signed_in(world.rater).post(reverse("account_change_password"), sent).status_code == 302
+    assert ask(secret, state(world)).status_code == 403
+
+
+def test_an_account_that_was_closed_meanwhile_makes_no_token(world: World) -> None:
+    as_the_page_knew_it = User.objects.get(pk=world.rater.pk)
+    User.objects.filter(pk=world.rater.pk).update(is_active=False)
+    with pytest.raises(ValidationError, match="can not make tokens"):
+        token_of(as_the_page_knew_it)
+    assert not ApiToken.objects.exists()
+
+
+def test_nobody_fills_the_trail_with_their_account(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.accounts.services.MOST_EVENTS_AN_HOUR", 3)
+    for _ in range(3):
+        token_of(world.rater)
+    with pytest.raises(ValidationError, match="very often"):
+        token_of(world.rater)
+    with pytest.raises(ValidationError, match="very often"):
+        change_name(user=world.rater, name="Another")
+
+
+def test_a_script_has_no_screen(world: World) -> None:
+    make_image(world.project)
+    assert label(world, token_of(world.rater), [0], selection={"on_screen": {"n": 1}}).status_code == 400
+
+
+def test_a_script_does_not_end_the_sample_that_its_person_looks_at(world: World) -> None:
+    make_image(world.project)
+    allow_sampled_acceptance(project=world.project, allowed=True, max_error=0.05, changed_by=world.manager)
+    sample = draw_sample(
+        label_set=shared_label_set(world.project),
+        label_class=world.project.label_classes.get(value=1),
+        ordinals=np.arange(10, dtype=np.uint32),
+        drawn_by=world.rater,
+        embedding=None,
+        selection={},
+    )
+    assert ask(token_of(world.rater), reverse("sample_end", args=[sample.pk]), x=1).status_code == 403
+    sample.refresh_from_db()
+    assert sample.state == "open"
 
 
 def test_a_person_has_so_many_tokens_and_no_more(world: World, signed_in: SignIn) -> None:

@@ -109,6 +109,23 @@ async def test_a_token_says_who_sends_it(session: str) -> None:
     assert status == 404 and b"no such project" in body, "it is read, and then asked for what"
 
 
+async def test_of_many_tokens_in_one_request_none_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each would ask the database, before anybody is known."""
+    asked = []
+    monkeypatch.setattr("patchsorter_site.asgi.is_token", lambda header: asked.append(header))
+    scope = {"type": "http", "method": "POST", "path": UPLOAD, "query_string": b"", "http_version": "1.1"}
+    headers = [(b"host", b"testserver"), (b"content-length", b"4500000")]
+    headers += [(b"authorization", f"Bearer ps_{n:064x}".encode()) for n in range(1000)]
+    page = ApplicationCommunicator(application, {"asgi": {"version": "3.0"}, **scope, "headers": headers})
+    await page.send_input({"type": "http.request", "body": b"", "more_body": False})
+    assert (await page.receive_output(timeout=10))["status"] == 403
+    await page.receive_output(timeout=10)
+    await page.wait()
+    assert asked == []
+
+
 @pytest.mark.parametrize("is_length_stated", [True, False])
 async def test_what_the_disk_has_no_room_for_is_refused(
     monkeypatch: pytest.MonkeyPatch, settings: Any, session: str, is_length_stated: bool

@@ -106,6 +106,18 @@ def test_without_a_page_that_measures_a_gap_counts_for_a_minute_at_most(
     assert session().active_seconds == 90
 
 
+def test_looking_through_a_sample_for_long_is_no_pause(world: World, signed_in: SignIn, clock: Clock) -> None:
+    make_image(world.project)
+    client = signed_in(world.rater)
+    label(world, client, [0], worked_s=5)
+    clock.passes(20 * 60)
+    label(world, client, [1], worked_s=18 * 60)
+    assert session().active_seconds == 18 * 60
+    clock.passes(20 * 60)
+    label(world, client, [2], worked_s=10)
+    assert LabelingSession.objects.count() == 2
+
+
 def test_undoing_takes_time_as_well(world: World, signed_in: SignIn, clock: Clock) -> None:
     make_image(world.project)
     client = signed_in(world.rater)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import threading
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -25,7 +28,8 @@ from apps.audit.models import AuditEvent
 from apps.engine.errors import EngineError
 from apps.labels.selectors import shared_label_set
 from apps.projects.jobs import run_job
-from apps.projects.models import Job
+from apps.projects.models import Job, ProjectMember
+from apps.projects.services import add_project_member
 from tests.factories import PASSWORD, make_image, make_member
 
 if TYPE_CHECKING:
@@ -74,24 +78,26 @@ def test_sign_ins_and_roles_are_read_by_who_runs_or_audits_the_organization(worl
 
 def test_a_trail_can_be_kept_as_a_file_and_checked_without_us(world: World, signed_in: SignIn) -> None:
     client = signed_in(world.owner)
+    audit.record(actor=world.owner, action="x", subject="=1+1", organization_id=world.organization.pk)
     rows = table(client, reverse("organization_audit_table", args=[world.organization.pk]))
     rows.reverse()
     assert [int(row["number"]) for row in rows] == list(range(1, len(rows) + 1))
     previous = ""
     for row in rows:
         header = {
-            "organization": world.organization.pk,
+            "organization": int(row["organization_id"]),
             "project": int(row["project_id"]) if row["project_id"] else None,
             "sequence": int(row["number"]),
             "at": row["at"],
             "actor": int(row["actor_id"]) if row["actor_id"] else None,
             "action": row["action"],
-            "subject": row["subject"],
+            "subject": re.sub("^'(?=[=+@-])", "", row["subject"]),  # by which spreadsheets mark text
             "detail": json.loads(row["detail"]),
         }
         assert row["previous_hash"] == previous
         assert row["hash"] == chain_hash(previous, header)
         previous = row["hash"]
+    assert rows[-1]["subject"] == "events", "this download"
     event = AuditEvent.objects.get(action="audit.download")
     assert (event.actor, event.subject) == (world.owner, "events")
 
@@ -169,10 +175,61 @@ def test_who_looked_at_images_is_noted_once_a_day(
     assert noted() == once
     signed_in(world.rater).get(reverse("image_detail", args=[world.project.pk, image.pk]))
     assert noted() == once
+    assert AuditEvent.objects.filter(action="image.view", actor=world.rater).count() == 1
     tomorrow = timezone.now() + timedelta(days=1)
     monkeypatch.setattr(audit, "timezone", SimpleNamespace(now=lambda: tomorrow))
     look()
     assert noted() == sorted(once * 2)
+
+
+def test_the_whole_of_a_small_image_is_no_thumbnail(world: World, signed_in: SignIn) -> None:
+    image = make_image(world.project)
+    url = reverse("image_thumbnail", args=[world.project.pk, image.pk])
+    signed_in(world.viewer).get(f"{url}?px=128")
+    assert max(image.width, image.height) <= 128
+    assert AuditEvent.objects.filter(action="image.view", actor=world.viewer).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_does_not_wait_for_an_import_to_be_noted(world: World, signed_in: SignIn) -> None:
+    image = make_image(world.project)
+    client, url = signed_in(world.viewer), reverse("image_detail", args=[world.project.pk, image.pk])
+
+    def noted() -> int:
+        return AuditEvent.objects.filter(action="image.view", actor=world.viewer).count()
+
+    locked, may_end = threading.Event(), threading.Event()
+
+    def import_at_length() -> None:
+        with transaction.atomic():
+            audit.record(actor=None, action="image.import", subject="b.png", organization_id=world.organization.pk)
+            locked.set()
+            may_end.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=import_at_length)
+    thread.start()
+    try:
+        assert locked.wait(10)
+        assert client.get(url).status_code == 200
+        assert noted() == 0
+    finally:
+        may_end.set()
+        thread.join()
+    client.get(url)
+    client.get(url)
+    assert noted() == 1
+
+
+def test_who_is_denied_a_project_does_not_read_of_it_in_the_organization_s_trail(
+    world: World, signed_in: SignIn
+) -> None:
+    auditor = make_member(world.organization, "Auditor", OrganizationMember.Role.AUDITOR).user
+    url = reverse("organization_audit_table", args=[world.organization.pk])
+    assert {row["project_id"] for row in table(signed_in(auditor), url)} == {"", str(world.project.pk)}
+    member = add_project_member(project=world.project, user=auditor, role="viewer", added_by=world.manager)
+    ProjectMember.objects.filter(pk=member.pk).update(denials=["project.view"])
+    assert {row["project_id"] for row in table(signed_in(auditor), url)} == {""}
 
 
 def fail(job: Job, report: Any) -> dict[str, Any]:
@@ -182,7 +239,10 @@ def fail(job: Job, report: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("work", "detail"),
     [
-        (lambda job, report: {"objects": 7, "seconds": {"map": 1.5}}, {"state": "finished", "objects": 7}),
+        (
+            lambda job, report: {"objects": 7, "seconds": {"map": 1.5}, "errors": [{"file": "a.png"}]},
+            {"state": "finished", "objects": 7, "errors": 1},
+        ),
         (fail, {"state": "failed", "error": "no patches"}),
     ],
 )
@@ -233,11 +293,14 @@ def test_a_command_says_whose_doing_it_is(world: World, tmp_path: Any) -> None:
     file.write_text(f"image,label_id,class_name\n{image.name},1,{name}\n")
     call_command("import_labels", str(world.project.pk), str(file), by=world.lead.email, stdout=io.StringIO())
     assert AuditEvent.objects.get(action="labels.import").actor == world.lead
+    said = AuditEvent.objects.get(action="command.by")
+    assert (said.actor, said.subject) == (None, f"import_labels, in the name of {world.lead.email}")
     call_command("export_labels", str(world.project.pk), str(tmp_path / "out"), stdout=io.StringIO())
     exported = AuditEvent.objects.get(action="export.folder")
     assert (exported.actor, exported.subject, exported.detail["labeled"]) == (None, "out", 1)
-    with pytest.raises(CommandError, match="there is no account nobody@"):
-        call_command("export_labels", str(world.project.pk), str(tmp_path / "out"), by="nobody@lab.example")
+    for other in ("nobody@lab.example", world.stranger.email):
+        with pytest.raises(CommandError, match=f"has no active account {other}"):
+            call_command("export_labels", str(world.project.pk), str(tmp_path / "out"), by=other)
 
 
 def test_who_runs_the_server_gives_a_new_password_and_that_is_noted(world: World) -> None:
@@ -251,3 +314,6 @@ def test_who_runs_the_server_gives_a_new_password_and_that_is_noted(world: World
     assert event.actor is None and event.organization_id == world.organization.pk
     with pytest.raises(CommandError, match="there is no account"):
         call_command("give_password", "nobody@lab.example")
+    User.objects.filter(pk=world.rater.pk).update(is_active=False)
+    with pytest.raises(CommandError, match="deactivated"):
+        call_command("give_password", world.rater.email)

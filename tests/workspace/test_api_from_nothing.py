@@ -121,6 +121,7 @@ def test_what_a_script_sends_wrongly_is_named(world: World) -> None:
         ({"name": "x", "classes": ["a"], "approach": "none"}, "detail"),
         ({"name": "x", "classes": ["a"], "patch_size_px": 33}, "patch_size_px"),
         ({"name": "x", "classes": ["a"], "patch_px": 32}, "patch_px"),
+        ({"name": "x", "classes": ["a"], "approach_settings": {"temperature": 10**400}}, "detail"),
     ],
 )
 def test_a_project_that_can_not_be_is_refused_by_field(world: World, sent: Any, field: str) -> None:

@@ -85,8 +85,23 @@ def test_an_export_says_which_labeled_patches_were_on_the_screen(world: World, j
     assert detail["label"]["on_screen"] is False
 
 
-@pytest.mark.parametrize("on_screen", [5, {}, {"n": -1}, {"n": "all"}, {"n": 1, "ordinals": ["0"]}, {"n": True}])
-def test_what_was_on_the_screen_are_ordinals(world: World, signed_in: Any, on_screen: Any) -> None:
+@pytest.mark.parametrize(
+    "on_screen",
+    [
+        5,
+        {},
+        {"n": -1},
+        {"n": "all"},
+        {"n": True},
+        {"n": 0},
+        {"n": 2},
+        {"n": 1, "ordinals": ["0"]},
+        {"n": 1, "ordinals": [1]},
+        {"n": 1, "ordinals": []},
+        {"n": 2, "ordinals": [0, 0]},
+    ],
+)
+def test_what_was_on_the_screen_are_some_of_the_labeled(world: World, signed_in: Any, on_screen: Any) -> None:
     make_image(world.project)
     sent = {
         "kind": "label",

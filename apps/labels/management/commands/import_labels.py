@@ -27,7 +27,7 @@ class Command(JsonCommand):
             project=project,
             path=options["file"],
             label_set_name=options["label_set"],
-            imported_by=find_actor(options["by"]),
+            imported_by=find_actor(options["by"], project, "import_labels"),
             add_classes=options["add_classes"],
         )
         return {"project": project.pk, **asdict(result)}

@@ -50,7 +50,7 @@ class Command(JsonCommand):
                 kind="iteration",
                 task="apps.models.tasks.run_iteration",
                 queue="gpu",
-                requested_by=find_actor(options["by"]),
+                requested_by=find_actor(options["by"], project, "run_iteration"),
                 params={
                     "epochs": options["epochs"],
                     "approach": approach.name,

@@ -46,7 +46,7 @@ class Command(JsonCommand):
                 sources=content.sources,
                 mask_kind=kind,
                 label_values=label_values,
-                imported_by=find_actor(options["by"]),
+                imported_by=find_actor(options["by"], project, "import_images"),
                 on_progress=self.show_progress,
             )
         except DiskFull as full:

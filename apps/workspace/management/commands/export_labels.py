@@ -24,7 +24,8 @@ class Command(JsonCommand):
         )
 
     def run(self, **options: Any) -> dict[str, Any]:
-        project, actor = find_project(options["project"]), find_actor(options["by"])
+        project = find_project(options["project"])
+        actor = find_actor(options["by"], project, "export_labels")
         label_set = None
         if options["label_set"]:
             label_set = project.label_sets.filter(name=options["label_set"]).first()
@@ -41,7 +42,7 @@ class Command(JsonCommand):
         record(
             actor=actor,
             action="export.folder",
-            subject=options["folder"].name,
+            subject=options["folder"].resolve().name,
             organization_id=project.organization_id,
             project_id=project.pk,
             detail={"label_set": options["label_set"], **result},
