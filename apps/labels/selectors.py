@@ -28,6 +28,7 @@ from apps.labels.models import (
     TOKEN,
     Label,
     LabelAction,
+    LabelEvent,
     LabelingSession,
     LabelSet,
     StratumSample,
@@ -445,6 +446,17 @@ def objects_and_class(action: LabelAction) -> str:
 
 def _gesture_of(action: LabelAction) -> LabelAction:
     return action.undoes if action.kind == LabelAction.Kind.UNDO and action.undoes else action
+
+
+def was_ever_used(label_class: LabelClass) -> bool:
+    """Whether anything in the project's history names the class. Reads all of it where nothing does."""
+    gestures = LabelAction.objects.filter(project_id=label_class.project_id)
+    events = LabelEvent.objects.filter(action__in=gestures)  # of imports, whose actions name no class
+    return (
+        gestures.filter(label_class=label_class).exists()
+        or StratumSample.objects.filter(project_id=label_class.project_id, label_class=label_class).exists()
+        or events.filter(Q(new_value=label_class.value) | Q(old_value=label_class.value)).exists()
+    )
 
 
 def current_session(label_set: LabelSet, rater: User) -> LabelingSession | None:

@@ -29,10 +29,19 @@ from apps.labels.models import (
     LabelSet,
     is_of_differences,
 )
-from apps.labels.selectors import last_redoable, last_undoable, sets_beneath, shown_in, taken_back, text_of
+from apps.labels.selectors import (
+    last_redoable,
+    last_undoable,
+    sets_beneath,
+    shown_in,
+    taken_back,
+    text_of,
+    was_ever_used,
+)
 from apps.labels.statements import Changed
 from apps.projects.events import send_event_on_commit
 from apps.projects.models import LabelClass, Project
+from apps.projects.services import delete_label_class
 
 SESSION_PAUSE = timedelta(minutes=15)  # a longer pause begins a new labeling session
 ACTIVE_GAP = timedelta(seconds=60)  # where no page has measured, a longer gap between gestures is no work beyond this
@@ -197,6 +206,15 @@ def redo(
     """Take back the actor's last undo, `expected_id` as in `undo`."""
     kind, otherwise = LabelAction.Kind.REDO, "nothing to redo"
     return _revert(label_set, actor, kind, last_redoable, otherwise, client_key, expected_id, token, worked_s)
+
+
+@transaction.atomic
+def remove_label_class(*, label_class: LabelClass, removed_by: User) -> None:
+    """Take a class away that nothing was ever labeled with, sampled for, or left out of. Raises LabelError for any other."""
+    lock_chain(label_class.project_id)  # nobody labels in between
+    if was_ever_used(label_class):
+        raise LabelError("Objects have this class, or had it, and the history names it. Rename it instead.")
+    delete_label_class(label_class=label_class, removed_by=removed_by)
 
 
 def _revert(

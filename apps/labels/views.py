@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
-from django.views.decorators.http import require_GET
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_GET, require_POST
 
 from apps.audit.selectors import in_pages
 from apps.audit.services import record_download
@@ -18,6 +21,7 @@ from apps.common.tables import table_response
 from apps.labels.forms import LabelHistoryFilterForm
 from apps.labels.models import LabelAction
 from apps.labels.selectors import label_history as history_of
+from apps.labels.services import LabelError, remove_label_class
 from apps.labels.sessions import (
     SessionRecord,
     all_session_records,
@@ -29,7 +33,7 @@ from apps.labels.sessions import (
 )
 from apps.labels.templatetags.gestures import how_it_was_done, what_was_done
 from apps.projects.access import get_project_for_user
-from apps.projects.models import Project
+from apps.projects.models import LabelClass, Project
 from apps.projects.permissions import Permission
 from apps.projects.views import NO_SUCH_FILTER, render_project_page
 
@@ -51,6 +55,24 @@ HISTORY_COLUMNS = (
     "previous_hash",
     "hash",
 )
+
+
+@login_required
+@require_POST
+def label_class_remove(request: AuthenticatedRequest, project_id: int, value: int) -> HttpResponse:
+    """Only a class that nothing was ever labeled with: the labels' history decides."""
+    project = get_project_for_user(request.user, project_id, needs=Permission.EDIT_PROJECT)
+    label_class = get_object_or_404(LabelClass, project=project, value=value)
+    try:
+        remove_label_class(label_class=label_class, removed_by=request.user)
+    except LabelError as error:
+        messages.error(request, str(error))
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    else:
+        messages.success(request, f"{label_class.name} was removed.")
+        return redirect("project_settings", project.pk)
+    return redirect("label_class_edit", project.pk, value)
 
 
 @login_required

@@ -61,7 +61,7 @@ class ProjectForm(forms.Form):
 
 class NewProjectForm(ProjectForm):
     classes = forms.CharField(
-        help_text="One class per line. The first nine get the keys 1 to 9. Classes can be added and renamed later.",
+        help_text="One class per line. The first nine get the keys 1 to 9. Classes can be added and renamed later, and removed while nothing was labeled with them.",
         widget=forms.Textarea(attrs={"rows": 5, "placeholder": "Lymphocyte\nEpithelial cell\nOther"}),
     )
     field_order = ["name", "classes", "description", "patch_size_px", "encoder_size_px", "approach"]

@@ -175,7 +175,8 @@ def add_label_class(
     is_non_object: bool = False,
     added_by: User | None,
 ) -> LabelClass:
-    """Add a class with the next value; without a color it gets the palette's next. Values are never used twice."""
+    """Add a class with the next value; without a color it gets the palette's next. A value that anything was labeled with is never
+    used twice."""
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # two classes at once must not get one value
     value = highest_class_value(project) + 1
     if value > MAX_LABEL_CLASSES:
@@ -207,7 +208,9 @@ def get_or_create_label_classes(
 
     Raises ValueError where the project would get more classes than fit.
     """
-    known = {class_key(label_class.name): label_class for label_class in LabelClass.objects.filter(project=project)}
+    # Locked: none of them is removed before the caller's labels are there.
+    classes = LabelClass.objects.select_for_update(no_key=True).filter(project=project).order_by("pk")
+    known = {class_key(label_class.name): label_class for label_class in classes}
     found: dict[str, LabelClass] = {}
     for name in names:
         key = class_key(name)
@@ -252,6 +255,18 @@ def update_label_class(
         project, updated_by, "class.update", f"class {label_class.name}", value=label_class.value, changes=changes
     )
     return label_class
+
+
+@transaction.atomic
+def delete_label_class(*, label_class: LabelClass, removed_by: User) -> None:
+    """For `apps.labels`, which knows that nothing was ever labeled with it: its number is free again. Raises ValidationError for the last
+    one."""
+    project = Project.objects.select_for_update(no_key=True).get(pk=label_class.project_id)
+    if LabelClass.objects.filter(project=project).count() == 1:
+        raise ValidationError("A project needs a class. Rename this one instead.")
+    name, value = label_class.name, label_class.value
+    label_class.delete()
+    _record_and_tell(project, removed_by, "class.remove", f"class {name}", value=value)
 
 
 @transaction.atomic

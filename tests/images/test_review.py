@@ -438,7 +438,7 @@ def test_classes_that_points_would_add_are_named_before_the_import(
     page = (
         signed_in(upload.created_by).get(reverse("upload_review", args=[upload.project_id, upload.pk])).content.decode()
     )
-    assert "1 class is named here that the project does not have." in page and "removed later: mitosis." in page
+    assert "1 class is named here that the project does not have." in page and "once objects have it: mitosis." in page
 
 
 def test_classes_that_a_table_of_values_would_add_are_named_before_the_import(
@@ -449,7 +449,7 @@ def test_classes_that_a_table_of_values_would_add_are_named_before_the_import(
     assert review_upload(upload).new_classes == ["lymphoma", "mitosis"]
     url = reverse("upload_review", args=[upload.project_id, upload.pk])
     page = signed_in(upload.created_by).get(url).content.decode()
-    assert "2 classes are named here" in page and "removed later: lymphoma, mitosis." in page
+    assert "2 classes are named here" in page and "once objects have them: lymphoma, mitosis." in page
 
 
 @pytest.mark.parametrize(("kind", "joins"), [("labeled", True), ("binary", True), ("indexed", False)])

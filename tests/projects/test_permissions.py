@@ -49,6 +49,7 @@ GET  upload_review          2 2 2 F F F 4 4
 POST project_settings       U U F F F F 4 4
 POST project_sampled        U U F F F F 4 4
 POST label_class_add        U U F F F F 4 4
+POST label_class_remove     3 3 F F F F 4 4
 POST project_members        U U F F F F 4 4
 POST project_member_edit    U U F F F F 4 4
 POST project_member_remove  3 3 F F F F 4 4
@@ -89,6 +90,7 @@ def test_each_role_gets_what_the_table_says(
         "job_detail": ["job"],
         "job_cancel": ["job"],
         "label_class_edit": ["label_class"],
+        "label_class_remove": ["label_class"],
         "project_member_edit": ["member"],
         "project_member_remove": ["member"],
         **{key: ["upload"] for key in ("upload_detail", "upload_review", "upload_discard", "upload_import")},
