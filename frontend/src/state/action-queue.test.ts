@@ -78,9 +78,12 @@ it("says so while it fails, and can be told to try now", async () => {
 it("waits for a new sign-in when the session ended: nothing is lost", async () => {
   const outcome: Outcome = { log: [] };
   const queue = new ActionQueue({ wait: async () => undefined });
-  queue.add(task("a", outcome, [fails(new HttpError(401, "signed out")), ok]));
+  const said: boolean[] = [];
+  queue.on("status", () => said.push(queue.failing && queue.isSignedOut));
+  queue.add(task("a", outcome, [fails(new HttpError(503, "busy")), fails(new HttpError(401, "signed out")), ok]));
   await settle();
   expect(outcome.log.at(-1)).toBe("saved a");
+  expect(said, "said once it is the person's to mend, and no longer").toEqual([false, false, true, false]);
 });
 
 it("goes on with the next one where showing what became of one fails", async () => {
