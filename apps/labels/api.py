@@ -21,6 +21,7 @@ from apps.common.requests import ApiRequest
 from apps.common.wire import encode_changes, encode_labels, gzipped
 from apps.labels import selectors, services
 from apps.labels.models import LEFT_OUT, ON_SCREEN, TOKEN, WORKED, LabelAction, LabelSet
+from apps.labels.quick_review import take_up_quick_review
 from apps.labels.services import Gesture, LabelError, NothingToUndo
 from apps.labels.sessions import as_json, session_records, sessions_for
 from apps.projects.access import get_project_for_user
@@ -234,6 +235,28 @@ class Redo(Undo):
     """Take back one's last undo."""
 
     revert = staticmethod(services.redo)
+
+
+class QuickReviews(APIView):
+    """Begin one's quick review of the project, or go on with it: a label set of one's own, and the objects that are still to be looked
+    at, in their order."""
+
+    @extend_schema(request=None, responses={200: OpenApiTypes.OBJECT})
+    def post(self, request: ApiRequest, project_id: int) -> Response:
+        project = get_project_for_user(request.user, project_id, needs=Permission.LABEL)
+        if not project.n_objects:
+            raise ValidationError({"detail": "the project has no objects yet"})
+        review = take_up_quick_review(project=project, rater=request.user)
+        classes = list(project.label_classes.order_by("value"))
+        return Response(
+            {
+                "label_set": review.label_set.pk,
+                "n": review.n,
+                "ordinals": review.ordinals.tolist(),
+                "classes": [{"value": c.value, "name": c.name, "color": c.color, "key": c.key} for c in classes],
+                "session": selectors.session_state(selectors.current_session(review.label_set, request.user)),
+            }
+        )
 
 
 class Sessions(APIView):

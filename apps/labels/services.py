@@ -30,6 +30,7 @@ from apps.labels.models import (
     is_of_differences,
 )
 from apps.labels.selectors import (
+    STATING_KINDS,
     last_redoable,
     last_undoable,
     sets_beneath,
@@ -43,6 +44,7 @@ from apps.projects.events import send_event_on_commit
 from apps.projects.models import LabelClass, Project
 from apps.projects.services import delete_label_class
 
+Mode = LabelingSession.Mode
 SESSION_PAUSE = timedelta(minutes=15)  # a longer pause begins a new labeling session
 ACTIVE_GAP = timedelta(seconds=60)  # where no page has measured, a longer gap between gestures is no work beyond this
 
@@ -320,7 +322,8 @@ def _act(
     action.save(force_insert=True)
     LabelChain.objects.filter(pk=label_set.project_id).update(sequence=action.sequence, hash=action.hash)
     _update_label_set(label_set, action, changed)
-    notify(LABELS_CHANGED, label_set.project_id)  # the predictions follow (`follow_labels`)
+    if label_set.kind in STATING_KINDS:
+        notify(LABELS_CHANGED, label_set.project_id)  # the predictions follow (`follow_labels`)
     send_event_on_commit(
         label_set.project_id,
         LabelsChanged(
@@ -400,7 +403,12 @@ def _take_session(
     pause = now - session.last_action_at - timedelta(seconds=worked_s or 0) if session else timedelta.max
     if session is None or pause > SESSION_PAUSE:
         return LabelingSession.objects.create(
-            label_set=label_set, rater=actor, started_at=now, last_action_at=now, labels=labeled
+            label_set=label_set,
+            rater=actor,
+            mode=Mode.QUICK_REVIEW if label_set.kind == LabelSet.Kind.BASELINE else Mode.BULK,
+            started_at=now,
+            last_action_at=now,
+            labels=labeled,
         )
     if worked_s is None:
         session.active_seconds += min(now - session.last_action_at, ACTIVE_GAP).total_seconds()

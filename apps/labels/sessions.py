@@ -12,11 +12,13 @@ from django.db.models import Count, Max, QuerySet, Sum
 
 from apps.accounts.models import User
 from apps.labels.models import LabelAction, LabelingSession
-from apps.labels.selectors import label_sets_visible_to, rate_of
+from apps.labels.quick_review import Concordance, concordances
+from apps.labels.selectors import rate_of
 from apps.projects.access import permissions_of
 from apps.projects.models import Project
 from apps.projects.permissions import Permission
 
+Mode = LabelingSession.Mode
 SESSIONS_AT_ONCE = 500
 
 
@@ -25,6 +27,8 @@ class SessionRecord:
     id: int
     person_id: int
     person: str
+    mode: str
+    """bulk, or quick_review: one patch after the other, without the model."""
     began: datetime
     ended: datetime
     """When the last gesture came."""
@@ -43,12 +47,22 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class PersonRecord:
+    """What a person has done in the project, their quick review by itself."""
+
     person: str
     sessions: int
     last: datetime
     active_seconds: float
     labels: int
     labels_per_second: float | None
+    alone: float | None
+    """Labels a second in the quick review (LPS_M: Walker et al. 2024)."""
+    concordance: Concordance | None
+
+    @property
+    def theta(self) -> float | None:
+        """How many times as fast as alone (Walker et al. 2024)."""
+        return self.labels_per_second / self.alone if self.labels_per_second is not None and self.alone else None
 
 
 def may_see_everybody(user: User, project: Project) -> bool:
@@ -57,8 +71,8 @@ def may_see_everybody(user: User, project: Project) -> bool:
 
 
 def sessions_for(project: Project, user: User) -> QuerySet[LabelingSession]:
-    """The sessions that the user may see, the newest first."""
-    sessions = LabelingSession.objects.filter(label_set__in=label_sets_visible_to(user, project))
+    """The sessions that the user may see, the newest first. When and how quickly somebody labeled says nothing of a blinded set's labels."""
+    sessions = LabelingSession.objects.filter(label_set__project=project)
     if not may_see_everybody(user, project):
         sessions = sessions.filter(rater=user)
     return sessions.select_related("rater").order_by("-started_at", "-pk")
@@ -78,11 +92,11 @@ def all_session_records(project: Project, sessions: QuerySet[LabelingSession]) -
         yield from session_records(project, sessions.filter(pk__in=ids[first : first + SESSIONS_AT_ONCE]))
 
 
-def people_records(sessions: QuerySet[LabelingSession]) -> list[PersonRecord]:
+def people_records(project: Project, sessions: QuerySet[LabelingSession]) -> list[PersonRecord]:
     """The same by person, who labeled most first."""
     summed = (
         sessions.order_by()
-        .values("rater")
+        .values("rater", "mode")
         .annotate(
             n=Count("pk"),
             last=Max("last_action_at"),
@@ -91,18 +105,24 @@ def people_records(sessions: QuerySet[LabelingSession]) -> list[PersonRecord]:
             n_timed=Sum("timed_labels"),
         )
     )
-    people = User.objects.in_bulk([row["rater"] for row in summed])
-    records = [
-        PersonRecord(
-            person=str(people[row["rater"]]),
-            sessions=row["n"],
-            last=row["last"],
-            active_seconds=row["seconds"],
-            labels=max(row["n_labels"], 0),
-            labels_per_second=rate_of(row["n_timed"], row["seconds"]),
+    by_mode = {(row["rater"], row["mode"]): row for row in summed}
+    agreed = concordances(project)
+    nothing: dict[str, Any] = {"n": 0, "seconds": 0.0, "n_labels": 0, "n_timed": 0}
+    records = []
+    for pk, person in User.objects.in_bulk({rater for rater, _ in by_mode}).items():
+        work, alone = by_mode.get((pk, Mode.BULK), nothing), by_mode.get((pk, Mode.QUICK_REVIEW), nothing)
+        records.append(
+            PersonRecord(
+                person=str(person),
+                sessions=work["n"] + alone["n"],
+                last=max(row["last"] for row in (work, alone) if row["n"]),
+                active_seconds=work["seconds"] + alone["seconds"],
+                labels=max(work["n_labels"], 0),
+                labels_per_second=rate_of(work["n_timed"], work["seconds"]),
+                alone=rate_of(alone["n_timed"], alone["seconds"]),
+                concordance=agreed.get(pk),
+            )
         )
-        for row in summed
-    ]
     return sorted(records, key=lambda record: (-record.labels, record.person))
 
 
@@ -115,6 +135,7 @@ def _record(session: LabelingSession, gestures: int, median: int | None, by_samp
         id=session.pk,
         person_id=session.rater_id,
         person=str(session.rater),
+        mode=session.mode,
         began=session.started_at,
         ended=session.last_action_at,
         active_seconds=round(session.active_seconds, 1),

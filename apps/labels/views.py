@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.audit.selectors import in_pages
@@ -85,11 +86,20 @@ def session_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse
     context = {
         "page": page,
         "records": session_records(project, page.object_list),
-        "people": people_records(sessions),
+        "people": people_records(project, sessions),
         "everybody": may_see_everybody(request.user, project),
         "tab": "sessions",
     }
     return render_project_page(request, project, "labels/sessions.html", context)
+
+
+@login_required
+@require_GET
+@ensure_csrf_cookie
+def quick_review(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
+    """One patch after the other: one island that asks the API for everything else."""
+    project = get_project_for_user(request.user, project_id, needs=Permission.LABEL)
+    return render_project_page(request, project, "labels/quick_review.html", {"tab": "sessions"})
 
 
 @login_required

@@ -103,7 +103,9 @@ class SampledAcceptanceForm(forms.Form):
 class LabelClassForm(forms.Form):
     name = forms.CharField(max_length=80)
     color = forms.RegexField(r"^#[0-9a-fA-F]{6}$", widget=forms.TextInput(attrs={"type": "color"}))
-    is_uncertain = forms.BooleanField(label="Uncertain: nobody can tell. Exports say so", required=False)
+    is_uncertain = forms.BooleanField(
+        label="Uncertain: nobody can tell. Left out of concordance, said in exports", required=False
+    )
     is_non_object = forms.BooleanField(label="Not an object: a fault of the mask. Exports say so", required=False)
 
 

@@ -57,3 +57,36 @@ def test_what_was_typed_into_one_form_stays_when_another_is_saved_and_nobody_lea
     expect(page.get_by_label("Description")).to_have_value("Kidney biopsies of 2025")
     expect(page.get_by_label("Draw known classes apart on the map")).to_be_checked()
     window.close()
+
+
+def test_a_quick_review_shows_one_patch_after_the_other_and_keeps_its_answers_apart(
+    site: Site, browser: Browser, faults: Faults
+) -> None:
+    window = new_window(browser)
+    page = window.new_page()
+    faults.watch(page)
+    sign_in(page, site, "rater@demo.example")
+    page.get_by_role("link", name="Colon nuclei").click()
+    labeled = page.locator(".stats").inner_text()
+    page.get_by_role("link", name="Sessions").click()
+    page.get_by_role("link", name="Quick review").click()
+    told = page.get_by_test_id("quick-review-told")
+    expect(told).to_have_text("1 of 100.")
+    patch = page.get_by_role("img", name="The object to label")
+    seen = []
+    for n, key in enumerate(("1", "2", "1"), 1):
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.quick-review__patch')].every(image => image.complete)"
+        )
+        seen.append(patch.get_attribute("src"))
+        page.keyboard.press(key)
+        expect(told).to_have_text(f"{n + 1} of 100. Z goes back.")
+    page.keyboard.press("z")
+    expect(told).to_have_text("3 of 100. Z goes back.")
+    assert patch.get_attribute("src") == seen[2] and len(set(seen)) == 3
+    page.wait_for_load_state("networkidle")
+    page.reload()
+    expect(told).to_have_text("3 of 100.")
+    page.get_by_role("link", name="Overview").click()
+    assert page.locator(".stats").inner_text() == labeled, "no label of the project"
+    window.close()

@@ -33,6 +33,7 @@ GET  image_detail           2 2 2 2 2 2 4 4
 GET  image_thumbnail        2 2 2 2 2 2 4 4
 GET  model_list             2 2 2 2 2 2 4 4
 GET  session_list           2 2 2 2 2 2 4 4
+GET  quick_review           F 2 2 2 F F 4 4
 GET  session_table          2 2 2 2 2 2 4 4
 GET  job_list               2 2 2 2 2 2 4 4
 GET  job_detail             2 2 2 2 2 2 4 4

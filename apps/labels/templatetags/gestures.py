@@ -21,6 +21,7 @@ AMONG = {
     "image": "the objects of an image",
     "undone": "what an undo had changed",
     "sample": "within a sample",
+    "quick_review": "in a quick review",
     "script": "chosen by a script",
 }
 

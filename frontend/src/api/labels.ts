@@ -1,6 +1,6 @@
 import { type ChangesBuffer, decodeChanges, decodeLabels, type LabelsBuffer } from "../lib/wire";
 import { getBuffer, ordinalsPart, postForm, postJson, type RequestOptions } from "./http";
-import type { ActionResult, UndoEntry } from "./types";
+import type { ActionResult, LabelClass, SessionRate, UndoEntry } from "./types";
 
 /** What a region of the grid is. */
 export type SelectionSource =
@@ -14,6 +14,7 @@ export type SelectionSource =
   | "image"
   | "undone"
   | "sample"
+  | "quick_review"
   | "script";
 
 /** How a selection came about: kept with the action, for the audit trail and for the study of efficiency. */
@@ -96,3 +97,15 @@ export const postRedo = (
   workedS: number,
 ): Promise<ActionResult> =>
   postJson(`${api}/label-sets/${labelSet}/redo`, { client_key: clientKey, action_id: actionId, worked_s: workedS });
+
+/** One's quick review: which objects are still to be looked at, of `n` in all. */
+export interface QuickReview {
+  readonly label_set: number;
+  readonly n: number;
+  readonly ordinals: readonly number[];
+  readonly classes: readonly LabelClass[];
+  readonly session: SessionRate | null;
+}
+
+export const takeUpQuickReview = (api: string, projectId: string, options: RequestOptions = {}): Promise<QuickReview> =>
+  postJson(`${api}/projects/${projectId}/quick-review`, {}, options);

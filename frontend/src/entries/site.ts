@@ -6,6 +6,7 @@ import { ImageObjectsIsland } from "../islands/image-objects";
 import { JobProgressIsland } from "../islands/job-progress";
 import { ModelQualityIsland } from "../islands/model-quality";
 import { destroyIslands, mountIslands } from "../islands/mount";
+import { QuickReviewIsland } from "../islands/quick-review";
 import { UploadIsland } from "../islands/upload";
 import { decorate, setUpBehaviors, toast } from "../pages/behaviors";
 import { onRequestFailed, setUpHtmx } from "../pages/htmx";
@@ -16,6 +17,7 @@ const ISLANDS = {
   "image-objects": ImageObjectsIsland,
   "job-progress": JobProgressIsland,
   "model-quality": ModelQualityIsland,
+  "quick-review": QuickReviewIsland,
   upload: UploadIsland,
 };
 
