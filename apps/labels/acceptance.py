@@ -81,6 +81,8 @@ def draw_sample(
         raise SampleNotAllowed("labels by sample are not allowed in this project")
     if label_class.project_id != project.pk:
         raise LabelError("this class belongs to another project")
+    if label_set.kind != LabelSet.Kind.SHARED:
+        raise LabelError("samples are of the shared labels")
     mine = open_sample(project, drawn_by)
     if mine is not None:
         if client_key is not None and mine.client_key == client_key:

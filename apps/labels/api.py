@@ -254,7 +254,6 @@ class QuickReviews(APIView):
                 "n": review.n,
                 "ordinals": review.ordinals.tolist(),
                 "classes": [{"value": c.value, "name": c.name, "color": c.color, "key": c.key} for c in classes],
-                "session": selectors.session_state(selectors.current_session(review.label_set, request.user)),
             }
         )
 

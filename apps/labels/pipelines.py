@@ -47,7 +47,7 @@ def import_labels_csv(
     them listed.
 
     Raises BadInput for a file that can not be read, of which no row matches, or which names classes that the project does
-    not have, unless `add_classes`: a class stays for good, and most often it is a slip of the pen.
+    not have, unless `add_classes`: a class with labels stays for good, and most often it is a slip of the pen.
     """
     table = read_classes(path)
     result = LabelImportResult(

@@ -40,15 +40,13 @@ class Concordance:
 @transaction.atomic
 def take_up_quick_review(*, project: Project, rater: User) -> QuickReview:
     """The person's quick review in this project: begun where there is none, gone on with else. The objects are drawn at random, by the
-    set's number, so that everybody looks at others; objects that came later are not among them."""
-    Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # two tabs make one
+    set's number, so that everybody looks at others; what came into the project meanwhile may be among those that are left."""
     label_set, _ = LabelSet.objects.get_or_create(
         project=project,
         kind=LabelSet.Kind.BASELINE,
         rater=rater,
         defaults={"name": f"quick review of {rater.email[:90]} ({rater.pk})", "is_blinded": True},
     )
-    # The first so many of a random order of all: it is another one once there are more objects, but what was labeled counts.
     drawn = np.random.default_rng(label_set.pk).permutation(project.n_objects)
     labeled = set(label_set.labels.filter(value__gt=0).values_list("ordinal", flat=True))
     n = min(N_OBJECTS, project.n_objects)
@@ -57,7 +55,8 @@ def take_up_quick_review(*, project: Project, rater: User) -> QuickReview:
 
 
 def concordances(project: Project) -> dict[int, Concordance]:
-    """By person; without classes that are marked as uncertain, by either label."""
+    """By person, with the labels that were given here: what came with a file is no second opinion. Without classes that are marked as
+    uncertain, by either label."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -119,6 +119,8 @@ def label_objects(
     only_leaves_out = not len(ordinals) and label_class is not None and left_out
     unique = ordinals if only_leaves_out else checked_ordinals(ordinals, label_set.project)
     value = label_class.value if label_class else 0
+    if label_set.kind == LabelSet.Kind.BASELINE and (gesture.token or len(unique) != 1):
+        raise LabelError("a quick review is labeled by a person, one object after the other")
     if (fault := _fault_of_screen(gesture, unique)) is not None:
         raise LabelError(fault)
     if left_out:
@@ -213,6 +215,7 @@ def redo(
 @transaction.atomic
 def remove_label_class(*, label_class: LabelClass, removed_by: User) -> None:
     """Take a class away that nothing was ever labeled with, sampled for, or left out of. Raises LabelError for any other."""
+    Project.objects.select_for_update(no_key=True).get(pk=label_class.project_id)  # before the chain, as imports do
     lock_chain(label_class.project_id)  # nobody labels in between
     if was_ever_used(label_class):
         raise LabelError("Objects have this class, or had it, and the history names it. Rename it instead.")
@@ -324,16 +327,17 @@ def _act(
     _update_label_set(label_set, action, changed)
     if label_set.kind in STATING_KINDS:
         notify(LABELS_CHANGED, label_set.project_id)  # the predictions follow (`follow_labels`)
-    send_event_on_commit(
-        label_set.project_id,
-        LabelsChanged(
-            type="labels.changed",
-            label_set=shown_in(label_set).pk,
-            revision=action.sequence,
-            n=0 if label_set.is_blinded else action.n,
-            actor=str(actor) if actor and not label_set.is_blinded else None,
-        ),
-    )
+    if not label_set.is_blinded:  # whose pages ask for it themselves; others are not even to hear when
+        send_event_on_commit(
+            label_set.project_id,
+            LabelsChanged(
+                type="labels.changed",
+                label_set=shown_in(label_set).pk,
+                revision=action.sequence,
+                n=action.n,
+                actor=str(actor) if actor else None,
+            ),
+        )
     return action
 
 

@@ -47,7 +47,7 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class PersonRecord:
-    """What a person has done in the project, their quick review by itself."""
+    """What a person has done in the project, but for `alone` and `concordance` without their quick review."""
 
     person: str
     sessions: int
@@ -114,9 +114,9 @@ def people_records(project: Project, sessions: QuerySet[LabelingSession]) -> lis
         records.append(
             PersonRecord(
                 person=str(person),
-                sessions=work["n"] + alone["n"],
+                sessions=work["n"],
                 last=max(row["last"] for row in (work, alone) if row["n"]),
-                active_seconds=work["seconds"] + alone["seconds"],
+                active_seconds=work["seconds"],
                 labels=max(work["n_labels"], 0),
                 labels_per_second=rate_of(work["n_timed"], work["seconds"]),
                 alone=rate_of(alone["n_timed"], alone["seconds"]),

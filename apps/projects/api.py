@@ -83,7 +83,7 @@ class ProjectDetail(APIView):
 
 
 class Classes(APIView):
-    """Add a class. It stays for good, with its value."""
+    """Add a class. Its value is never used for another."""
 
     class Input(Fields):
         name = serializers.CharField(max_length=80)

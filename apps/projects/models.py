@@ -34,6 +34,7 @@ class Project(models.Model):
         default=0.02, validators=[MinValueValidator(MIN_SAMPLED_ERROR), MaxValueValidator(MAX_SAMPLED_ERROR)]
     )
     n_objects = models.PositiveIntegerField(default=0)  # ordinals are 0..n_objects-1, without gaps
+    last_removed_value = models.PositiveSmallIntegerField(default=0)  # the highest of classes that were removed
     created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

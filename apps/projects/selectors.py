@@ -168,5 +168,6 @@ def missing_plugins(project: Project) -> list[str]:
 
 
 def highest_class_value(project: Project) -> int:
+    """That any class of the project has, or had before it was removed."""
     highest = LabelClass.objects.filter(project=project).aggregate(highest=Max("value"))["highest"]
-    return int(highest or 0)
+    return max(int(highest or 0), project.last_removed_value)

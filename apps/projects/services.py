@@ -175,9 +175,11 @@ def add_label_class(
     is_non_object: bool = False,
     added_by: User | None,
 ) -> LabelClass:
-    """Add a class with the next value; without a color it gets the palette's next. A value that anything was labeled with is never
-    used twice."""
-    Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # two classes at once must not get one value
+    """Add a class with the next value; without a color it gets the palette's next. Values are never used twice."""
+    # Two classes at once must not get one value.
+    project = (
+        Project.objects.select_for_update(no_key=True, of=["self"]).select_related("organization").get(pk=project.pk)
+    )
     value = highest_class_value(project) + 1
     if value > MAX_LABEL_CLASSES:
         raise ValidationError(f"A project has at most {MAX_LABEL_CLASSES} classes.")
@@ -208,7 +210,8 @@ def get_or_create_label_classes(
 
     Raises ValueError where the project would get more classes than fit.
     """
-    # Locked: none of them is removed before the caller's labels are there.
+    # Locked, the project first as everywhere: none of them is removed before the caller's labels are there.
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     classes = LabelClass.objects.select_for_update(no_key=True).filter(project=project).order_by("pk")
     known = {class_key(label_class.name): label_class for label_class in classes}
     found: dict[str, LabelClass] = {}
@@ -259,13 +262,17 @@ def update_label_class(
 
 @transaction.atomic
 def delete_label_class(*, label_class: LabelClass, removed_by: User) -> None:
-    """For `apps.labels`, which knows that nothing was ever labeled with it: its number is free again. Raises ValidationError for the last
-    one."""
-    project = Project.objects.select_for_update(no_key=True).get(pk=label_class.project_id)
+    """For `apps.labels`, which has locked the project and knows that nothing was ever labeled with it. Its number is not given again: a page
+    that is still open may send it. Raises ValidationError for the last one."""
+    project = Project.objects.get(pk=label_class.project_id)
     if LabelClass.objects.filter(project=project).count() == 1:
         raise ValidationError("A project needs a class. Rename this one instead.")
     name, value = label_class.name, label_class.value
-    label_class.delete()
+    removed, _ = LabelClass.objects.filter(pk=label_class.pk).delete()
+    if not removed:  # by a second tab a moment ago
+        return
+    project.last_removed_value = max(project.last_removed_value, value)
+    project.save(update_fields=["last_removed_value"])
     _record_and_tell(project, removed_by, "class.remove", f"class {name}", value=value)
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.models import User
+from apps.accounts.services import create_token
 from apps.labels import services
 from apps.labels.models import LabelingSession, LabelSet
 from apps.labels.selectors import labels_to_learn_from, shared_label_set
 from apps.labels.sessions import people_records, sessions_for
+from apps.projects.services import allow_sampled_acceptance
 from tests.factories import make_image
 
 if TYPE_CHECKING:
@@ -89,6 +93,36 @@ def test_nobody_sees_the_answers_and_nothing_learns_from_them(world: World, sign
     assert not labels_to_learn_from(world.project).any()
     history = signed_in(world.manager).get(reverse("label_history", args=[world.project.pk])).content.decode()
     assert "No labels yet" in history
+
+
+def test_it_is_labeled_one_by_one_and_by_a_person(world: World, signed_in: SignIn, tmp_path: Path) -> None:
+    make_image(world.project)
+    allow_sampled_acceptance(project=world.project, allowed=True, max_error=0.05, changed_by=world.manager)
+    client = signed_in(world.rater)
+    label_set = take_up(world, client)["label_set"]
+    actions, samples = (reverse(name, args=[label_set]) for name in ("label_actions", "samples"))
+    one = {"kind": "label", "class_value": 1, "provenance": "single", "ordinals": [0]}
+    assert client.post(actions, {**one, "ordinals": [0, 1]}, content_type="application/json").status_code == 400
+    assert client.post(samples, {"class_value": 1, "ordinals": [0]}, content_type="application/json").status_code == 400
+    secret = create_token(user=world.rater, name="x", days=7).secret
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert Client().post(actions, one, content_type="application/json", headers=headers).status_code == 400
+    assert LabelSet.objects.get(pk=label_set).counts == {}
+    name = LabelSet.objects.get(pk=label_set).name
+    with pytest.raises(CommandError, match="has no label set"):
+        call_command("export_labels", str(world.project.pk), str(tmp_path), label_set=name)
+
+
+def test_others_do_not_even_hear_of_it(world: World, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(world.project)
+    told: list[Any] = []
+    monkeypatch.setattr(services, "send_event_on_commit", lambda project, event: told.append(event["type"]))
+    client = signed_in(world.rater)
+    begun = take_up(world, client)
+    label(client, begun["label_set"], 1, begun["ordinals"][0])
+    assert told == []
+    label(client, shared_label_set(world.project).pk, 1, 0)
+    assert told == ["labels.changed"]
 
 
 @pytest.mark.parametrize(("person", "status"), [("rater", 200), ("viewer", 403), ("owner", 403), ("stranger", 404)])

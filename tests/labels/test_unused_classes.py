@@ -16,7 +16,7 @@ from apps.labels import services
 from apps.labels.acceptance import draw_sample
 from apps.labels.models import LabelSet
 from apps.labels.selectors import shared_label_set
-from apps.projects.services import allow_sampled_acceptance
+from apps.projects.services import add_label_class, allow_sampled_acceptance
 from tests.factories import make_image
 
 if TYPE_CHECKING:
@@ -43,6 +43,15 @@ def test_a_class_without_a_history_is_removed(world: World, signed_in: SignIn) -
     assert not has(world, 2)
     event = AuditEvent.objects.get(action="class.remove")
     assert (event.actor, event.subject, event.detail) == (world.manager, f"class {name}", {"value": 2})
+
+
+def test_its_number_is_not_given_again(world: World, signed_in: SignIn) -> None:
+    """A page that is still open may send it."""
+    highest = world.project.label_classes.latest("value").value
+    remove(world, signed_in, highest)
+    remove(world, signed_in, highest)  # a second tab
+    assert AuditEvent.objects.filter(action="class.remove").count() == 1
+    assert add_label_class(project=world.project, name="mitosis", added_by=world.manager).value == highest + 1
 
 
 def labeled(world: World) -> None:

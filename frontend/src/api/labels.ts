@@ -1,6 +1,6 @@
 import { type ChangesBuffer, decodeChanges, decodeLabels, type LabelsBuffer } from "../lib/wire";
 import { getBuffer, ordinalsPart, postForm, postJson, type RequestOptions } from "./http";
-import type { ActionResult, LabelClass, SessionRate, UndoEntry } from "./types";
+import type { ActionResult, LabelClass, UndoEntry } from "./types";
 
 /** What a region of the grid is. */
 export type SelectionSource =
@@ -104,7 +104,6 @@ export interface QuickReview {
   readonly n: number;
   readonly ordinals: readonly number[];
   readonly classes: readonly LabelClass[];
-  readonly session: SessionRate | null;
 }
 
 export const takeUpQuickReview = (api: string, projectId: string, options: RequestOptions = {}): Promise<QuickReview> =>

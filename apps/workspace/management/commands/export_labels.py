@@ -28,9 +28,10 @@ class Command(JsonCommand):
         actor = find_actor(options["by"], project, "export_labels")
         label_set = None
         if options["label_set"]:
-            label_set = project.label_sets.filter(name=options["label_set"]).first()
+            sets = project.label_sets.filter(is_blinded=False)
+            label_set = sets.filter(name=options["label_set"]).first()
             if label_set is None:
-                names = ", ".join(project.label_sets.values_list("name", flat=True))
+                names = ", ".join(sets.values_list("name", flat=True))
                 raise CommandError(f"the project has no label set {options['label_set']!r}; it has {names}")
         result = export_labels(
             project=project,

@@ -45,6 +45,7 @@ export class ImageObjectsIsland implements Island {
     "aria-label": "Objects by class",
   });
   private readonly told = el("p", { class: "image-objects__told muted", "data-testid": "image-object" });
+  private readonly fault = el("p", { class: "alert alert--danger", role: "alert", hidden: true });
   private colorBy: ColorBy = "label";
   private classes: ReadonlyMap<number, LabelClass> = new Map();
   private objects: ImageObjectsBuffer | null = null;
@@ -120,6 +121,10 @@ export class ImageObjectsIsland implements Island {
         say: (text) => {
           this.told.textContent = text;
         },
+        complain: (text) => {
+          this.fault.textContent = text;
+          this.fault.hidden = text === "";
+        },
         askAgain: () => {
           this.renewal = this.renewal.then(() => this.renew());
         },
@@ -162,6 +167,7 @@ export class ImageObjectsIsland implements Island {
         this.legend,
       ),
       this.told,
+      this.fault,
       stage.element,
     );
     this.tellNothing();

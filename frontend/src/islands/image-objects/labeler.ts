@@ -1,8 +1,9 @@
-import { messageOf, newClientKey } from "../../api/http";
+import { HttpError, messageOf, newClientKey } from "../../api/http";
 import { postAction, postUndo } from "../../api/labels";
 import type { ActionResult, LabelClass } from "../../api/types";
 import { el } from "../../lib/dom";
-import { belongsToField } from "../../lib/keymap";
+import { belongsToControl, belongsToField, commandFor } from "../../lib/keymap";
+import { ActionQueue } from "../../state/action-queue";
 import { Activity, watchActivity } from "../../state/activity";
 
 export interface LabeledImage {
@@ -17,16 +18,20 @@ export interface LabeledImage {
   /** The screen follows at once, before the server has answered. */
   show(place: number, classValue: number): void;
   say(text: string): void;
+  /** What went wrong stays until the next gesture; "": nothing. */
+  complain(text: string): void;
   /** What is on the screen may not be so: ask again. */
   askAgain(): void;
 }
 
-/** Labels the object under the pointer: its class's key, 0 for none, Z to take that back, or a menu by the right button. One after the
- * other, as they were made. */
+/** Labels the object under the pointer: its class's key, 0 for none, Z to take that back, or a menu by the right button. Nothing is lost
+ * where the server does not answer: see `ActionQueue`. */
 export class ObjectLabeler {
   private readonly menu = el("div", { class: "object-menu menu__panel", role: "menu", hidden: true });
   private readonly activity = new Activity();
-  private saving: Promise<void> = Promise.resolve();
+  private readonly queue = new ActionQueue();
+  /** A click that only closes the menu is for nothing else. */
+  private closedByPress = false;
   /** Whose menu it is, while it is open: the pointer may have left the object. */
   private offered: number | null = null;
   /** What Z takes back, the last first: gestures that were made here, and no older ones. */
@@ -43,11 +48,31 @@ export class ObjectLabeler {
     document.addEventListener(
       "pointerdown",
       (event) => {
-        if (event.target instanceof Node && !this.menu.contains(event.target)) this.close();
+        const isOutside = event.target instanceof Node && !this.menu.contains(event.target);
+        this.closedByPress = isOutside && !this.menu.hidden;
+        if (isOutside) this.close();
       },
       { signal, capture: true },
     );
-    window.addEventListener("scroll", () => this.close(), { signal, capture: true, passive: true });
+    document.addEventListener(
+      "click",
+      (event) => {
+        if (this.closedByPress) event.stopPropagation();
+        this.closedByPress = false;
+      },
+      { signal, capture: true },
+    );
+    window.addEventListener(
+      "scroll",
+      (event) => {
+        if (!(event.target instanceof Node && this.menu.contains(event.target))) this.close();
+      },
+      { signal, capture: true, passive: true },
+    );
+    window.addEventListener("beforeunload", (event) => this.queue.length > 0 && event.preventDefault(), { signal });
+    this.queue.on("status", () => {
+      if (this.queue.failing) image.complain(`Not saved yet (${this.queue.length}): ${this.queue.lastError}`);
+    });
   }
 
   /** The menu of an object, where the right button was pressed on one. */
@@ -95,22 +120,24 @@ export class ObjectLabeler {
   }
 
   private key(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || belongsToField(event.target)) return;
+    if (event.repeat || event.defaultPrevented || belongsToField(event.target)) return;
     if (!this.menu.hidden && this.keyOfMenu(event)) {
       event.preventDefault();
       return;
     }
-    if (event.key === "z") {
-      event.preventDefault();
-      this.undo();
-      return;
-    }
+    if (belongsToControl(event.target, event.key)) return;
+    const command = commandFor(event);
     const place = this.offered ?? this.image.pointed();
-    const value = event.key === "0" ? 0 : this.image.classes.find(({ key }) => key === event.key)?.value;
-    if (place === null || value === undefined) return;
+    if (command?.name === "undo") this.undo();
+    else if (place === null) return;
+    else if (command?.name === "remove") this.label(place, 0);
+    else if (command?.name === "label") {
+      const labelClass = this.image.classes.find(({ key }) => key === command.digit);
+      if (labelClass === undefined) return;
+      this.label(place, labelClass.value);
+    } else return;
     event.preventDefault();
     this.close();
-    this.label(place, value);
   }
 
   private keyOfMenu(event: KeyboardEvent): boolean {
@@ -139,32 +166,52 @@ export class ObjectLabeler {
     const ordinals = Uint32Array.of(image.firstOrdinal + place);
     image.show(place, value);
     const name = value === 0 ? "" : (image.classes.find((one) => one.value === value)?.name ?? String(value));
-    this.save(async () => {
-      const { action_id, n_changed } = await postAction(image.api, image.labelSet, action, ordinals);
-      if (n_changed > 0) this.made.push(action_id);
-      return value === 0 ? "Label removed. Z takes that back." : `Labeled ${name}. Z takes that back.`;
+    this.queue.add<ActionResult>({
+      clientKey: action.client_key,
+      send: () => postAction(image.api, image.labelSet, action, ordinals),
+      onSaved: ({ action_id, n_changed }) => {
+        if (n_changed > 0) this.made.push(action_id);
+        this.done(value === 0 ? "Label removed. Z takes that back." : `Labeled ${name}. Z takes that back.`);
+      },
+      onRefused: (error) => this.refused(error),
     });
   }
 
   private undo(): void {
-    const { image } = this;
+    const { image, queue, made } = this;
+    if (made.length === 0 && queue.length === 0) {
+      image.say("Nothing was labeled here that Z could take back.");
+      return;
+    }
+    const clientKey = newClientKey();
     const workedS = this.activity.take();
-    this.save(async () => {
-      const last = this.made.pop();
-      if (last === undefined) return "Nothing was labeled here that Z could take back.";
-      await postUndo(image.api, image.labelSet, newClientKey(), last, workedS);
-      return "Taken back.";
+    queue.add<ActionResult>({
+      clientKey,
+      send: () => {
+        const last = made.at(-1);
+        if (last === undefined) return Promise.reject(new HttpError(409, "nothing is left to take back"));
+        return postUndo(image.api, image.labelSet, clientKey, last, workedS);
+      },
+      onSaved: () => {
+        made.pop();
+        this.done("Taken back.");
+      },
+      onRefused: (error) => {
+        // Another window of this person has gone on: what was made here is not the last any more.
+        if (error instanceof HttpError && error.status === 409) made.length = 0;
+        this.refused(error);
+      },
     });
   }
 
-  private save(gesture: () => Promise<string>): void {
-    this.saving = this.saving.then(async () => {
-      try {
-        this.image.say(await gesture());
-      } catch (error) {
-        this.image.say(`Not saved: ${messageOf(error)}`);
-      }
-      this.image.askAgain();
-    });
+  private done(text: string): void {
+    this.image.complain("");
+    this.image.say(text);
+    this.image.askAgain();
+  }
+
+  private refused(error: unknown): void {
+    this.image.complain(`Not done: ${messageOf(error)}`);
+    this.image.askAgain();
   }
 }

@@ -4,7 +4,7 @@ import { type PatchView, patchUrl } from "../../api/objects";
 import type { ActionResult, LabelClass } from "../../api/types";
 import { el } from "../../lib/dom";
 import { plural } from "../../lib/format";
-import { belongsToControl, belongsToField } from "../../lib/keymap";
+import { belongsToControl, belongsToField, commandFor } from "../../lib/keymap";
 import { ActionQueue } from "../../state/action-queue";
 import { Activity, watchActivity } from "../../state/activity";
 import type { Island } from "../mount";
@@ -32,6 +32,8 @@ export class QuickReviewIsland implements Island {
   private readonly fault = el("p", { class: "alert alert--danger", role: "alert", hidden: true });
   private run: Run = new Run([], 0);
   private review: QuickReview | null = null;
+  /** What Z takes back, the last first; null where the object had that label before. */
+  private readonly made: (ActionResult["action_id"] | null)[] = [];
 
   constructor(private readonly element: HTMLElement) {
     watchActivity(this.activity, this.lifetime.signal);
@@ -61,7 +63,10 @@ export class QuickReviewIsland implements Island {
     }
     const { n, ordinals, classes } = this.review;
     this.run = new Run(ordinals, n - ordinals.length);
-    this.run.on("place", () => this.show());
+    this.run.on("place", () => {
+      this.show();
+      this.prefetch();
+    });
     this.element.replaceChildren(
       el(
         "p",
@@ -75,6 +80,11 @@ export class QuickReviewIsland implements Island {
       el("div", { class: "quick-review__classes" }, ...classes.map((labelClass) => this.button(labelClass))),
     );
     this.show();
+    this.prefetch();
+  }
+
+  private prefetch(): void {
+    for (const next of this.run.next(AHEAD)) for (const view of VIEWS) new Image().src = this.patch(next, view);
   }
 
   private button(labelClass: LabelClass): HTMLElement {
@@ -106,19 +116,20 @@ export class QuickReviewIsland implements Island {
     for (const { image, view } of this.pictures) {
       const url = this.patch(ordinal, view);
       if (image.getAttribute("src") !== url) image.src = url;
-      for (const next of run.next(AHEAD)) new Image().src = this.patch(next, view);
     }
     const undo = run.hasPrevious ? " Z goes back." : "";
     this.told.textContent = `${run.nDone + 1} of ${review.n}.${undo}${saving}`;
   }
 
   private key(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || this.review === null) return;
+    if (event.repeat || this.review === null) return;
     if (belongsToField(event.target) || belongsToControl(event.target, event.key)) return;
-    const labelClass = this.review.classes.find(({ key }) => key !== "" && key === event.key);
-    if (labelClass !== undefined) this.label(labelClass);
-    else if (event.key === "z") this.undo();
-    else return;
+    const command = commandFor(event);
+    if (command?.name === "undo") this.undo();
+    else if (command?.name === "label") {
+      const labelClass = this.review.classes.find(({ key }) => key === command.digit);
+      if (labelClass !== undefined) this.label(labelClass);
+    } else return;
     event.preventDefault();
   }
 
@@ -126,7 +137,12 @@ export class QuickReviewIsland implements Island {
     const { review, run } = this;
     const { ordinal } = run;
     // Who has not seen a patch yet does not label it.
-    if (review === null || ordinal === null || !this.pictures.every(({ image }) => image.complete)) return;
+    if (
+      review === null ||
+      ordinal === null ||
+      !this.pictures.every(({ image }) => image.complete && image.naturalWidth > 0)
+    )
+      return;
     const action: LabelAction = {
       kind: "label",
       class_value: labelClass.value,
@@ -136,11 +152,12 @@ export class QuickReviewIsland implements Island {
       client_key: newClientKey(),
       worked_s: this.activity.take(),
     };
+    this.say("");
     run.forward();
     this.queue.add<ActionResult>({
       clientKey: action.client_key,
       send: () => postAction(API, review.label_set, action, Uint32Array.of(ordinal)),
-      onSaved: () => this.say(""),
+      onSaved: ({ action_id, n_changed }) => this.made.push(n_changed > 0 ? action_id : null),
       onRefused: (error) => {
         run.returnTo(ordinal);
         this.say(`Not saved: ${messageOf(error)}`);
@@ -153,11 +170,15 @@ export class QuickReviewIsland implements Island {
     if (review === null || !run.hasPrevious) return;
     const clientKey = newClientKey();
     const workedS = this.activity.take();
+    this.say("");
     run.back();
-    this.queue.add<ActionResult>({
+    this.queue.add<ActionResult | null>({
       clientKey,
-      send: () => postUndo(API, review.label_set, clientKey, null, workedS),
-      onSaved: () => this.say(""),
+      send: () => {
+        const last = this.made.at(-1) ?? null;
+        return last === null ? Promise.resolve(null) : postUndo(API, review.label_set, clientKey, last, workedS);
+      },
+      onSaved: () => this.made.pop(),
       onRefused: (error) => {
         run.forward();
         this.say(`Not undone: ${messageOf(error)}`);
