@@ -218,7 +218,9 @@ def remove_label_class(*, label_class: LabelClass, removed_by: User) -> None:
     Project.objects.select_for_update(no_key=True).get(pk=label_class.project_id)  # before the chain, as imports do
     lock_chain(label_class.project_id)  # nobody labels in between
     if was_ever_used(label_class):
-        raise LabelError("Objects have this class, or had it, and the history names it. Rename it instead.")
+        raise LabelError(
+            "Objects have this class, or had it, perhaps in somebody's quick review, and the history names it. Rename it instead."
+        )
     delete_label_class(label_class=label_class, removed_by=removed_by)
 
 

@@ -31,6 +31,9 @@ const ZOOMS: readonly (readonly [number | null, string])[] = [
   [4, "400%"],
 ];
 
+/** Where the pointer was last, in pixels of the window. */
+type Pointer = Pick<PointerEvent, "clientX" | "clientY">;
+
 /** <div data-island="image-objects" data-project-id="1" data-image-id="2" data-width data-height><img></div>: the objects on the image,
  * in the colors of their classes. */
 export class ImageObjectsIsland implements Island {
@@ -52,6 +55,7 @@ export class ImageObjectsIsland implements Island {
   private finder: ObjectFinder | null = null;
   /** What is told of. A click is for that: its own place is rounded to whole pixels, and may lie beside a small object. */
   private pointed: number | null = null;
+  private pointer: Pointer | null = null;
   /** Of who may label. */
   private labeler: ObjectLabeler | null = null;
 
@@ -112,7 +116,10 @@ export class ImageObjectsIsland implements Island {
         name: this.element.dataset["imageName"] ?? "",
         firstOrdinal: objects?.firstOrdinal ?? 0,
         classes,
-        pointed: () => this.pointed,
+        pointed: () => {
+          this.retell(); // the picture may have moved under a pointer at rest
+          return this.pointed;
+        },
         labelOf: (place) => this.objects?.labels[place] ?? 0,
         show: (place, value) => {
           if (this.objects !== null) this.objects.labels[place] = value;
@@ -153,6 +160,11 @@ export class ImageObjectsIsland implements Island {
     for (const touch of ["pointermove", "pointerdown"] as const)
       this.picture.addEventListener(touch, (event) => this.tell(event));
     this.picture.addEventListener("pointerleave", () => this.leave());
+    window.addEventListener("scroll", () => this.retell(), {
+      capture: true,
+      passive: true,
+      signal: this.lifetime.signal,
+    });
     this.picture.addEventListener("click", (event) => this.open(event));
     this.picture.addEventListener("contextmenu", (event) => this.labeler?.offer(event));
     this.element.prepend(
@@ -215,8 +227,15 @@ export class ImageObjectsIsland implements Island {
   }
 
   private tell(event: PointerEvent): void {
-    const { objects } = this;
-    const found = this.at(event);
+    this.pointer = { clientX: event.clientX, clientY: event.clientY };
+    this.retell();
+  }
+
+  /** Of what lies under the pointer now. */
+  private retell(): void {
+    const { objects, pointer } = this;
+    const found = pointer === null ? null : this.at(pointer);
+    if (found === this.pointed && found === null) return;
     this.pointed = found;
     this.picture.classList.toggle("image-objects__picture--on-object", found !== null);
     if (objects === null || found === null) {
@@ -231,12 +250,13 @@ export class ImageObjectsIsland implements Island {
   }
 
   /** The place in the image's objects of the one that is shown under the pointer; null where there is none. */
-  private at(event: PointerEvent): number | null {
+  private at({ clientX, clientY }: Pointer): number | null {
     const { objects } = this;
     if (objects === null || this.finder === null) return null;
+    if (!this.picture.contains(document.elementFromPoint(clientX, clientY))) return null;
     const { left, top, width } = this.picture.getBoundingClientRect();
     const scale = Number(this.element.dataset["width"]) / width;
-    const found = this.finder.at((event.clientX - left) * scale, (event.clientY - top) * scale);
+    const found = this.finder.at((clientX - left) * scale, (clientY - top) * scale);
     return found === null || !isShown(objects, this.colorBy, found) ? null : found;
   }
 
@@ -250,7 +270,7 @@ export class ImageObjectsIsland implements Island {
   }
 
   private leave(): void {
-    this.pointed = null;
+    this.pointer = this.pointed = null;
     this.tellNothing();
   }
 

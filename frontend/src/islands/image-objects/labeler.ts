@@ -171,7 +171,8 @@ export class ObjectLabeler {
       send: () => postAction(image.api, image.labelSet, action, ordinals),
       onSaved: ({ action_id, n_changed }) => {
         if (n_changed > 0) this.made.push(action_id);
-        this.done(value === 0 ? "Label removed. Z takes that back." : `Labeled ${name}. Z takes that back.`);
+        const done = value === 0 ? "Label removed." : `Labeled ${name}.`;
+        this.done(n_changed > 0 ? `${done} Z takes that back.` : "It was so before.");
       },
       onRefused: (error) => this.refused(error),
     });
@@ -198,8 +199,9 @@ export class ObjectLabeler {
       },
       onRefused: (error) => {
         // Another window of this person has gone on: what was made here is not the last any more.
-        if (error instanceof HttpError && error.status === 409) made.length = 0;
-        this.refused(error);
+        const isOld = error instanceof HttpError && error.status === 409;
+        if (isOld) made.length = 0;
+        this.refused(isOld ? new Error("another window of yours has gone on since; undo it there") : error);
       },
     });
   }

@@ -1,4 +1,4 @@
-import { messageOf, newClientKey } from "../../api/http";
+import { HttpError, messageOf, newClientKey } from "../../api/http";
 import { type LabelAction, postAction, postUndo, type QuickReview, takeUpQuickReview } from "../../api/labels";
 import { type PatchView, patchUrl } from "../../api/objects";
 import type { ActionResult, LabelClass } from "../../api/types";
@@ -16,6 +16,7 @@ const VIEWS: readonly PatchView[] = ["patch", "context"];
 const ALT: Readonly<Record<PatchView, string>> = { patch: "The object to label", context: "What lies around it" };
 /** Fetched before they are looked at: nobody is to be timed by the network. */
 const AHEAD = 4;
+const RETRY_MS = 2000;
 
 /** <div data-island="quick-review" data-project-id="1" data-done-url="...">: one patch after the other, each labeled by a key, without
  * what the model or anybody else says. */
@@ -42,6 +43,16 @@ export class QuickReviewIsland implements Island {
       signal: this.lifetime.signal,
     });
     this.queue.on("status", () => this.show());
+    for (const { image } of this.pictures) {
+      image.addEventListener("load", () => this.show());
+      image.addEventListener("error", () => {
+        this.show();
+        const url = image.src;
+        window.setTimeout(() => {
+          if (!this.lifetime.signal.aborted && image.src === url) image.src = url;
+        }, RETRY_MS);
+      });
+    }
     void this.load();
   }
 
@@ -118,7 +129,9 @@ export class QuickReviewIsland implements Island {
       if (image.getAttribute("src") !== url) image.src = url;
     }
     const undo = run.hasPrevious ? " Z goes back." : "";
-    this.told.textContent = `${run.nDone + 1} of ${review.n}.${undo}${saving}`;
+    const isBroken = this.pictures.some(({ image }) => image.complete && image.naturalWidth === 0);
+    const waits = isBroken ? " Its picture does not come; it is asked for again, and keys wait for it." : "";
+    this.told.textContent = `${run.nDone + 1} of ${review.n}.${undo}${waits}${saving}`;
   }
 
   private key(event: KeyboardEvent): void {
@@ -181,7 +194,10 @@ export class QuickReviewIsland implements Island {
       onSaved: () => this.made.pop(),
       onRefused: (error) => {
         run.forward();
-        this.say(`Not undone: ${messageOf(error)}`);
+        const isOld = error instanceof HttpError && error.status === 409;
+        // Z then goes back without undoing: what is labeled again there takes the other's place.
+        if (isOld) this.made.fill(null);
+        this.say(`Not undone: ${isOld ? "another window of yours has gone on since" : messageOf(error)}`);
       },
     });
   }

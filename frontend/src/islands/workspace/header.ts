@@ -296,7 +296,10 @@ export class WorkspaceHeader {
     this.saving.className = queue.failing ? "saving saving--failing" : "saving";
     if (queue.failing) {
       this.saving.replaceChildren(
-        el("strong", {}, `Not saved (${waiting})`),
+        el("strong", {}, queue.isSignedOut ? `Signed out, not saved (${waiting})` : `Not saved (${waiting})`),
+        ...(queue.isSignedOut
+          ? [el("a", { class: "button button--small", href: "/accounts/login/", target: "_blank" }, "Sign in")]
+          : []),
         el("button", { type: "button", class: "button button--small", onclick: () => queue.retryNow() }, "Try now"),
       );
       this.saving.title = `${queue.lastError.replace(/\.$/, "")}. Tried again by itself; keep this page open.`;
