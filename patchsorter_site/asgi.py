@@ -41,7 +41,7 @@ def body_limit(path: str) -> int:
 
 
 @database_sync_to_async
-def is_signed_in(scope: HTTPScope) -> bool:
+def sender_is_known(scope: HTTPScope) -> bool:
     """Whether the request bears the cookie of a session that somebody is signed in by, or a token. What they may do is asked later, of
     the whole request."""
     said = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -57,7 +57,7 @@ application = ProtocolTypeRouter(
         "http": BodyLimit(
             Turns(cast(ASGI3Application, http_application), most_at_once=MOST_AT_ONCE),
             limit_of=body_limit,
-            is_known=is_signed_in,
+            is_known=sender_is_known,
             has_room=lambda n_bytes: has_space(settings.FILE_UPLOAD_TEMP_DIR, n_bytes),
             in_memory_bytes=settings.FILE_UPLOAD_MAX_MEMORY_SIZE,
         ),

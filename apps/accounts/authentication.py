@@ -21,9 +21,8 @@ class TokenAuthentication(KnoxAuthentication):
     """The person whose token a request bears (`Authorization: Bearer ps_...`)."""
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, ApiToken]:
-        if not re.fullmatch(
-            rb"ps_[0-9a-f]{64}", token
-        ):  # other bytes would be no text, or none that the database takes
+        # Other bytes may be no text, or none that the database takes.
+        if not re.fullmatch(rb"ps_[0-9a-f]{64}", token):
             raise AuthenticationFailed("This is no token.")
         user, api_token = super().authenticate_credentials(token)
         if user.must_change_password:

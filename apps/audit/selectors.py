@@ -54,7 +54,7 @@ def in_pages(records: QuerySet[Made]) -> Iterator[Made]:
         yield from page
         if len(page) < RECORDS_AT_ONCE:
             return
-        last = page[-1].sequence  # type: ignore[attr-defined]
+        last = page[-1].sequence  # type: ignore[attr-defined]  # every chain numbers its records
 
 
 def audit_rows(events: QuerySet[AuditEvent]) -> Iterator[tuple[object, ...]]:

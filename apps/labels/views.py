@@ -36,9 +36,8 @@ from apps.labels.templatetags.gestures import how_it_was_done, what_was_done
 from apps.projects.access import get_project_for_user
 from apps.projects.models import LabelClass, Project
 from apps.projects.permissions import Permission
-from apps.projects.views import NO_SUCH_FILTER, render_project_page
+from apps.projects.views import NO_SUCH_FILTER, render_project_page, trail_page
 
-ACTIONS_PER_PAGE = 50
 SESSIONS_PER_PAGE = 50
 HISTORY_COLUMNS = (
     "number",
@@ -119,10 +118,7 @@ def label_history(request: AuthenticatedRequest, project_id: int) -> HttpRespons
     """Every gesture that gave, took away or took back labels, for whoever may read the audit trail."""
     project = get_project_for_user(request.user, project_id, needs=Permission.VIEW_AUDIT)
     form, actions = _filtered(request, project)
-    filtered = form.is_valid() and any(form.cleaned_data.values())
-    page = Paginator(actions, ACTIONS_PER_PAGE).get_page(request.GET.get("page"))
-    context = {"page": page, "form": form, "filtered": filtered, "query": request.GET.urlencode(), "tab": "audit"}
-    return render_project_page(request, project, "labels/history.html", context)
+    return render_project_page(request, project, "labels/history.html", trail_page(request, form, actions, tab="audit"))
 
 
 @login_required

@@ -18,7 +18,7 @@ from apps.accounts.models import OrganizationMember
 from apps.audit.models import AuditEvent
 from apps.audit.selectors import AUDIT_COLUMNS, audit_rows
 from apps.audit.services import record_download
-from apps.common.forms import add_errors
+from apps.common.forms import PeriodForm, add_errors
 from apps.common.requests import AuthenticatedRequest, posted
 from apps.common.tables import table_response
 from apps.projects.access import check_may_cancel, get_project_for_user, permissions_of
@@ -69,7 +69,7 @@ from apps.projects.services import (
 )
 
 JOBS_PER_PAGE = 20
-EVENTS_PER_PAGE = 50
+RECORDS_PER_PAGE = 50
 NO_SUCH_FILTER = "There is nothing to filter by like that."
 
 
@@ -324,7 +324,7 @@ def job_cancel(request: AuthenticatedRequest, project_id: int, job_id: int) -> H
 def project_audit(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     project = get_project_for_user(request.user, project_id, needs=Permission.VIEW_AUDIT)
     form, events = _filtered(request, project_trail(project))
-    return render_project_page(request, project, "projects/audit.html", _audit_page(request, form, events, tab="audit"))
+    return render_project_page(request, project, "projects/audit.html", trail_page(request, form, events, tab="audit"))
 
 
 @login_required
@@ -351,7 +351,7 @@ def organization_audit(request: AuthenticatedRequest, organization_id: int) -> H
     """Accounts, members, sign-ins and all projects of an organization, for whoever runs or audits it."""
     organization = get_organization_for_user(request.user, organization_id, to_audit=True)
     form, events = _filtered(request, organization_trail(organization, request.user))
-    context = _audit_page(request, form, events, organization=organization, names=project_names(organization))
+    context = trail_page(request, form, events, organization=organization, names=project_names(organization))
     return render(request, "projects/organization_audit.html", context)
 
 
@@ -383,10 +383,9 @@ def _filtered(
     return form, audit_events(trail, action=action, actor_id=actor.pk if actor else None, since=since, until=until)
 
 
-def _audit_page(
-    request: AuthenticatedRequest, form: AuditFilterForm, events: QuerySet[AuditEvent], **more: Any
-) -> dict[str, Any]:
-    page = Paginator(events, EVENTS_PER_PAGE).get_page(request.GET.get("page"))
+def trail_page(request: AuthenticatedRequest, form: PeriodForm, records: QuerySet[Any], **more: Any) -> dict[str, Any]:
+    """What `_trail_filter.html` and a page of a trail need: its `page` of records, and the `query` by which the same is had as a file."""
+    page = Paginator(records, RECORDS_PER_PAGE).get_page(request.GET.get("page"))
     filtered = form.is_valid() and any(form.cleaned_data.values())
     return {"page": page, "form": form, "filtered": filtered, "query": request.GET.urlencode(), **more}
 

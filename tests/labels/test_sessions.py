@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -20,6 +17,7 @@ from apps.labels import services
 from apps.labels.models import LabelAction, LabelingSession
 from apps.labels.selectors import shared_label_set
 from tests.factories import make_image
+from tests.tables import rows_of
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -134,13 +132,6 @@ def test_a_time_that_can_not_be_is_refused(world: World, signed_in: SignIn, work
     assert label(world, signed_in(world.rater), [0], worked_s=worked_s).status_code == 400
 
 
-def table(client: Client, url: str) -> list[dict[str, str]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tests' server is a synchronous one
-        content = b"".join(client.get(url))  # type: ignore[arg-type]
-    return list(csv.DictReader(io.StringIO(content.decode())))
-
-
 def test_sessions_are_listed_with_what_their_gestures_were(world: World, signed_in: SignIn, clock: Clock) -> None:
     make_image(world.project)
     client = signed_in(world.rater)
@@ -151,7 +142,7 @@ def test_sessions_are_listed_with_what_their_gestures_were(world: World, signed_
     clock.passes(16 * 60)
     label(world, client, [9], worked_s=10)
     url = reverse("session_table", args=[world.project.pk])
-    second, first = table(client, url)
+    second, first = rows_of(client, url)
     assert (first["gestures"], first["median_objects"], first["labels"], first["by_sample"]) == ("3", "3", "4", "0")
     assert (second["gestures"], second["labels"], second["labels_per_second"]) == ("1", "1", "")
     assert float(first["labels_per_second"]) == pytest.approx(3 / 30)
@@ -168,7 +159,7 @@ def test_one_sees_ones_own_sessions_and_who_reads_the_trail_sees_all(world: Worl
     url, page = (reverse(name, args=[world.project.pk]) for name in ("session_table", "session_list"))
 
     def people(user: User) -> set[str]:
-        return {row["person"] for row in table(signed_in(user), url)}
+        return {row["person"] for row in rows_of(signed_in(user), url)}
 
     assert people(world.rater) == {"Rafa Rater"}
     assert people(world.lead) == {"Lea Lead"}
@@ -187,6 +178,6 @@ def test_many_sessions_are_all_in_the_file(
     for ordinal in range(5):
         label(world, signed_in(world.rater), [ordinal])
         clock.passes(3600)
-    rows = table(signed_in(world.rater), reverse("session_table", args=[world.project.pk]))
+    rows = rows_of(signed_in(world.rater), reverse("session_table", args=[world.project.pk]))
     assert len({row["began"] for row in rows}) == 5
     assert [row["began"] for row in rows] == sorted((row["began"] for row in rows), reverse=True)

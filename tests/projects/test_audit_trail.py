@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
 import threading
-import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -31,22 +29,12 @@ from apps.projects.jobs import run_job
 from apps.projects.models import Job, ProjectMember
 from apps.projects.services import add_project_member
 from tests.factories import PASSWORD, make_image, make_member
+from tests.tables import rows_of
 
 if TYPE_CHECKING:
     from tests.conftest import World
 
 SignIn = Callable[[User], Client]
-
-
-def table(client: Client, url: str) -> list[dict[str, str]]:
-    """The rows of a CSV file that a page offers."""
-    response = client.get(url)
-    assert response.status_code == 200, url
-    assert response["Content-Disposition"].startswith("attachment")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tests' server is a synchronous one
-        content = b"".join(response)  # type: ignore[arg-type]
-    return list(csv.DictReader(io.StringIO(content.decode())))
 
 
 def page(client: Client, url: str) -> str:
@@ -79,7 +67,7 @@ def test_sign_ins_and_roles_are_read_by_who_runs_or_audits_the_organization(worl
 def test_a_trail_can_be_kept_as_a_file_and_checked_without_us(world: World, signed_in: SignIn) -> None:
     client = signed_in(world.owner)
     audit.record(actor=world.owner, action="x", subject="=1+1", organization_id=world.organization.pk)
-    rows = table(client, reverse("organization_audit_table", args=[world.organization.pk]))
+    rows = rows_of(client, reverse("organization_audit_table", args=[world.organization.pk]))
     rows.reverse()
     assert [int(row["number"]) for row in rows] == list(range(1, len(rows) + 1))
     previous = ""
@@ -104,7 +92,7 @@ def test_a_trail_can_be_kept_as_a_file_and_checked_without_us(world: World, sign
 
 def test_a_file_has_what_the_page_is_filtered_by(world: World, signed_in: SignIn) -> None:
     client, url = signed_in(world.manager), reverse("project_audit_table", args=[world.project.pk])
-    rows = table(client, url + "?action=project.member")
+    rows = rows_of(client, url + "?action=project.member")
     assert {row["action"] for row in rows} == {"project.member.add"}
     assert len(rows) == 4
     assert client.get(url + "?action=none").status_code == client.get(url + "?since=then").status_code == 400
@@ -119,7 +107,7 @@ def test_more_events_than_are_read_at_once_are_all_in_the_file(
     monkeypatch.setattr("apps.audit.selectors.RECORDS_AT_ONCE", 3)
     monkeypatch.setattr("apps.common.tables.ROWS_AT_ONCE", 2)
     n = AuditEvent.objects.filter(project_id=world.project.pk).count()
-    rows = table(signed_in(world.manager), reverse("project_audit_table", args=[world.project.pk]))
+    rows = rows_of(signed_in(world.manager), reverse("project_audit_table", args=[world.project.pk]))
     assert len(rows) == n + 1 > 7  # the download itself was noted first
     assert len({row["number"] for row in rows}) == n + 1
 
@@ -132,7 +120,7 @@ def test_what_somebody_typed_is_no_formula_in_a_spreadsheet(world: World, signed
         organization_id=world.organization.pk,
         project_id=world.project.pk,
     )
-    rows = table(signed_in(world.manager), reverse("project_audit_table", args=[world.project.pk]))
+    rows = rows_of(signed_in(world.manager), reverse("project_audit_table", args=[world.project.pk]))
     assert rows[1]["subject"] == "'=HYPERLINK(1)"
 
 
@@ -141,11 +129,11 @@ def test_labels_given_can_be_kept_as_a_file(world: World, signed_in: SignIn) -> 
     world.label(1, range(5))
     world.label(2, [0])
     url = reverse("label_history_table", args=[world.project.pk])
-    last, first = table(signed_in(world.manager), url)
+    last, first = rows_of(signed_in(world.manager), url)
     assert (last["number"], last["actor"], last["what"], last["objects_changed"]) == ("2", "Rafa Rater", "labeled", "1")
     assert last["previous_hash"] == first["hash"]
     value = world.project.label_classes.get(value=1).pk
-    (only,) = table(signed_in(world.manager), f"{url}?label_class={value}")
+    (only,) = rows_of(signed_in(world.manager), f"{url}?label_class={value}")
     assert only["number"] == "1"
 
 
@@ -226,10 +214,10 @@ def test_who_is_denied_a_project_does_not_read_of_it_in_the_organization_s_trail
 ) -> None:
     auditor = make_member(world.organization, "Auditor", OrganizationMember.Role.AUDITOR).user
     url = reverse("organization_audit_table", args=[world.organization.pk])
-    assert {row["project_id"] for row in table(signed_in(auditor), url)} == {"", str(world.project.pk)}
+    assert {row["project_id"] for row in rows_of(signed_in(auditor), url)} == {"", str(world.project.pk)}
     member = add_project_member(project=world.project, user=auditor, role="viewer", added_by=world.manager)
     ProjectMember.objects.filter(pk=member.pk).update(denials=["project.view"])
-    assert {row["project_id"] for row in table(signed_in(auditor), url)} == {""}
+    assert {row["project_id"] for row in rows_of(signed_in(auditor), url)} == {""}
 
 
 def fail(job: Job, report: Any) -> dict[str, Any]:
