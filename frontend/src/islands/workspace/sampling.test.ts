@@ -333,3 +333,13 @@ it("says that nothing is labeled while a sample is drawn, and labels while one i
   controller.labeling.label(1);
   expect(labelOrdinals).toHaveBeenCalledOnce();
 });
+
+it("does not take what was just labeled for what is to be accepted", () => {
+  const { sampling, selection, labels } = makeController();
+  selection.setRegion(Uint32Array.from(range(0, 10)), "lasso");
+  selection.pickOrdinals([3]);
+  expect([...sampling.candidates()]).toEqual([3]);
+  labels.apply({ ordinals: Uint32Array.of(3), classes: Uint8Array.of(1), unseen: Uint8Array.of(0) }, 1);
+  selection.hold();
+  expect([...sampling.candidates()]).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 9]);
+});

@@ -85,10 +85,10 @@ export class Sampling extends Part<"sample"> {
     return this.sample?.ordinals.filter((ordinal) => this.lookedAt.has(ordinal)).length ?? 0;
   }
 
-  /** The unlabeled ones of what is selected, or of the whole region where nothing is. */
+  /** The unlabeled ones of what is selected, or of the whole region where nothing is, or only what was just labeled. */
   candidates(): Uint32Array {
     const { selection, labels } = this;
-    const asked = selection.pickedCount > 0 ? selection.picks() : selection.order;
+    const asked = selection.pickedCount > 0 && !selection.held ? selection.picks() : selection.order;
     return labels.unlabeledOf(asked);
   }
 
