@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 START_PATIENCE_S = 180
+# What a page shows in the end is asked here, not how soon: other work may have both cores.
+expect.set_options(timeout=30_000)
 # Without these, a browser in a closed network tries to reach its maker's hosts; WebGL is drawn in software.
 CHROMIUM_FLAGS = [
     "--no-sandbox",

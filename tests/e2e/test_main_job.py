@@ -145,7 +145,7 @@ def test_from_signing_in_to_masks_with_classes(
     page.get_by_role("button", name="Upload images").first.click()
     page.get_by_test_id("upload-input").set_input_files([image, mask])
     kind = page.get_by_label("What kind of masks are these?")
-    expect(kind).to_be_visible(timeout=30_000)
+    expect(kind).to_be_visible()
     kind.select_option("indexed")
     pictures.take(page, "upload")
     with page.expect_response(lambda response: "/uploads/" in response.url and response.request.method == "POST"):
@@ -196,7 +196,7 @@ def test_from_signing_in_to_masks_with_classes(
     # retrain; labeling goes on meanwhile; the new map is pushed into the open page and the selection stays
     selected = handle(page, "selection().ordinals")
     page.get_by_test_id("train").click()
-    expect(page.get_by_test_id("cancel-job")).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("cancel-job")).to_be_visible()
     one = selected[0]
     handle(page, "pick([argument])", one)
     page.keyboard.press("2")
@@ -372,7 +372,7 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
 
     # one typical object of each group: a key each
     suggested = page.get_by_test_id("next")
-    expect(suggested).to_contain_text("typical objects, one per group", timeout=30_000)
+    expect(suggested).to_contain_text("typical objects, one per group")
     page.keyboard.press("g")
     wait_until(page, "page.selection().source === 'suggested'")
     typical = handle(page, "selection().ordinals")
@@ -382,7 +382,7 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     wait_until(page, "page.unsaved() === 0 && argument.every(ordinal => page.labelOf(ordinal) > 0)", typical)
 
     # a page to confirm: what is wrong is left out by a click, Enter labels the rest that was on the screen
-    expect(suggested).to_contain_text("Review", timeout=30_000)
+    expect(suggested).to_contain_text("Review")
     page.get_by_test_id("other-suggestions").click()
     # Of this class, as whoever is left out of it is in no sample of it: the other test accepts all stromal ones.
     page.get_by_role("menuitem").filter(has_text="that look like epithelial, surest first").click()
