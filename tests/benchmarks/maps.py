@@ -169,8 +169,8 @@ def _untrained(objects: LabeledSet, work: Path, trainer: Trainer) -> Made:
         trainer.clock,
         {
             "instant": lambda: embed_objects("instant", instant, work / "instant", objects.patches),
-            "frozen": lambda: _random_weights(objects, work / "frozen", descriptors=True),
-            "random_weights": lambda: _random_weights(objects, work / "random", descriptors=False),
+            "frozen": lambda: _frozen(objects, work / "frozen"),
+            "random_weights": lambda: _frozen(objects, work / "random", backbone="resnet18", descriptors=False),
             "color_moments": lambda: _color_moments(objects),
             "color_histogram": lambda: _color_histogram(objects),
         },
@@ -222,9 +222,9 @@ def _train(objects: LabeledSet, approach: str, folder: Path, seconds: float, tra
     return embed_objects(approach, APPROACHES.get(approach).settings(), folder, objects.patches)
 
 
-def _random_weights(objects: LabeledSet, folder: Path, *, descriptors: bool) -> Features:
-    """Of a network that has learned nothing, as no foundation model's weights are at hand; with the measurements or without."""
-    settings = APPROACHES.get("frozen").settings().changed({"descriptors": descriptors})
+def _frozen(objects: LabeledSet, folder: Path, **chosen: object) -> Features:
+    """Of a network that learns nothing here."""
+    settings = APPROACHES.get("frozen").settings().changed(chosen)
     config = TrainConfig(approach="frozen", settings=settings, encoder_size_px=ENCODER_SIZE_PX, seed=SEED)  # type: ignore[arg-type]
     train_model(config, objects.patches, checkpoint=folder)
     return embed_objects("frozen", settings, folder, objects.patches)

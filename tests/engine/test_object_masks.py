@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from apps.engine.approaches.base import AugmentSettings, NetworkSettings
+from apps.engine.approaches.base import AugmentSettings
+from apps.engine.approaches.frozen import FrozenSettings
 from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.components import FoundObjects
 from apps.engine.embedding import embed_objects
@@ -19,6 +20,7 @@ from apps.engine.nn.augment import draw_views, render_on_cpu
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.object_masks import DIMMED, show_objects, with_object_mask
+from apps.engine.nn.pretrained import see_objects
 from apps.engine.nn.train import train_model
 from apps.engine.pixels import PatchReader, StoredImage, write_image
 from tests.engine.fake_patches import make_patches
@@ -98,7 +100,7 @@ def test_features_of_the_object_alone_do_not_depend_on_its_neighbors(object_mask
 
 @pytest.mark.parametrize("object_mask", CHANGING)
 def test_nor_do_they_with_what_is_measured_beside_the_network(object_mask: str, readers, tmp_path: Path) -> None:
-    settings = NetworkSettings(object_mask=object_mask)
+    settings = FrozenSettings(backbone="resnet18", object_mask=object_mask)
     config = TrainConfig(approach="frozen", settings=settings, encoder_size_px=32, device="cpu", threads=1)
     train_model(config, readers[0], checkpoint=tmp_path / "model")
     # The first call makes the scale that the second one's features are on too.
@@ -153,3 +155,9 @@ def test_showing_objects_leaves_what_was_read_as_it_was() -> None:
     before = patches.patches.copy()
     show_objects(patches.patches, np.zeros((2, 16, 16), bool), "object_only")
     assert np.array_equal(patches.patches, before)
+
+
+@pytest.mark.parametrize("object_mask", ["none", *CHANGING])
+def test_nor_do_they_with_what_the_pretrained_network_sees(object_mask: str, readers) -> None:
+    first, other = (see_objects(reader, object_mask=object_mask)[0] for reader in readers)
+    assert np.array_equal(first, other) == (object_mask == "object_only")

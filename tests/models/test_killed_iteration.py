@@ -339,10 +339,11 @@ def test_what_was_measured_before_an_iteration_stopped_is_not_measured_again(
     assert (np.concatenate([np.load(path) for path in files]) == at_once).all()
 
 
-def test_what_was_measured_is_measured_anew_where_its_file_is_damaged(world: World) -> None:
+@pytest.mark.parametrize("kind", ["descriptors", "recognized"])
+def test_what_was_measured_is_measured_anew_where_its_file_is_damaged(world: World, kind: str) -> None:
     make_image(world.project)
     run_iteration(start_iteration(project=world.project, requested_by=world.manager, epochs=2).pk)
-    (measured,) = folder(world.project, "descriptors").rglob("0.npy")
+    (measured,) = folder(world.project, kind).rglob("0.npy")
     whole = np.load(measured)
     measured.write_bytes(measured.read_bytes()[:1000])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.apps import apps as django_apps
+from django.db import connection
 from django.utils import timezone
 
 from apps.common.wire import encode_plot, gzipped
@@ -511,3 +514,27 @@ def test_the_page_of_models_tells_predictions_without_held_out_labels_from_none(
     assert "too few labels to hold some out" in page and "Nothing was predicted" not in page
     PredictionSet.objects.update(quality={"n_held_out": 40})  # as they were before they knew what had made them
     assert 'data-island="model-quality"' in signed_in(world.viewer).get(address).content.decode()
+
+
+def test_a_map_of_before_the_pretrained_network_takes_new_objects_in_as_before(world: World) -> None:
+    project = world.project
+    make_image(project)
+    make_image(project)
+    project.approach_settings = {"pretrained": False}
+    project.save(update_fields=["approach_settings"])
+    job = start_iteration(project=project, requested_by=world.manager, epochs=1)
+    tasks.run_iteration(job.pk)
+    before = latest_embedding(project)
+    version = before.model_version
+    del version.settings["settings"]["pretrained"]  # as it was stored then
+    version.save(update_fields=["settings"])
+
+    import_module("apps.models.migrations.0006_models_without_the_pretrained_network").say_that_they_are_without(
+        django_apps, connection.schema_editor()
+    )
+    make_image(project)
+    placing = start_placing(project=project, requested_by=None)
+    tasks.place_new_objects(placing.pk)
+
+    placing.refresh_from_db()
+    assert placing.result == {"placed": 20, "objects": 60, "embedding": before.number + 1}, placing.error

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.approaches.instant import INSTANT, InstantSettings
 from apps.engine.durable import move_folder
-from apps.engine.embedding import embed_objects, sees_object_only, uses_descriptors
+from apps.engine.embedding import embed_objects, object_mask_of, sees_object_only, uses_descriptors, uses_pretrained
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import without_wide_gaps
 from apps.engine.nn.config import TrainConfig
@@ -33,7 +33,7 @@ from apps.models.pipelines.attempts import (
     plan_of_attempt,
     work_folder,
 )
-from apps.models.pipelines.measuring import measure, predict
+from apps.models.pipelines.measuring import measure, predict, recognize
 from apps.models.pipelines.planning import Plan
 from apps.models.pipelines.publishing import (
     Clock,
@@ -139,10 +139,15 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
         stage("measuring", 0.0, 0.7 if plan.config is None else 0.05)
         described = measure(project, patches, report)
         clock.lap("measure")
+    recognized: NDArray[np.float16] | None = None
+    if uses_pretrained(plan.settings):
+        stage("recognizing", 0.05, 0.15)
+        recognized = recognize(project, patches, object_mask_of(plan.settings), report)
+        clock.lap("recognize")
 
     trained: TrainResult | None = None
     if plan.config is not None:
-        stage("training", 0.05, 0.7)
+        stage("training", 0.15, 0.7)
         trained = _train(plan, plan.config, patches, np.where(held_out, 0, values).astype(np.uint8), work, report)
         clock.lap("train")
 
@@ -153,6 +158,7 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
         model_folder(plan.version) if plan.version else work / "model",
         patches,
         described=described,
+        recognized=recognized,
         weights_root=settings.WEIGHTS_ROOT,
         shards=work / "shards",
         on_progress=report.progress,

@@ -1,6 +1,9 @@
-"""What is measured of objects without a network, and what is predicted from features."""
+"""What is known of objects without a training, and what is predicted from features."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +12,7 @@ from apps.engine.arrays import write_array
 from apps.engine.descriptors import DESCRIPTORS_VERSION, describe_objects
 from apps.engine.embedding import sees_object_only
 from apps.engine.errors import EngineError
+from apps.engine.nn.pretrained import PRETRAINED_VERSION, see_objects
 from apps.engine.pixels import PatchReader
 from apps.engine.settings import Settings
 from apps.engine.surroundings import Surroundings, find_surroundings, with_surroundings
@@ -18,33 +22,68 @@ from apps.projects.files import folder, read_array
 from apps.projects.jobs import Report
 from apps.projects.models import Project
 
+Number = TypeVar("Number", bound=np.floating)
+Keep = Callable[[NDArray[Number]], None]
+
 
 def measure(project: Project, patches: PatchReader, report: Report) -> NDArray[np.float32]:
-    """The descriptors of all objects. Objects do not change: what was measured once is kept, by patch size, in files that
-    are named by the number of objects before them."""
-    kept = folder(project, "descriptors", f"{DESCRIPTORS_VERSION}-{project.patch_size_px}px")
-    described: list[NDArray[np.float32]] = []
+    """The descriptors of all objects."""
+
+    def describe(new: NDArray[np.int64], keep: Keep[np.float32]) -> NDArray[np.float32]:
+        return describe_objects(patches, new, keep=keep, on_progress=report.progress, should_stop=report.should_stop)
+
+    return _of_all(
+        "descriptors", f"{DESCRIPTORS_VERSION}-{project.patch_size_px}px", describe, project, patches, report
+    )
+
+
+def recognize(project: Project, patches: PatchReader, object_mask: str, report: Report) -> NDArray[np.float16]:
+    """What the pretrained network sees in all objects (n, 472), of their surroundings what `object_mask` leaves."""
+
+    def see(new: NDArray[np.int64], keep: Keep[np.float16]) -> NDArray[np.float16]:
+        return see_objects(
+            patches,
+            new,
+            object_mask=object_mask,
+            keep=keep,
+            on_progress=report.progress,
+            should_stop=report.should_stop,
+        )
+
+    name = f"{PRETRAINED_VERSION}-{project.patch_size_px}px-{object_mask}"
+    return _of_all("recognized", name, see, project, patches, report)
+
+
+def _of_all(
+    kind: str,
+    name: str,
+    make: Callable[[NDArray[np.int64], Keep[Number]], NDArray[Number]],
+    project: Project,
+    patches: PatchReader,
+    report: Report,
+) -> NDArray[Number]:
+    """Rows of all objects, of which `make` makes those of some ordinals. Objects do not change: what was made once is kept, by patch
+    size, in files that are named by the number of objects before them."""
+    kept = folder(project, kind, name)
+    rows: list[NDArray[Number]] = []
     n_kept = 0
     while (path := kept / f"{n_kept}.npy").exists():
         try:
-            # A million objects' are 1.4 GB, which need not be there twice.
-            described.append(read_array(path, is_mapped=True))
+            # A million objects' are a gigabyte and more, which need not be there twice.
+            rows.append(read_array(path, is_mapped=True))
         except EngineError as error:
             report.log(f"The objects from {n_kept:,} on are measured anew: {error}")
             break
-        n_kept += len(described[-1])
+        n_kept += len(rows[-1])
 
-    def keep(rows: NDArray[np.float32]) -> None:
+    def keep(new: NDArray[Number]) -> None:
         nonlocal n_kept
-        write_array(kept / f"{n_kept}.npy", rows)
-        n_kept += len(rows)
+        write_array(kept / f"{n_kept}.npy", new)
+        n_kept += len(new)
 
     if n_kept < len(patches):
-        new = np.arange(n_kept, len(patches))
-        described.append(
-            describe_objects(patches, new, keep=keep, on_progress=report.progress, should_stop=report.should_stop)
-        )
-    return (described[0] if len(described) == 1 else np.concatenate(described))[: len(patches)]
+        rows.append(make(np.arange(n_kept, len(patches)), keep))
+    return (rows[0] if len(rows) == 1 else np.concatenate(rows))[: len(patches)]
 
 
 def predict(

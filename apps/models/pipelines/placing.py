@@ -12,13 +12,13 @@ from django.conf import settings
 from django.db import transaction
 from numpy.typing import NDArray
 
-from apps.engine.embedding import embed_objects, uses_descriptors
+from apps.engine.embedding import embed_objects, object_mask_of, uses_descriptors, uses_pretrained
 from apps.engine.pixels import PatchReader
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import place_new
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.models import Embedding
-from apps.models.pipelines.measuring import measure, predict
+from apps.models.pipelines.measuring import measure, predict, recognize
 from apps.models.pipelines.planning import Plan
 from apps.models.pipelines.publishing import (
     Clock,
@@ -73,12 +73,16 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
     of_model = model_settings(version)
     report.stage("embedding", start=0.0, end=0.7)
     described = measure(project, patches, report)[before.n :] if uses_descriptors(of_model) else None
+    recognized = None
+    if uses_pretrained(of_model):
+        recognized = recognize(project, patches, object_mask_of(of_model), report)[before.n :]
     new = embed_objects(
         version.approach,
         of_model,
         model_folder(version),
         _LaterPatches(patches, before.n),
         described=described,
+        recognized=recognized,
         may_fit=False,
         weights_root=settings.WEIGHTS_ROOT,
         on_progress=report.progress,

@@ -10,7 +10,8 @@ import numpy as np
 
 from apps.engine.classes_around import with_classes_around
 from apps.engine.descriptors import describe_objects
-from apps.engine.embedding import embed_objects
+from apps.engine.embedding import embed_objects, uses_pretrained
+from apps.engine.nn.pretrained import Vectors, see_objects
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import APPROACHES
@@ -46,6 +47,7 @@ class OurLearner:
         trainer.warm_up(objects.patches)
         started = trainer.clock()
         self._described = describe_objects(objects.patches)
+        self._recognized: Vectors | None = None
         self.first_features = self._embed("instant", work / "instant")
         reduce_to_plot(self.first_features, seed=SEED)
         self._surroundings = find_surroundings(objects.patches.images)
@@ -96,8 +98,12 @@ class OurLearner:
         self._coming = _Coming(features, session.total_s + clock() - started)
 
     def _embed(self, approach: str, folder: Path) -> Floats:
-        settings = APPROACHES.get(approach).settings()
-        return embed_objects(approach, settings, folder, self._objects.patches, described=self._described)
+        settings, patches = APPROACHES.get(approach).settings(), self._objects.patches
+        if uses_pretrained(settings) and self._recognized is None:
+            self._recognized = see_objects(patches)
+        return embed_objects(
+            approach, settings, folder, patches, described=self._described, recognized=self._recognized
+        )
 
 
 class OriginalLearner:

