@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from apps.common.wire import encode_plot, gzipped
 from apps.engine import reduce
-from apps.engine.descriptors import OF_THE_OBJECT_ALONE, columns_of
+from apps.engine.descriptors import N_DESCRIPTORS, OF_THE_OBJECT_ALONE, columns_of
 from apps.engine.masks import LabelValues, MaskKind
 from apps.engine.predict import draw_held_out
 from apps.engine.surroundings import N_COLUMNS
@@ -538,3 +538,16 @@ def test_a_map_of_before_the_pretrained_network_takes_new_objects_in_as_before(w
 
     placing.refresh_from_db()
     assert placing.result == {"placed": 20, "objects": 60, "embedding": before.number + 1}, placing.error
+
+
+@pytest.mark.parametrize("is_seen_at_once", [True, False])
+def test_the_first_map_knows_what_the_pretrained_network_sees_where_that_takes_seconds(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_seen_at_once: bool
+) -> None:
+    monkeypatch.setattr(iteration, "RECOGNIZED_AT_FIRST", dict.fromkeys(("cpu", "cuda"), 20 if is_seen_at_once else 19))
+    make_image(world.project)
+    tasks.run_iteration(start_iteration(project=world.project, requested_by=world.manager, epochs=1).pk)
+    first, trained = world.project.embeddings.order_by("number")
+    assert first.model_version.approach == "instant"
+    assert first.dimension == N_DESCRIPTORS + (472 if is_seen_at_once else 0)
+    assert trained.dimension == N_DESCRIPTORS + 472 + 512

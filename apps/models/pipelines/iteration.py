@@ -18,6 +18,7 @@ from apps.engine.embedding import embed_objects, object_mask_of, sees_object_onl
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import without_wide_gaps
 from apps.engine.nn.config import TrainConfig
+from apps.engine.nn.devices import choose_device
 from apps.engine.nn.launch import train_on_this_machine
 from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader
@@ -54,6 +55,8 @@ from apps.projects.models import Job, Project
 
 # Of the first iteration's progress: what its map from measurements takes.
 FIRST_MAP_SHARE = 0.15
+# So many objects the pretrained network has seen within seconds, for the first map to know it.
+RECOGNIZED_AT_FIRST = {"cpu": 5_000, "cuda": 200_000}
 # Draws where the project's own way to draw a map can not.
 FALLBACK_REDUCER = "pca"
 
@@ -73,8 +76,7 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     try:
         if plan.config is not None and latest_embedding(project) is None:
             start = FIRST_MAP_SHARE
-            measured = InstantSettings(object_mask="object_only" if sees_object_only(plan.settings) else "none")
-            first = _compute(project, Plan(INSTANT.name, measured), work / "first", report, (0.0, start))
+            first = _compute(project, _first_plan(project, plan), work / "first", report, (0.0, start))
             publish(project, job, report, first, work / "first")
             first_map = {"first_map": sum(first.seconds.values())}
         outcome = _compute(project, plan, work / "new", report, (start, 0.99))
@@ -109,6 +111,16 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     return result
 
 
+def _first_plan(project: Project, plan: Plan) -> Plan:
+    """What makes the map that comes before the one of `plan`: as much of it as is known within seconds."""
+    few = project.n_objects <= RECOGNIZED_AT_FIRST[choose_device("auto").type]
+    known = InstantSettings(
+        object_mask="object_only" if sees_object_only(plan.settings) else "none",
+        pretrained=uses_pretrained(plan.settings) and few,
+    )
+    return Plan(INSTANT.name, known)
+
+
 def _training_figures(trained: TrainResult | None) -> dict[str, Any]:
     if trained is None:
         return {"epochs": 0}
@@ -134,14 +146,17 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
         report.stage(name, start=low + width * start, end=low + width * end)
 
     described: NDArray[np.float32] | None = None
+    recognizes = uses_pretrained(plan.settings)
+    # Where nothing is trained these take most of the time; otherwise the first map has done the one, or both.
+    is_last = plan.config is None
+    measured_at = (0.2 if recognizes else 0.7) if is_last else 0.05
     if uses_descriptors(plan.settings):
-        # Where nothing is trained it takes most of the time; otherwise the first map has done it.
-        stage("measuring", 0.0, 0.7 if plan.config is None else 0.05)
+        stage("measuring", 0.0, measured_at)
         described = measure(project, patches, report)
         clock.lap("measure")
     recognized: NDArray[np.float16] | None = None
-    if uses_pretrained(plan.settings):
-        stage("recognizing", 0.05, 0.15)
+    if recognizes:
+        stage("recognizing", measured_at, 0.7 if is_last else 0.15)
         recognized = recognize(project, patches, object_mask_of(plan.settings), report)
         clock.lap("recognize")
 
