@@ -1,7 +1,6 @@
 """Which backbones there are, by name. Imports no torch: pages show them.
 
 resnet18, 34, 50, 101 or 152    torchvision's, with a stem for small patches, from random weights
-efficientnet_lite0              a small network that learned from photographs; its weights come with PatchSorter's packages
 timm:NAME                       any architecture of timm, from random weights
 weights:NAME                    a foundation model from the folder NAME of the installation's weights folder
 """
@@ -18,7 +17,6 @@ from pathlib import Path
 from apps.engine.errors import EngineError
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-EFFICIENTNET_LITE0 = "efficientnet_lite0"
 TIMM_PREFIX, WEIGHTS_PREFIX = "timm:", "weights:"
 # What follows either prefix; a name is also a folder's, and must not lead out of the weights folder.
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -29,13 +27,9 @@ WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 def backbone_names(weights_root: Path | None = None) -> list[str]:
     """The names that work here, but for those of timm's architectures."""
     if weights_root is None or not weights_root.is_dir():
-        return [*RESNETS, EFFICIENTNET_LITE0]
+        return list(RESNETS)
     folders = sorted(path.parent.name for path in weights_root.glob(f"*/{WEIGHTS_NAME}"))
-    return [
-        *RESNETS,
-        EFFICIENTNET_LITE0,
-        *(f"{WEIGHTS_PREFIX}{name}" for name in folders if re.fullmatch(NAME_PATTERN, name)),
-    ]
+    return [*RESNETS, *(f"{WEIGHTS_PREFIX}{name}" for name in folders if re.fullmatch(NAME_PATTERN, name))]
 
 
 def check_backbone(name: str, weights_root: Path | None) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from apps.engine.approaches.base import Approach
+from apps.engine.approaches.base import Approach, NetworkSettings, TrainingSettings
+from apps.engine.approaches.instant import InstantSettings
+from apps.engine.backbone_names import WEIGHTS_PREFIX
 from apps.engine.descriptors import OF_THE_OBJECT_ALONE, ObjectSource, columns_of, describe_objects
 from apps.engine.errors import EngineError
 from apps.engine.features import FeatureSpace, Part
@@ -44,7 +46,7 @@ def embed_objects(
     `folder` is the model's: it holds the weights, for an approach with a network, and the scale of its features. Where
     there is no scale yet, these objects make it; so the first call for a model is the one for the whole project, and
     with `may_fit` False it is an error.
-    `described` (n, N_DESCRIPTORS) and `recognized` (n, 472): the objects' descriptors and what the pretrained network sees in them, where
+    `described` (n, N_DESCRIPTORS) and `recognized` (n, N_FEATURES): the objects' descriptors and what the pretrained network sees in them, where
     the caller keeps them; made here otherwise.
     `weights_root`: the folder with the foundation models' weights. `shards`: a folder, the caller's to remove, by which a
     call that was killed goes on with what is done, and in which all GPUs of the machine work together.
@@ -70,7 +72,7 @@ def embed_objects(
                 on_progress=on_progress,
                 should_stop=should_stop,
             )
-        parts.append(Part(vectors, weight=TRAINED_WEIGHT if chosen.trains else PRETRAINED_WEIGHT))
+        parts.append(Part(vectors, weight=_weight_of(settings)))
     elif chosen.implementation:
         parts.append(Part(_measured_by(chosen, patches, settings, on_progress, should_stop)))
     if uses_pretrained(settings):
@@ -133,8 +135,14 @@ def uses_descriptors(settings: Settings) -> bool:
 
 
 def uses_pretrained(settings: Settings) -> bool:
-    """Whether a model's features hold what the pretrained network sees, beside those of the project's own network."""
-    return bool(getattr(settings, "pretrained", False))
+    """Whether a model's features hold what the pretrained network sees."""
+    return isinstance(settings, TrainingSettings | InstantSettings) and settings.pretrained
+
+
+def _weight_of(settings: Settings) -> float:
+    """Of what the network sees that these settings are of: a foundation model knows as much as the pretrained one, trained on or not."""
+    learned_elsewhere = isinstance(settings, NetworkSettings) and settings.backbone.startswith(WEIGHTS_PREFIX)
+    return PRETRAINED_WEIGHT if learned_elsewhere else TRAINED_WEIGHT
 
 
 def object_mask_of(settings: Settings) -> str:

@@ -169,10 +169,10 @@ def _untrained(objects: LabeledSet, work: Path, trainer: Trainer) -> Made:
         trainer.clock,
         {
             "instant": lambda: embed_objects("instant", instant, work / "instant", objects.patches),
-            "frozen": lambda: _frozen(objects, work / "frozen", objects.patches.patch_size_px),
-            "random_weights": lambda: _frozen(
-                objects, work / "random", ENCODER_SIZE_PX, backbone="resnet18", descriptors=False
+            "instant_with_pretrained": lambda: embed_objects(
+                "instant", instant.changed({"pretrained": True}), work / "pretrained", objects.patches
             ),
+            "random_weights": lambda: _random_weights(objects, work / "random"),
             "color_moments": lambda: _color_moments(objects),
             "color_histogram": lambda: _color_histogram(objects),
         },
@@ -224,10 +224,10 @@ def _train(objects: LabeledSet, approach: str, folder: Path, seconds: float, tra
     return embed_objects(approach, APPROACHES.get(approach).settings(), folder, objects.patches)
 
 
-def _frozen(objects: LabeledSet, folder: Path, size_px: int, **chosen: object) -> Features:
-    """Of a network that learns nothing here, and sees patches at this size."""
-    settings = APPROACHES.get("frozen").settings().changed(chosen)
-    config = TrainConfig(approach="frozen", settings=settings, encoder_size_px=size_px, seed=SEED)  # type: ignore[arg-type]
+def _random_weights(objects: LabeledSet, folder: Path) -> Features:
+    """Of a network that has learned nothing, alone."""
+    settings = APPROACHES.get("frozen").settings().changed({"descriptors": False})
+    config = TrainConfig(approach="frozen", settings=settings, encoder_size_px=ENCODER_SIZE_PX, seed=SEED)  # type: ignore[arg-type]
     train_model(config, objects.patches, checkpoint=folder)
     return embed_objects("frozen", settings, folder, objects.patches)
 

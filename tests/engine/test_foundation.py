@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from timm.layers import SwiGLUPacked
 from torch.nn import functional
 
-from apps.engine.approaches.frozen import FrozenSettings
+from apps.engine.approaches.base import NetworkSettings
 from apps.engine.approaches.simclr import SimCLRSettings
-from apps.engine.backbone_names import EFFICIENTNET_LITE0, RESNETS, backbone_names
+from apps.engine.backbone_names import RESNETS, backbone_names
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.backbones.foundation import KNOWN
@@ -126,7 +126,7 @@ def test_a_frozen_model_s_checkpoint_names_the_weights_and_does_not_copy_them(tm
     network = publish(tmp_path, "ours")
     patches, _kinds = make_patches(5, size_px=32)
     config = TrainConfig(
-        approach="frozen", settings=FrozenSettings(backbone="weights:ours"), encoder_size_px=32, device="cpu"
+        approach="frozen", settings=NetworkSettings(backbone="weights:ours"), encoder_size_px=32, device="cpu"
     )
     train_model(config, patches, checkpoint=tmp_path / "model", weights_root=tmp_path)
     assert (tmp_path / "model" / "model.safetensors").stat().st_size < 1000
@@ -315,4 +315,4 @@ def test_a_fourth_channel_is_refused_and_the_names_are_listed(tmp_path: Path) ->
     with pytest.raises(EngineError, match="RGB"):
         create_backbone("weights:ours", encoder_size_px=64, input_channels=4, weights_root=tmp_path)
     publish(tmp_path, ".cache")  # no name that could be chosen
-    assert backbone_names(tmp_path) == [*RESNETS, EFFICIENTNET_LITE0, "weights:ours"]
+    assert backbone_names(tmp_path) == [*RESNETS, "weights:ours"]

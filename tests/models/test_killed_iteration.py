@@ -23,6 +23,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from apps.engine import descriptors
+from apps.engine.nn import pretrained
 from apps.models.models import TrainingRun
 from apps.models.pipelines import iteration, measuring, publishing
 from apps.models.selectors import latest_embedding
@@ -48,27 +49,31 @@ import django
 django.setup()
 from pathlib import Path
 from django.conf import settings
+from apps.models.pipelines import iteration
 from apps.models.tasks import run_iteration
 from apps.projects.jobs import Report
 
-def die(report):
+def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 def die_after_an_epoch(report):
     if list(Path(settings.MEDIA_ROOT).glob("*/*/work/job-*/new/states/epoch-*")):
-        die(report)
+        die()
     return False
 
 if sys.argv[2] == "in training":
     Report.should_stop = die_after_an_epoch
+elif sys.argv[2] == "in the first map":
+    iteration.reduce_to_plot = die
 else:
     Report.is_owner = die  # which is asked for when all is published
 run_iteration(int(sys.argv[1]))
 """
 
 
-def die_in_an_iteration(job: Job, when: Literal["in training", "when published"]) -> None:
-    """A worker on the test's database and files takes the job and is killed after the first epochs, or at the end."""
+def die_in_an_iteration(job: Job, when: Literal["in the first map", "in training", "when published"]) -> None:
+    """A worker on the test's database and files takes the job and is killed while the first map is drawn, after the first epochs, or at
+    the end."""
     database = settings.DATABASES["default"]
     url = f"postgresql://{database['USER']}@/{connection.settings_dict['NAME']}?host={quote(str(database['HOST']), safe='')}"
     environment = {
@@ -111,6 +116,26 @@ def test_a_killed_iteration_goes_on_with_what_it_began_with(world: World) -> Non
     assert len(TrainingRun.objects.get(job=job).losses) == 4
     assert world.project.embeddings.order_by("-number").first().n == 20
     assert work_folders(world.project) == []
+
+
+def test_a_first_map_is_made_anew_by_a_worker_that_would_make_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then there may be more objects than the pretrained network sees within seconds."""
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=1)
+    die_in_an_iteration(job, "in the first map")
+    assert requeue_lost_jobs() == 1
+    make_image(world.project)
+    monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", dict.fromkeys(("cpu", "cuda"), 20))
+
+    run_iteration(job.pk)
+
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED, job.error
+    first, trained = world.project.embeddings.order_by("number")
+    assert (first.n, first.dimension) == (40, descriptors.N_DESCRIPTORS)
+    assert (trained.n, trained.dimension) == (40, descriptors.N_DESCRIPTORS + pretrained.N_FEATURES + 512)
 
 
 def test_an_iteration_killed_when_it_has_published_only_ends(world: World) -> None:

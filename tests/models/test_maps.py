@@ -19,8 +19,12 @@ from django.utils import timezone
 
 from apps.common.wire import encode_plot, gzipped
 from apps.engine import reduce
+from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.descriptors import N_DESCRIPTORS, OF_THE_OBJECT_ALONE, columns_of
+from apps.engine.embedding import embed_objects
 from apps.engine.masks import LabelValues, MaskKind
+from apps.engine.nn import pretrained
+from apps.engine.nn.pretrained import N_FEATURES, PRETRAINED_VERSION, mask_seen, see_objects
 from apps.engine.predict import draw_held_out
 from apps.engine.surroundings import N_COLUMNS
 from apps.labels.selectors import class_values, shared_label_set
@@ -35,6 +39,7 @@ from apps.models.selectors import (
     current_predictions,
     has_vectors,
     latest_embedding,
+    model_folder,
     prediction_state,
     predictors,
     preview_file,
@@ -43,8 +48,10 @@ from apps.models.selectors import (
 )
 from apps.models.services import start_iteration, start_placing
 from apps.objects.pipelines import ImageSource, SourceFile, import_sources
+from apps.objects.selectors import patch_reader
 from apps.objects.signals import import_finished
 from apps.projects.events import group_of
+from apps.projects.files import folder, read_array
 from apps.projects.jobs import MAX_ATTEMPTS, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from apps.workspace.housekeeping import keep_house
@@ -516,38 +523,69 @@ def test_the_page_of_models_tells_predictions_without_held_out_labels_from_none(
     assert 'data-island="model-quality"' in signed_in(world.viewer).get(address).content.decode()
 
 
-def test_a_map_of_before_the_pretrained_network_takes_new_objects_in_as_before(world: World) -> None:
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_new_objects_are_placed_by_all_that_the_map_s_model_knows_of_them(world: World, is_beside: bool) -> None:
+    """Also by a model of before the pretrained network was there, and in a project of then."""
     project = world.project
     make_image(project)
     make_image(project)
-    project.approach_settings = {"pretrained": False}
+    settings = SimCLRSettings(pretrained=is_beside)
+    project.approach_settings = settings.to_json()
     project.save(update_fields=["approach_settings"])
-    job = start_iteration(project=project, requested_by=world.manager, epochs=1)
-    tasks.run_iteration(job.pk)
-    before = latest_embedding(project)
+    tasks.run_iteration(start_iteration(project=project, requested_by=world.manager, epochs=1).pk)
+    before = newest(project)
     version = before.model_version
-    del version.settings["settings"]["pretrained"]  # as it was stored then
-    version.save(update_fields=["settings"])
-
-    import_module("apps.models.migrations.0006_models_without_the_pretrained_network").say_that_they_are_without(
-        django_apps, connection.schema_editor()
-    )
+    if not is_beside:
+        del (
+            version.settings["settings"]["pretrained"],
+            project.approach_settings["pretrained"],
+        )  # as they were stored then
+        version.save(update_fields=["settings"])
+        project.save(update_fields=["approach_settings"])
+        for migrate in (
+            "models.migrations.0006_models_without_the_pretrained_network",
+            "projects.migrations.0009_projects_without_the_pretrained_network",
+        ):
+            module = import_module(f"apps.{migrate}")
+            (module.Migration.operations[0].code)(django_apps, connection.schema_editor())
+        project.refresh_from_db()
+        assert project.approach_settings == settings.to_json()
     make_image(project)
+
     placing = start_placing(project=project, requested_by=None)
     tasks.place_new_objects(placing.pk)
 
     placing.refresh_from_db()
     assert placing.result == {"placed": 20, "objects": 60, "embedding": before.number + 1}, placing.error
+    patches = patch_reader(project, n_objects=60)
+    expected = embed_objects("simclr", settings, model_folder(version), patches, may_fit=False)
+    np.testing.assert_allclose(vectors(newest(project)).astype(np.float32), expected, atol=0.01)
+
+
+def test_what_is_recognized_is_kept_for_what_it_depends_on(world: World) -> None:
+    project = world.project
+    make_image(project)
+    kept = folder(project, "recognized")
+    for object_mask, patch_size_px in (("none", 32), ("channel", 32), ("object_only", 32), ("none", 40)):
+        project.approach_settings = {"object_mask": object_mask}
+        project.patch_size_px = project.encoder_size_px = patch_size_px
+        project.save(update_fields=["approach_settings", "patch_size_px", "encoder_size_px"])
+        tasks.run_iteration(start_iteration(project=project, requested_by=world.manager, epochs=1).pk)
+        rows = read_array(kept / f"{PRETRAINED_VERSION}-{patch_size_px}px-{mask_seen(object_mask)}" / "0.npy")
+        expected = see_objects(patch_reader(project, n_objects=20), object_mask=object_mask)
+        np.testing.assert_array_equal(rows, expected)
+    assert len(list(kept.iterdir())) == 3, "photographs have no fourth channel"
 
 
 @pytest.mark.parametrize("is_seen_at_once", [True, False])
 def test_the_first_map_knows_what_the_pretrained_network_sees_where_that_takes_seconds(
     world: World, monkeypatch: pytest.MonkeyPatch, is_seen_at_once: bool
 ) -> None:
-    monkeypatch.setattr(iteration, "RECOGNIZED_AT_FIRST", dict.fromkeys(("cpu", "cuda"), 20 if is_seen_at_once else 19))
+    most = dict.fromkeys(("cpu", "cuda"), 20 if is_seen_at_once else 19)
+    monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", most)
     make_image(world.project)
     tasks.run_iteration(start_iteration(project=world.project, requested_by=world.manager, epochs=1).pk)
     first, trained = world.project.embeddings.order_by("number")
     assert first.model_version.approach == "instant"
-    assert first.dimension == N_DESCRIPTORS + (472 if is_seen_at_once else 0)
-    assert trained.dimension == N_DESCRIPTORS + 472 + 512
+    assert first.dimension == N_DESCRIPTORS + (N_FEATURES if is_seen_at_once else 0)
+    assert trained.dimension == N_DESCRIPTORS + N_FEATURES + 512

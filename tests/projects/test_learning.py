@@ -167,7 +167,7 @@ def test_who_may_not_administer_the_project_changes_nothing(
         ({"augment.stain": "2"}, "less than or equal to 0.9"),
         (
             {"backbone": "resnet19"},
-            "has to be resnet18, resnet34, resnet50, resnet101, resnet152, efficientnet_lite0, timm:NAME or weights:NAME",
+            "has to be resnet18, resnet34, resnet50, resnet101, resnet152, timm:NAME or weights:NAME",
         ),
         ({"backbone": "weights:uni", "object_mask": "channel"}, "was trained on three channels"),
         ({"object_mask": "halo"}, "not one of the available choices"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from apps.engine.backbone_names import EFFICIENTNET_LITE0, NAME_PATTERN, RESNETS, TIMM_PREFIX, WEIGHTS_PREFIX
+from apps.engine.backbone_names import NAME_PATTERN, RESNETS, TIMM_PREFIX, WEIGHTS_PREFIX
 from apps.engine.errors import EngineError
 from apps.engine.plugins import Entry
 from apps.engine.settings import Settings, setting
@@ -13,6 +13,10 @@ from apps.engine.settings import Settings, setting
 ABOUT_SURROUNDINGS = (
     "Surroundings help where they tell classes apart, and distract where objects are crowded. Predictions also look at the objects "
     "next to each and at what those are called, unless the object alone is chosen."
+)
+ABOUT_PRETRAINED = (
+    "What a small network that learned from photographs sees of each object stands beside the rest. It tells much apart without having seen "
+    "the project, and takes a second for a thousand objects on a CPU."
 )
 OBJECT_MASK_CHOICES = (
     ("none", "The whole patch"),
@@ -22,7 +26,7 @@ OBJECT_MASK_CHOICES = (
 )
 
 
-BACKBONE_NAME = "|".join([*RESNETS, EFFICIENTNET_LITE0, f"({TIMM_PREFIX}|{WEIGHTS_PREFIX}){NAME_PATTERN}"])
+BACKBONE_NAME = "|".join([*RESNETS, f"({TIMM_PREFIX}|{WEIGHTS_PREFIX}){NAME_PATTERN}"])
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Approach(Entry):
     `apps.engine.nn.approaches.base.TrainedApproach`; `settings` is then a `TrainingSettings`. With `uses_network` alone, "":
     the backbone's features are the result; `settings` is a `NetworkSettings`. Without a network, a function
     `(patches, settings, *, on_progress, should_stop)` that returns features (n, d) from a `PatchReader`, in which what is not finite is not known;
-    `settings` is any `Settings`. With neither, "": the objects' descriptors are all there is.
+    `settings` is any `Settings`. With neither, "": nothing but what needs no training, the objects' descriptors first of all.
     """
 
     what = "approach"
@@ -93,8 +97,8 @@ class NetworkSettings(Settings):
         "resnet18",
         title="Backbone",
         help=(
-            "resnet18, 34, 50, 101 or 152, or timm:NAME for an architecture of timm, all from random weights; efficientnet_lite0, "
-            "which learned from photographs; weights:NAME for a foundation model in the installation's weights folder."
+            "resnet18, 34, 50, 101 or 152; timm:NAME for an architecture of timm; weights:NAME for a foundation model in "
+            "the installation's weights folder. All but the last begin with random weights."
         ),
         shapes_network=True,
     )
@@ -116,9 +120,9 @@ class NetworkSettings(Settings):
         super().__post_init__()
         if not re.fullmatch(BACKBONE_NAME, self.backbone):
             raise EngineError(
-                f"backbone is {self.backbone!r}, but has to be {', '.join(RESNETS)}, {EFFICIENTNET_LITE0}, timm:NAME or weights:NAME"
+                f"backbone is {self.backbone!r}, but has to be {', '.join(RESNETS)}, timm:NAME or weights:NAME"
             )
-        if self.backbone.startswith((EFFICIENTNET_LITE0, WEIGHTS_PREFIX)) and self.object_mask == "channel":
+        if self.backbone.startswith(WEIGHTS_PREFIX) and self.object_mask == "channel":
             raise EngineError(f"object_mask is 'channel', but {self.backbone} was trained on three channels")
 
     @property
@@ -131,12 +135,7 @@ class NetworkSettings(Settings):
 class TrainingSettings(NetworkSettings):
     """What every approach has that trains its network."""
 
-    pretrained: bool = setting(
-        True,
-        title="Pretrained network",
-        help="What efficientnet_lite0, a small network that learned from photographs, sees of each object stands beside what the project's "
-        "own network learns. It knows much from the start, and takes a second for a thousand objects.",
-    )
+    pretrained: bool = setting(True, title="Pretrained network", help=ABOUT_PRETRAINED)
     epochs: int | None = setting(
         None,
         title="Epochs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from apps.engine.approaches.base import ABOUT_SURROUNDINGS, Approach
+from apps.engine.approaches.base import ABOUT_PRETRAINED, ABOUT_SURROUNDINGS, Approach
 from apps.engine.settings import Settings, setting
 
 
@@ -19,12 +19,7 @@ class InstantSettings(Settings):
         help=ABOUT_SURROUNDINGS,
         choices=(("none", "The object and its surroundings"), ("object_only", "The object alone")),
     )
-    pretrained: bool = setting(
-        False,
-        title="Pretrained network",
-        help="What efficientnet_lite0, a small network that learned from photographs, sees of each object stands beside. It tells more objects "
-        "apart, and takes a second for a thousand of them.",
-    )
+    pretrained: bool = setting(False, title="Pretrained network", help=ABOUT_PRETRAINED)
 
     descriptors: ClassVar[bool] = True
 

@@ -7,7 +7,7 @@ with one they stay in its file (a gigabyte for a million objects of 512 features
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +89,7 @@ def embed_patches(
         autocast(on_device, number_format),
         compute_threads(threads, processes=processes.count),
     ):
-        features = _features(model, work, wanted, on_device)
+        features = features_of(model, work.read, work.batches(wanted), on_device)
         for shard in wanted:
             rows = np.empty((len(shard), work.dimension), np.float16)
             filled = 0
@@ -145,13 +145,16 @@ class _Work:
         return resize_patches(self._patches.read(ordinals), self._size_px)
 
 
-def _features(model: nn.Module, work: _Work, shards: list[range], device: torch.device) -> Iterator[Vectors]:
-    """Features (b, d) of each batch. A GPU has the next batch to do while the one before is fetched."""
+def features_of(
+    network: nn.Module, read: Callable[[Ordinals], Patches], batches: Iterable[Ordinals], device: torch.device
+) -> Iterator[Vectors]:
+    """Features (b, d) of each batch, rows of length 1, by a network on that device. A GPU has the next batch to do while the one before is
+    fetched."""
     under_way: torch.Tensor | None = None
-    for pixels in read_ahead(work.read, work.batches(shards)):
+    for pixels in read_ahead(read, batches):
         # (n, p, p, c) seen as (n, c, p, p) is channels last already.
         images = to_device(pixels, device).permute(0, 3, 1, 2).float() / 255
-        features = functional.normalize(model(images).float(), dim=1).to(torch.float16)
+        features = functional.normalize(network(images).float(), dim=1).to(torch.float16)
         if under_way is not None:
             yield under_way.cpu().numpy()
         under_way = features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from apps.engine.embedding import embed_objects, object_mask_of, sees_object_onl
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import without_wide_gaps
 from apps.engine.nn.config import TrainConfig
-from apps.engine.nn.devices import choose_device
 from apps.engine.nn.launch import train_on_this_machine
+from apps.engine.nn.pretrained import is_seen_within_seconds
 from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader
 from apps.engine.predict import draw_held_out
@@ -27,6 +28,7 @@ from apps.engine.reduce import heeds_classes, reduce_to_plot
 from apps.engine.registry import CLASSIFIERS
 from apps.models.events import EmbeddingPreview
 from apps.models.pipelines.attempts import (
+    PLAN_NAME,
     TRAINED_NAME,
     clear,
     is_worth_keeping,
@@ -55,8 +57,6 @@ from apps.projects.models import Job, Project
 
 # Of the first iteration's progress: what its map from measurements takes.
 FIRST_MAP_SHARE = 0.15
-# So many objects the pretrained network has seen within seconds, for the first map to know it.
-RECOGNIZED_AT_FIRST = {"cpu": 5_000, "cuda": 200_000}
 # Draws where the project's own way to draw a map can not.
 FALLBACK_REDUCER = "pca"
 
@@ -76,7 +76,8 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     try:
         if plan.config is not None and latest_embedding(project) is None:
             start = FIRST_MAP_SHARE
-            first = _compute(project, _first_plan(project, plan), work / "first", report, (0.0, start))
+            first_plan = _first_plan(project, plan, work / "first")
+            first = _compute(project, first_plan, work / "first", report, (0.0, start))
             publish(project, job, report, first, work / "first")
             first_map = {"first_map": sum(first.seconds.values())}
         outcome = _compute(project, plan, work / "new", report, (start, 0.99))
@@ -111,14 +112,20 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     return result
 
 
-def _first_plan(project: Project, plan: Plan) -> Plan:
-    """What makes the map that comes before the one of `plan`: as much of it as is known within seconds."""
-    few = project.n_objects <= RECOGNIZED_AT_FIRST[choose_device("auto").type]
+def _first_plan(project: Project, plan: Plan, work: Path) -> Plan:
+    """What makes the map that comes before the one of `plan`: as much of it as is known within seconds. What an attempt before this one did in
+    `work` for another first map is removed: there may be more objects by now, or this worker has no GPU."""
     known = InstantSettings(
         object_mask="object_only" if sees_object_only(plan.settings) else "none",
-        pretrained=uses_pretrained(plan.settings) and few,
+        pretrained=uses_pretrained(plan.settings) and is_seen_within_seconds(project.n_objects),
     )
-    return Plan(INSTANT.name, known)
+    first = Plan(INSTANT.name, known)
+    kept, now = work / PLAN_NAME, json.dumps(first.to_json()).encode()
+    if work.exists() and not (kept.exists() and kept.read_bytes() == now):
+        shutil.rmtree(work)
+    work.mkdir(exist_ok=True)
+    write_bytes(kept, now)
+    return first
 
 
 def _training_figures(trained: TrainResult | None) -> dict[str, Any]:
@@ -145,26 +152,24 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
         low, width = span[0], span[1] - span[0]
         report.stage(name, start=low + width * start, end=low + width * end)
 
+    trained: TrainResult | None = None
+    if plan.config is not None:
+        stage("training", 0.0, 0.6)
+        trained = _train(plan, plan.config, patches, np.where(held_out, 0, values).astype(np.uint8), work, report)
+        clock.lap("train")
+
+    # After the training, which would hold them in memory for hours. The first map has made them already, or most of them.
+    start, recognizes = (0.6 if trained else 0.0), uses_pretrained(plan.settings)
     described: NDArray[np.float32] | None = None
-    recognizes = uses_pretrained(plan.settings)
-    # Where nothing is trained these take most of the time; otherwise the first map has done the one, or both.
-    is_last = plan.config is None
-    measured_at = (0.2 if recognizes else 0.7) if is_last else 0.05
     if uses_descriptors(plan.settings):
-        stage("measuring", 0.0, measured_at)
+        stage("measuring", start, start + 0.05 if trained or recognizes else 0.7)
         described = measure(project, patches, report)
         clock.lap("measure")
     recognized: NDArray[np.float16] | None = None
     if recognizes:
-        stage("recognizing", measured_at, 0.7 if is_last else 0.15)
+        stage("recognizing", start + 0.05, 0.7)
         recognized = recognize(project, patches, object_mask_of(plan.settings), report)
         clock.lap("recognize")
-
-    trained: TrainResult | None = None
-    if plan.config is not None:
-        stage("training", 0.15, 0.7)
-        trained = _train(plan, plan.config, patches, np.where(held_out, 0, values).astype(np.uint8), work, report)
-        clock.lap("train")
 
     stage("embedding", 0.7, 0.85)
     vectors = embed_objects(

@@ -12,7 +12,7 @@ from apps.engine.arrays import write_array
 from apps.engine.descriptors import DESCRIPTORS_VERSION, describe_objects
 from apps.engine.embedding import sees_object_only
 from apps.engine.errors import EngineError
-from apps.engine.nn.pretrained import PRETRAINED_VERSION, see_objects
+from apps.engine.nn.pretrained import PRETRAINED_VERSION, mask_seen, see_objects
 from apps.engine.pixels import PatchReader
 from apps.engine.settings import Settings
 from apps.engine.surroundings import Surroundings, find_surroundings, with_surroundings
@@ -38,7 +38,7 @@ def measure(project: Project, patches: PatchReader, report: Report) -> NDArray[n
 
 
 def recognize(project: Project, patches: PatchReader, object_mask: str, report: Report) -> NDArray[np.float16]:
-    """What the pretrained network sees in all objects (n, 472), of their surroundings what `object_mask` leaves."""
+    """What the pretrained network sees in all objects (n, N_FEATURES), of their surroundings what `object_mask` leaves."""
 
     def see(new: NDArray[np.int64], keep: Keep[np.float16]) -> NDArray[np.float16]:
         return see_objects(
@@ -50,7 +50,7 @@ def recognize(project: Project, patches: PatchReader, object_mask: str, report: 
             should_stop=report.should_stop,
         )
 
-    name = f"{PRETRAINED_VERSION}-{project.patch_size_px}px-{object_mask}"
+    name = f"{PRETRAINED_VERSION}-{project.patch_size_px}px-{mask_seen(object_mask)}"
     return _of_all("recognized", name, see, project, patches, report)
 
 
@@ -62,8 +62,8 @@ def _of_all(
     patches: PatchReader,
     report: Report,
 ) -> NDArray[Number]:
-    """Rows of all objects, of which `make` makes those of some ordinals. Objects do not change: what was made once is kept, by patch
-    size, in files that are named by the number of objects before them."""
+    """Rows of all objects, of which `make` makes those of some ordinals. Objects do not change: what was made once is kept, as
+    `name` says what it depends on, in files that are named by the number of objects before them."""
     kept = folder(project, kind, name)
     rows: list[NDArray[Number]] = []
     n_kept = 0

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from apps.engine.approaches.instant import InstantSettings
 from apps.engine.classes_around import with_classes_around
 from apps.engine.descriptors import describe_objects
 from apps.engine.embedding import embed_objects, uses_pretrained
-from apps.engine.nn.pretrained import Vectors, see_objects
+from apps.engine.nn.embed import Vectors
+from apps.engine.nn.pretrained import is_seen_within_seconds, see_objects
 from apps.engine.predict import draw_held_out
 from apps.engine.reduce import reduce_to_plot
 from apps.engine.registry import APPROACHES
+from apps.engine.settings import Settings
 from apps.engine.surroundings import find_surroundings, with_surroundings
 from tests.benchmarks.labeled_sets import LabeledSet
 from tests.benchmarks.original_recipe import OriginalRecipe
@@ -48,7 +51,8 @@ class OurLearner:
         started = trainer.clock()
         self._described = describe_objects(objects.patches)
         self._recognized: Vectors | None = None
-        self.first_features = self._embed("instant", work / "instant")
+        instant = InstantSettings(pretrained=is_seen_within_seconds(len(objects)))  # as in the product
+        self.first_features = self._embed("instant", instant, work / "instant")
         reduce_to_plot(self.first_features, seed=SEED)
         self._surroundings = find_surroundings(objects.patches.images)
         self.first_map_s = trainer.clock() - started
@@ -94,11 +98,11 @@ class OurLearner:
             # One epoch, as in the product: both sets are of more than a few thousand objects.
             self._trainer.refine(APPROACH, patches, learned, epochs=1, start_from=before, checkpoint=folder)
         self.training_s.append(clock() - started)
-        features = self._embed(APPROACH, folder)
+        features = self._embed(APPROACH, APPROACHES.get(APPROACH).settings(), folder)
         self._coming = _Coming(features, session.total_s + clock() - started)
 
-    def _embed(self, approach: str, folder: Path) -> Floats:
-        settings, patches = APPROACHES.get(approach).settings(), self._objects.patches
+    def _embed(self, approach: str, settings: Settings, folder: Path) -> Floats:
+        patches = self._objects.patches
         if uses_pretrained(settings) and self._recognized is None:
             self._recognized = see_objects(patches)
         return embed_objects(

@@ -5,10 +5,9 @@ Nothing is ever downloaded: what is not on this machine is an `EngineError` that
 
 from pathlib import Path
 
-from apps.engine.backbone_names import EFFICIENTNET_LITE0, TIMM_PREFIX, WEIGHTS_PREFIX, backbone_names
+from apps.engine.backbone_names import TIMM_PREFIX, WEIGHTS_PREFIX, backbone_names
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones.base import Backbone, WeightsFile
-from apps.engine.nn.backbones.efficientnet_lite import create_efficientnet_lite0
 from apps.engine.nn.backbones.foundation import identify_weights, load_foundation_model
 from apps.engine.nn.backbones.resnet import CONSTRUCTORS, ResNetBackbone
 from apps.engine.nn.backbones.timm_network import create_timm_backbone
@@ -28,11 +27,9 @@ def create_backbone(
         return create_timm_backbone(
             name.removeprefix(TIMM_PREFIX), encoder_size_px=encoder_size_px, input_channels=input_channels
         )
-    if name == EFFICIENTNET_LITE0 or name.startswith(WEIGHTS_PREFIX):
+    if name.startswith(WEIGHTS_PREFIX):
         if input_channels != 3:
             raise EngineError(f"{name} was trained on RGB images; it cannot take {input_channels} channels")
-        if name == EFFICIENTNET_LITE0:
-            return create_efficientnet_lite0()
         return load_foundation_model(name.removeprefix(WEIGHTS_PREFIX), weights_root)
     if name not in CONSTRUCTORS:
         known = ", ".join(backbone_names(weights_root))
