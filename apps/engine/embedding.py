@@ -136,7 +136,8 @@ def uses_descriptors(settings: Settings) -> bool:
 
 def uses_pretrained(settings: Settings) -> bool:
     """Whether a model's features hold what the pretrained network sees."""
-    return isinstance(settings, TrainingSettings | InstantSettings) and settings.pretrained
+    # Settings of other packages may mean something else by the name.
+    return isinstance(settings, TrainingSettings | InstantSettings) and settings.pretrained is True
 
 
 def _weight_of(settings: Settings) -> float:

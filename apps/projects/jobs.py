@@ -165,7 +165,8 @@ class Report:
         self._last_write = now
         start, end = self._span
         self.job.stage, self.job.message = stage[:40], message[:400]
-        self.job.progress = start + (end - start) * min(max(fraction, 0.0), 1.0)
+        # Not beyond the end, where the next stage begins, by the last digit either.
+        self.job.progress = min(end, start + (end - start) * min(max(fraction, 0.0), 1.0))
         self._own_row().update(stage=self.job.stage, message=self.job.message, progress=self.job.progress)
         send_event(self.job.project_id, JobEvent(type="job.progress", job=job_state(self.job)))
         self._on_progress(stage, self.job.progress, message)

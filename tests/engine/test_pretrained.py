@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from apps.engine import embedding
-from apps.engine.approaches.base import NetworkSettings
+from apps.engine.approaches.base import NetworkSettings, TrainingSettings
 from apps.engine.approaches.instant import InstantSettings
 from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.embedding import embed_objects, uses_pretrained
@@ -79,12 +79,16 @@ def test_a_missing_or_another_file_of_weights_is_a_clear_error(monkeypatch: pyte
         load_pretrained()
 
 
-def test_it_is_not_switched_on_by_what_another_package_calls_so(tmp_path: Path) -> None:
+def test_it_is_not_switched_on_by_what_another_package_calls_so() -> None:
     @dataclass(frozen=True)
     class OfAnother(Settings):
-        pretrained: str = setting("none", title="Weights", help="Of its own.")
+        pretrained: bool = setting(True, title="Weights", help="Of its own.")
 
-    assert not uses_pretrained(OfAnother())
+    @dataclass(frozen=True)
+    class OfAnotherThatTrains(TrainingSettings):
+        pretrained: str = setting("none", title="Weights", help="Of its own.")  # type: ignore[assignment]
+
+    assert not uses_pretrained(OfAnother()) and not uses_pretrained(OfAnotherThatTrains())
     assert uses_pretrained(InstantSettings(pretrained=True)) and not uses_pretrained(InstantSettings())
 
 

@@ -86,6 +86,22 @@ def test_a_job_runs_and_keeps_its_result(job):
     assert (job.result, job.progress, job.attempt) == ({"answer": 42}, 1.0, 1)
 
 
+def test_progress_never_goes_back_from_a_stage_to_the_next(job):
+    seen: list[float] = []
+
+    def work(job: Job, report: Report) -> dict[str, Any]:
+        # Where the one ends, in floating point, by its length: a little beyond where the other begins.
+        report.stage("recognizing", start=0.15 * 0.05, end=0.15 * 0.7)
+        report.progress("recognizing", 1.0, force=True)
+        seen.append(report.job.progress)
+        report.stage("embedding", start=0.15 * 0.7, end=1.0)
+        seen.append(report.job.progress)
+        return {}
+
+    run_job(job.pk, work)
+    assert seen == [0.15 * 0.7] * 2
+
+
 def test_a_job_that_is_delivered_twice_runs_once(job):
     run_job(job.pk, work_that_ends)
     run_job(job.pk, work_that_must_not_run)

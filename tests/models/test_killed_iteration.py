@@ -118,24 +118,27 @@ def test_a_killed_iteration_goes_on_with_what_it_began_with(world: World) -> Non
     assert work_folders(world.project) == []
 
 
-def test_a_first_map_is_made_anew_by_a_worker_that_would_make_another(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("would_make_another", [True, False])
+def test_a_first_map_goes_on_unless_another_would_be_made_by_now(
+    world: World, monkeypatch: pytest.MonkeyPatch, would_make_another: bool
 ) -> None:
-    """By then there may be more objects than the pretrained network sees within seconds."""
+    """There may be more objects than the pretrained network sees within seconds."""
     make_image(world.project)
     job = start_iteration(project=world.project, requested_by=world.manager, epochs=1)
     die_in_an_iteration(job, "in the first map")
     assert requeue_lost_jobs() == 1
     make_image(world.project)
-    monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", dict.fromkeys(("cpu", "cuda"), 20))
+    most = dict.fromkeys(("cpu", "cuda"), 20 if would_make_another else 40)
+    monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", most)
 
     run_iteration(job.pk)
 
     job.refresh_from_db()
     assert job.state == Job.State.FINISHED, job.error
     first, trained = world.project.embeddings.order_by("number")
-    assert (first.n, first.dimension) == (40, descriptors.N_DESCRIPTORS)
-    assert (trained.n, trained.dimension) == (40, descriptors.N_DESCRIPTORS + pretrained.N_FEATURES + 512)
+    alone, beside = descriptors.N_DESCRIPTORS, descriptors.N_DESCRIPTORS + pretrained.N_FEATURES
+    assert (first.n, first.dimension) == ((40, alone) if would_make_another else (20, beside))
+    assert (trained.n, trained.dimension) == (40, beside + 512)
 
 
 def test_an_iteration_killed_when_it_has_published_only_ends(world: World) -> None:
@@ -334,6 +337,25 @@ def test_nothing_is_trained_where_the_classifier_is_not_there(world: World) -> N
     assert "There is no classifier called 'of_a_package_that_was_removed'" in job.error
     assert "training" not in job.log
     assert latest_embedding(world.project) is None
+
+
+def test_an_iteration_without_the_pretrained_network_s_weights_ends_before_it_trains(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_image(world.project)
+    monkeypatch.setattr(pretrained, "PACKAGE", "no_such_package_of_weights")
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED
+    assert "install no_such_package_of_weights" in job.error
+    assert "training" not in job.log
+    world.project.approach_settings = {"pretrained": False}
+    world.project.save(update_fields=["approach_settings"])
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED, job.error
 
 
 def test_what_was_measured_before_an_iteration_stopped_is_not_measured_again(

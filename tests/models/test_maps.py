@@ -535,21 +535,23 @@ def test_new_objects_are_placed_by_all_that_the_map_s_model_knows_of_them(world:
     tasks.run_iteration(start_iteration(project=project, requested_by=world.manager, epochs=1).pk)
     before = newest(project)
     version = before.model_version
+    first = project.embeddings.get(number=1).model_version
+    of_first = dict(first.settings["settings"])
     if not is_beside:
-        del (
-            version.settings["settings"]["pretrained"],
-            project.approach_settings["pretrained"],
-        )  # as they were stored then
+        # As they were stored then.
+        del version.settings["settings"]["pretrained"], project.approach_settings["pretrained"]
         version.save(update_fields=["settings"])
         project.save(update_fields=["approach_settings"])
-        for migrate in (
-            "models.migrations.0006_models_without_the_pretrained_network",
-            "projects.migrations.0009_projects_without_the_pretrained_network",
-        ):
-            module = import_module(f"apps.{migrate}")
-            (module.Migration.operations[0].code)(django_apps, connection.schema_editor())
-        project.refresh_from_db()
-        assert project.approach_settings == settings.to_json()
+    for migration in (
+        "models.migrations.0006_models_without_the_pretrained_network",
+        "projects.migrations.0009_projects_without_the_pretrained_network",
+    ):
+        (operation,) = import_module(f"apps.{migration}").Migration.operations
+        operation.code(django_apps, connection.schema_editor())
+    for migrated in (project, version, first):
+        migrated.refresh_from_db()
+    assert project.approach_settings == version.settings["settings"] == settings.to_json()
+    assert first.settings["settings"] == of_first
     make_image(project)
 
     placing = start_placing(project=project, requested_by=None)

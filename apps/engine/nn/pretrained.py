@@ -49,9 +49,9 @@ KEPT_TOGETHER = 65_536
 Tensors = dict[str, torch.Tensor]
 
 
-def is_seen_within_seconds(n_objects: int) -> bool:
-    """Whether that many objects delay a map by no more than some seconds, on this machine."""
-    return n_objects <= SEEN_WITHIN_SECONDS[choose_device("auto").type]
+def is_seen_within_seconds(n_objects: int, *, device: str = "auto") -> bool:
+    """Whether that many objects, of patches of a usual size, delay a map by no more than some seconds."""
+    return n_objects <= SEEN_WITHIN_SECONDS[choose_device(device).type]
 
 
 def mask_seen(object_mask: str) -> str:
@@ -64,6 +64,7 @@ def see_objects(
     ordinals: Ordinals | None = None,
     *,
     object_mask: str = "none",
+    device: str = "auto",
     keep: Callable[[Vectors], None] = lambda _: None,
     on_progress: ProgressCallback = ignore_progress,
     should_stop: StopCallback = never_stop,
@@ -75,16 +76,16 @@ def see_objects(
     """
     wanted = np.arange(len(patches), dtype=np.int64) if ordinals is None else np.asarray(ordinals, np.int64)
     seen = with_object_mask(patches, mask_seen(object_mask))
-    device = choose_device("auto")
-    network = load_pretrained().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    on_device = choose_device(device)
+    network = load_pretrained().to(on_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     features = np.empty((len(wanted), N_FEATURES), np.float16)
     progress = Progress("recognizing", len(wanted), on_progress, should_stop)
-    n_batch = BATCH_SIZE[device.type]
+    n_batch = BATCH_SIZE[on_device.type]
     batches = (wanted[first : first + n_batch] for first in range(0, len(wanted), n_batch))
     done = kept = 0
-    with torch.inference_mode(), autocast(device, choose_precision("auto", device)), compute_threads(0):
+    with torch.inference_mode(), autocast(on_device, choose_precision("auto", on_device)), compute_threads(0):
         for rows in features_of(
-            network, lambda batch: resize_patches(seen.read(batch), INPUT_SIZE_PX), batches, device
+            network, lambda batch: resize_patches(seen.read(batch), INPUT_SIZE_PX), batches, on_device
         ):
             features[done : done + len(rows)] = rows
             done += len(rows)

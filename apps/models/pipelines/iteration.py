@@ -20,7 +20,7 @@ from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import without_wide_gaps
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.launch import train_on_this_machine
-from apps.engine.nn.pretrained import is_seen_within_seconds
+from apps.engine.nn.pretrained import is_seen_within_seconds, load_pretrained
 from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader
 from apps.engine.predict import draw_held_out
@@ -55,7 +55,7 @@ from apps.projects.files import write_bytes
 from apps.projects.jobs import Report, without_folders
 from apps.projects.models import Job, Project
 
-# Of the first iteration's progress: what its map from measurements takes.
+# Of the first iteration's progress: what the map before its training takes.
 FIRST_MAP_SHARE = 0.15
 # Draws where the project's own way to draw a map can not.
 FALLBACK_REDUCER = "pca"
@@ -71,6 +71,8 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     CLASSIFIERS.get(project.classifier).load()  # before anything is trained, rather than when it is needed
     work = work_folder(project, job)
     plan = plan_of_attempt(project, job, work, report)
+    if uses_pretrained(plan.settings):
+        load_pretrained()  # likewise
     start = 0.0
     first_map: dict[str, float] = {}
     try:
@@ -122,7 +124,7 @@ def _first_plan(project: Project, plan: Plan, work: Path) -> Plan:
     first = Plan(INSTANT.name, known)
     kept, now = work / PLAN_NAME, json.dumps(first.to_json()).encode()
     if work.exists() and not (kept.exists() and kept.read_bytes() == now):
-        shutil.rmtree(work)
+        shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")))
     work.mkdir(exist_ok=True)
     write_bytes(kept, now)
     return first
@@ -158,7 +160,7 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
         trained = _train(plan, plan.config, patches, np.where(held_out, 0, values).astype(np.uint8), work, report)
         clock.lap("train")
 
-    # After the training, which would hold them in memory for hours. The first map has made them already, or most of them.
+    # After the training, which would hold them in memory for hours. What a map before this one needed of them is there already.
     start, recognizes = (0.6 if trained else 0.0), uses_pretrained(plan.settings)
     described: NDArray[np.float32] | None = None
     if uses_descriptors(plan.settings):
@@ -185,6 +187,7 @@ def _compute(project: Project, plan: Plan, work: Path, report: Report, span: tup
         should_stop=report.should_stop,
     )
     clock.lap("embed")
+    del described, recognized  # gigabytes, of a million objects
 
     stage("predicting", 0.85, 0.87)
     predictors, surroundings, predictions = predict(

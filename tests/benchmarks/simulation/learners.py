@@ -51,7 +51,9 @@ class OurLearner:
         started = trainer.clock()
         self._described = describe_objects(objects.patches)
         self._recognized: Vectors | None = None
-        instant = InstantSettings(pretrained=is_seen_within_seconds(len(objects)))  # as in the product
+        instant = InstantSettings(
+            pretrained=is_seen_within_seconds(len(objects), device=str(trainer.device))
+        )  # as in the product
         self.first_features = self._embed("instant", instant, work / "instant")
         reduce_to_plot(self.first_features, seed=SEED)
         self._surroundings = find_surroundings(objects.patches.images)
@@ -104,7 +106,7 @@ class OurLearner:
     def _embed(self, approach: str, settings: Settings, folder: Path) -> Floats:
         patches = self._objects.patches
         if uses_pretrained(settings) and self._recognized is None:
-            self._recognized = see_objects(patches)
+            self._recognized = see_objects(patches, device=str(self._trainer.device))
         return embed_objects(
             approach, settings, folder, patches, described=self._described, recognized=self._recognized
         )
