@@ -20,9 +20,9 @@ from apps.engine.registry import APPROACHES
 from apps.engine.settings import Settings
 
 # What a network says against what the descriptors say: one that learned elsewhere, and one that learned from the project's objects. On
-# CoNSeP's 15,555 nuclei and Chula's 5,282 cells after two epochs of the latter, of the 20 nearest on the map have an object's class: 0.795
-# and 0.653; with 0.6 of both 0.787 and 0.651; with 0.9 and 0.3 0.794 and 0.664, and less of what comes of labels; without the former
-# 0.779 and 0.633, without the latter 0.785 and 0.650.
+# CoNSeP's 15,555 nuclei and Chula's 5,282 cells, after a minute's training, of the 20 nearest on the map have an object's class: 0.800 and 0.655,
+# with 0.9 and 0.3 0.794 and 0.664, with 0.6 of both (Chula) 0.651, without the former 0.779 and 0.633, without the latter 0.793 and 0.652. This
+# was compared at 96 px, with the means of whole maps beside their middles; as it is now, `maps` of tests/benchmarks has 0.800 and 0.654.
 PRETRAINED_WEIGHT = 0.6
 TRAINED_WEIGHT = 0.3
 

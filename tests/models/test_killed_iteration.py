@@ -350,6 +350,7 @@ def test_an_iteration_without_the_pretrained_network_s_weights_ends_before_it_tr
     assert job.state == Job.State.FAILED
     assert "install no_such_package_of_weights" in job.error
     assert "training" not in job.log
+    assert not (project_folder(world.project) / "work").exists(), "nor is another's work taken over"
     world.project.approach_settings = {"pretrained": False}
     world.project.save(update_fields=["approach_settings"])
     job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)

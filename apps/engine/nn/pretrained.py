@@ -103,13 +103,13 @@ class PretrainedNetwork(nn.Module):
     docs/experiments.md.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:  # timm's modules have attributes that nn.Module knows nothing of
         super().__init__()
         self.network = network
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, 3, size, size) in 0 to 1 as features (n, N_FEATURES)."""
-        maps = self.network.forward_intermediates(2 * images - 1, intermediates_only=True)  # type: ignore[operator]
+        maps = self.network.forward_intermediates(2 * images - 1, intermediates_only=True)
         return torch.cat([_middle(each) for each in maps[N_SKIPPED:]], dim=1)
 
 

@@ -37,7 +37,7 @@ from apps.models.pipelines.attempts import (
     work_folder,
 )
 from apps.models.pipelines.measuring import measure, predict, recognize
-from apps.models.pipelines.planning import Plan
+from apps.models.pipelines.planning import Plan, make_plan
 from apps.models.pipelines.publishing import (
     Clock,
     Drawing,
@@ -69,10 +69,10 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     """
     project = Project.objects.get(pk=job.project_id)
     CLASSIFIERS.get(project.classifier).load()  # before anything is trained, rather than when it is needed
+    if uses_pretrained(make_plan(project, job.params, n_objects=project.n_objects).settings):
+        load_pretrained()  # likewise, and before the work of a failed iteration is taken over
     work = work_folder(project, job)
     plan = plan_of_attempt(project, job, work, report)
-    if uses_pretrained(plan.settings):
-        load_pretrained()  # likewise
     start = 0.0
     first_map: dict[str, float] = {}
     try:
