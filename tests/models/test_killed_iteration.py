@@ -49,6 +49,7 @@ import django
 django.setup()
 from pathlib import Path
 from django.conf import settings
+from apps.engine.nn import pretrained
 from apps.models.pipelines import iteration
 from apps.models.tasks import run_iteration
 from apps.projects.jobs import Report
@@ -65,14 +66,27 @@ if sys.argv[2] == "in training":
     Report.should_stop = die_after_an_epoch
 elif sys.argv[2] == "in the first map":
     iteration.reduce_to_plot = die
+elif sys.argv[2] == "in the second map":
+    pretrained.SEEN_WITHIN_SECONDS = {"cpu": 0, "cuda": 0}
+    draw, drawn = iteration.reduce_to_plot, []
+
+    def die_in_the_second(*args, **kwargs):
+        if drawn:
+            die()
+        drawn.append(True)
+        return draw(*args, **kwargs)
+
+    iteration.reduce_to_plot = die_in_the_second
 else:
     Report.is_owner = die  # which is asked for when all is published
 run_iteration(int(sys.argv[1]))
 """
 
 
-def die_in_an_iteration(job: Job, when: Literal["in the first map", "in training", "when published"]) -> None:
-    """A worker on the test's database and files takes the job and is killed while the first map is drawn, after the first epochs, or at
+def die_in_an_iteration(
+    job: Job, when: Literal["in the first map", "in the second map", "in training", "when published"]
+) -> None:
+    """A worker on the test's database and files takes the job and is killed while an early map is drawn, after the first epochs, or at
     the end."""
     database = settings.DATABASES["default"]
     url = f"postgresql://{database['USER']}@/{connection.settings_dict['NAME']}?host={quote(str(database['HOST']), safe='')}"
@@ -135,10 +149,29 @@ def test_a_first_map_goes_on_unless_another_would_be_made_by_now(
 
     job.refresh_from_db()
     assert job.state == Job.State.FINISHED, job.error
-    first, trained = world.project.embeddings.order_by("number")
+    *early, trained = ((each.n, each.dimension) for each in world.project.embeddings.order_by("number"))
     alone, beside = descriptors.N_DESCRIPTORS, descriptors.N_DESCRIPTORS + pretrained.N_FEATURES
-    assert (first.n, first.dimension) == ((40, alone) if would_make_another else (20, beside))
-    assert (trained.n, trained.dimension) == (40, beside + 512)
+    assert early == ([(40, alone), (40, beside)] if would_make_another else [(20, beside)])
+    assert trained == (40, beside + 512)
+
+
+def test_a_second_map_goes_on_and_the_first_is_not_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", {"cpu": 0, "cuda": 0})
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=1)
+    die_in_an_iteration(job, "in the second map")
+    assert world.project.embeddings.count() == 1
+    assert requeue_lost_jobs() == 1
+
+    run_iteration(job.pk)
+
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED, job.error
+    alone, beside = descriptors.N_DESCRIPTORS, descriptors.N_DESCRIPTORS + pretrained.N_FEATURES
+    dimensions = [each.dimension for each in world.project.embeddings.order_by("number")]
+    assert dimensions == [alone, beside, beside + 512]
+    assert "second_map" in job.result["seconds"] and "first_map" not in job.result["seconds"]
+    assert work_folders(world.project) == []
 
 
 def test_an_iteration_killed_when_it_has_published_only_ends(world: World) -> None:

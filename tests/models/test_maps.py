@@ -52,7 +52,7 @@ from apps.objects.selectors import patch_reader
 from apps.objects.signals import import_finished
 from apps.projects.events import group_of
 from apps.projects.files import folder, read_array
-from apps.projects.jobs import MAX_ATTEMPTS, cancel_job, requeue_lost_jobs
+from apps.projects.jobs import MAX_ATTEMPTS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from apps.workspace.housekeeping import keep_house
 from tests.conftest import World
@@ -580,14 +580,52 @@ def test_what_is_recognized_is_kept_for_what_it_depends_on(world: World) -> None
 
 
 @pytest.mark.parametrize("is_seen_at_once", [True, False])
-def test_the_first_map_knows_what_the_pretrained_network_sees_where_that_takes_seconds(
-    world: World, monkeypatch: pytest.MonkeyPatch, is_seen_at_once: bool
+def test_what_the_pretrained_network_sees_is_on_the_first_map_or_comes_before_the_training(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_seen_at_once: bool, signed_in: Any
 ) -> None:
     most = dict.fromkeys(("cpu", "cuda"), 20 if is_seen_at_once else 19)
     monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", most)
     make_image(world.project)
-    tasks.run_iteration(start_iteration(project=world.project, requested_by=world.manager, epochs=1).pk)
-    first, trained = world.project.embeddings.order_by("number")
-    assert first.model_version.approach == "instant"
-    assert first.dimension == N_DESCRIPTORS + (N_FEATURES if is_seen_at_once else 0)
+    iterate(world.project)
+    *early, trained = world.project.embeddings.order_by("number")
+    measured = [] if is_seen_at_once else [N_DESCRIPTORS]
+    assert [embedding.dimension for embedding in early] == [*measured, N_DESCRIPTORS + N_FEATURES]
+    assert {embedding.model_version.approach for embedding in early} == {"instant"}
     assert trained.dimension == N_DESCRIPTORS + N_FEATURES + 512
+    iterate(world.project)
+    assert newest(world.project).number == trained.number + 1, "early maps come once"
+    page = signed_in(world.manager).get(f"/projects/{world.project.pk}/models/").content.decode()
+    assert page.count("Instant, with the pretrained network") == 1
+
+
+def test_what_takes_no_training_comes_within_seconds_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", {"cpu": 0, "cuda": 0})
+    project = world.project
+    project.approach, project.approach_settings = "instant", {"pretrained": True}
+    project.save(update_fields=["approach", "approach_settings"])
+    make_image(project)
+    iterate(project)
+    assert [each.dimension for each in project.embeddings.order_by("number")] == [
+        N_DESCRIPTORS,
+        N_DESCRIPTORS + N_FEATURES,
+    ]
+
+
+def test_a_map_that_was_cancelled_before_the_training_comes_with_the_next_iteration(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", {"cpu": 0, "cuda": 0})
+    make_image(world.project)
+    cancelled = start_iteration(project=world.project, requested_by=None, epochs=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Report, "should_stop", lambda report: report.job.stage == "recognizing")
+        tasks.run_iteration(cancelled.pk)
+    cancelled.refresh_from_db()
+    assert cancelled.state == Job.State.CANCELLED
+    assert newest(world.project).dimension == N_DESCRIPTORS
+
+    iterate(world.project)
+
+    measured, recognized, trained = (each.dimension for each in world.project.embeddings.order_by("number"))
+    assert (measured, recognized) == (N_DESCRIPTORS, N_DESCRIPTORS + N_FEATURES)
+    assert trained == recognized + 512

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,22 @@ from apps.models.pipelines.publishing import (
     write_embedding,
 )
 from apps.models.refit import SEED
-from apps.models.selectors import failed_iteration, latest_embedding, model_folder, preview_file
+from apps.models.selectors import (
+    failed_iteration,
+    latest_embedding,
+    latest_model_version,
+    model_folder,
+    model_settings,
+    preview_file,
+)
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event
 from apps.projects.files import write_bytes
 from apps.projects.jobs import Report, without_folders
 from apps.projects.models import Job, Project
 
-# Of the first iteration's progress: what the map before its training takes.
-FIRST_MAP_SHARE = 0.15
+# Of an iteration's progress: what the maps before its training take.
+EARLY_MAPS_SHARE = 0.15
 # Draws where the project's own way to draw a map can not.
 FALLBACK_REDUCER = "pca"
 
@@ -64,7 +72,7 @@ FALLBACK_REDUCER = "pca"
 def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     """Train on the project's objects and labels as they are now, and publish the new map.
 
-    A project's first map comes before its first training, from what can be measured at once: labeling begins on that.
+    A project's first maps come before its first training, from what can be measured at once: labeling begins on them.
     Where it fails, the next one goes on with what it has done, if it would make the same.
     """
     project = Project.objects.get(pk=job.project_id)
@@ -74,14 +82,16 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     work = work_folder(project, job)
     plan = plan_of_attempt(project, job, work, report)
     start = 0.0
-    first_map: dict[str, float] = {}
+    early_maps: dict[str, float] = {}
     try:
-        if plan.config is not None and latest_embedding(project) is None:
-            start = FIRST_MAP_SHARE
-            first_plan = _first_plan(project, plan, work / "first")
-            first = _compute(project, first_plan, work / "first", report, (0.0, start))
-            publish(project, job, report, first, work / "first")
-            first_map = {"first_map": sum(first.seconds.values())}
+        early_plans = _plans_before(project, plan)
+        for early_plan in early_plans:
+            end = start + EARLY_MAPS_SHARE / len(early_plans)
+            _begin(work / "early", early_plan)
+            early = _compute(project, early_plan, work / "early", report, (start, end))
+            number = publish(project, job, report, early, work / "early").number
+            early_maps["first_map" if number == 1 else "second_map"] = sum(early.seconds.values())
+            start = end
         outcome = _compute(project, plan, work / "new", report, (start, 0.99))
         report.stage("publishing", start=0.99, end=1.0)
         with transaction.atomic():
@@ -93,7 +103,7 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
                 "model_version": embedding.model_version.number,
                 "embedding": embedding.number,
                 **_training_figures(outcome.trained),
-                "seconds": {stage: round(seconds, 2) for stage, seconds in (first_map | outcome.seconds).items()},
+                "seconds": {stage: round(seconds, 2) for stage, seconds in (early_maps | outcome.seconds).items()},
                 "accuracy": quality.get("accuracy"),
                 "balanced_accuracy": quality.get("balanced_accuracy"),
                 "quality": quality,
@@ -114,20 +124,33 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     return result
 
 
-def _first_plan(project: Project, plan: Plan, work: Path) -> Plan:
-    """What makes the map that comes before the one of `plan`: as much of it as is known within seconds. What an attempt before this one did in
-    `work` for another first map is removed: there may be more objects by now, or this worker has no GPU."""
-    known = InstantSettings(
-        object_mask="object_only" if sees_object_only(plan.settings) else "none",
-        pretrained=uses_pretrained(plan.settings) and is_seen_within_seconds(project.n_objects),
-    )
-    first = Plan(INSTANT.name, known)
-    kept, now = work / PLAN_NAME, json.dumps(first.to_json()).encode()
+def _plans_before(project: Project, plan: Plan) -> list[Plan]:
+    """What makes the maps that come before the one of `plan`: from what is known of all objects within seconds, and from what a training
+    need not be waited for. Not what there is already, by an attempt before this one or an iteration that failed."""
+    if plan.config is None and plan.approach != INSTANT.name:
+        return []  # of a package of others, which trains nothing
+    measured = InstantSettings(object_mask="object_only" if sees_object_only(plan.settings) else "none")
+    recognized = replace(measured, pretrained=True)
+    if not uses_pretrained(plan.settings):
+        early = [measured]
+    elif is_seen_within_seconds(project.n_objects):
+        early = [recognized]
+    else:
+        early = [measured, recognized]
+    last = latest_model_version(project)
+    if last is not None:
+        is_measured_only = last.approach == INSTANT.name and not uses_pretrained(model_settings(last))
+        early = [settings for settings in early if settings.pretrained and is_measured_only]
+    return [Plan(INSTANT.name, settings) for settings in early if settings != plan.settings]
+
+
+def _begin(work: Path, plan: Plan) -> None:
+    """Have in `work` nothing but what an attempt before this one did by the same plan: by another, it may be of fewer objects."""
+    kept, now = work / PLAN_NAME, json.dumps(plan.to_json()).encode()
     if work.exists() and not (kept.exists() and kept.read_bytes() == now):
         shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")))
     work.mkdir(exist_ok=True)
     write_bytes(kept, now)
-    return first
 
 
 def _training_figures(trained: TrainResult | None) -> dict[str, Any]:

@@ -51,28 +51,29 @@ class OurLearner:
         started = trainer.clock()
         self._described = describe_objects(objects.patches)
         self._recognized: Vectors | None = None
-        instant = InstantSettings(
-            pretrained=is_seen_within_seconds(len(objects), device=str(trainer.device))
-        )  # as in the product
+        self._is_seen_at_once = is_seen_within_seconds(len(objects), device=str(trainer.device))  # as in the product
+        instant = InstantSettings(pretrained=self._is_seen_at_once)
         self.first_features = self._embed("instant", instant, work / "instant")
-        reduce_to_plot(self.first_features, seed=SEED)
+        self._first_map = reduce_to_plot(self.first_features, seed=SEED)
         self._surroundings = find_surroundings(objects.patches.images)
         self.first_map_s = trainer.clock() - started
         self._features = self.first_features
         self._shown = False
-        self._coming: _Coming | None = None
+        self._coming: list[_Coming] = []  # the next one first
 
     def features(self, session: Session) -> Floats:
         """The newest that are there at the session's present time. The first call waits for the first map."""
         if not self._shown:
             session.wait(self.first_map_s)
             self._shown = True
+            if not self._is_seen_at_once:
+                self._make_second_map(session)
             self._train(session)
-        if self._coming is not None and session.total_s >= self._coming.ready_s:
-            self._features, self._coming = self._coming.features, None
+        while self._coming and session.total_s >= self._coming[0].ready_s:
+            self._features = self._coming.pop(0).features
         n_trained = len(self.training_s)
         due = n_trained <= len(ITERATIONS_AT) and (session.labels > 0).mean() >= ITERATIONS_AT[n_trained - 1]
-        if self._coming is None and due:
+        if not self._coming and due:
             self._train(session)
         return self._features
 
@@ -85,7 +86,14 @@ class OurLearner:
         predictors = np.asarray(predictors, np.float16)
         return with_classes_around(predictors, labels, self._surroundings, seed=SEED, denied=denied)
 
+    def _make_second_map(self, session: Session) -> None:
+        started = self._trainer.clock()
+        features = self._embed("instant", InstantSettings(pretrained=True), self._work / "second")
+        reduce_to_plot(features, previous=self._first_map, seed=SEED)
+        self._coming.append(_Coming(features, session.total_s + self._trainer.clock() - started))
+
     def _train(self, session: Session) -> None:
+        """Begins as soon as there is nothing else to make."""
         number = len(self.training_s)
         folder = self._work / f"model-{number}"
         patches, clock = self._objects.patches, self._trainer.clock
@@ -101,7 +109,8 @@ class OurLearner:
             self._trainer.refine(APPROACH, patches, learned, epochs=1, start_from=before, checkpoint=folder)
         self.training_s.append(clock() - started)
         features = self._embed(APPROACH, APPROACHES.get(APPROACH).settings(), folder)
-        self._coming = _Coming(features, session.total_s + clock() - started)
+        begun_s = self._coming[-1].ready_s if self._coming else session.total_s
+        self._coming.append(_Coming(features, begun_s + clock() - started))
 
     def _embed(self, approach: str, settings: Settings, folder: Path) -> Floats:
         patches = self._objects.patches
