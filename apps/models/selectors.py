@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from apps.common.kept import Kept
 from apps.engine.approaches.instant import INSTANT
-from apps.engine.embedding import uses_pretrained
 from apps.engine.features import FEWEST_FOR_COMPONENTS
 from apps.engine.plugins import Registry
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
@@ -67,9 +66,10 @@ def title_of_reducer(embedding: Embedding) -> str:
 def title_of_approach(version: ModelVersion) -> str:
     """How the model learned, as people know it; its name where its package is no longer installed."""
     title = _title_in(APPROACHES, version.approach)
-    # A project's first two maps may be of the same approach, and differ in this.
-    is_more_than_measured = version.approach == INSTANT.name and uses_pretrained(model_settings(version))
-    return f"{title}, with the pretrained network" if is_more_than_measured else title
+    # A project's first two maps may both be of this approach, and differ in that.
+    if version.approach == INSTANT.name and version.settings["settings"].get("pretrained"):
+        return f"{title}, with the pretrained network"
+    return title
 
 
 def _title_in(registry: Registry[Any], name: str) -> str:
