@@ -20,11 +20,11 @@ from django.utils import timezone
 from apps.common.wire import encode_plot, gzipped
 from apps.engine import reduce
 from apps.engine.approaches.simclr import SimCLRSettings
-from apps.engine.descriptors import N_DESCRIPTORS, OF_THE_OBJECT_ALONE, columns_of
+from apps.engine.descriptors import DESCRIPTORS_VERSION, N_DESCRIPTORS, OF_THE_OBJECT_ALONE, columns_of
 from apps.engine.embedding import embed_objects
 from apps.engine.masks import LabelValues, MaskKind
 from apps.engine.nn import pretrained
-from apps.engine.nn.pretrained import N_FEATURES, PRETRAINED_VERSION, mask_seen, see_objects
+from apps.engine.nn.pretrained import N_FEATURES, see_objects
 from apps.engine.predict import draw_held_out
 from apps.engine.surroundings import N_COLUMNS
 from apps.labels.selectors import class_values, shared_label_set
@@ -564,19 +564,25 @@ def test_new_objects_are_placed_by_all_that_the_map_s_model_knows_of_them(world:
     np.testing.assert_allclose(vectors(newest(project)).astype(np.float32), expected, atol=0.01)
 
 
-def test_what_is_recognized_is_kept_for_what_it_depends_on(world: World) -> None:
+def test_what_is_recognized_is_kept_for_what_it_depends_on_and_until_something_else_is(world: World) -> None:
     project = world.project
     make_image(project)
     kept = folder(project, "recognized")
+    seen = []
     for object_mask, patch_size_px in (("none", 32), ("channel", 32), ("object_only", 32), ("none", 40)):
         project.approach_settings = {"object_mask": object_mask}
         project.patch_size_px = project.encoder_size_px = patch_size_px
         project.save(update_fields=["approach_settings", "patch_size_px", "encoder_size_px"])
         tasks.run_iteration(start_iteration(project=project, requested_by=world.manager, epochs=1).pk)
-        rows = read_array(kept / f"{PRETRAINED_VERSION}-{patch_size_px}px-{mask_seen(object_mask)}" / "0.npy")
+        (of_this_model,) = kept.iterdir()
+        seen.append(of_this_model.name)
         expected = see_objects(patch_reader(project, n_objects=20), object_mask=object_mask)
-        np.testing.assert_array_equal(rows, expected)
-    assert len(list(kept.iterdir())) == 3, "photographs have no fourth channel"
+        np.testing.assert_array_equal(read_array(of_this_model / "0.npy"), expected)
+        assert [each.name for each in folder(project, "descriptors").iterdir()] == [
+            f"{DESCRIPTORS_VERSION}-{patch_size_px}px"
+        ]
+    assert seen[0] == seen[1], "photographs have no fourth channel"
+    assert len(set(seen)) == 3
 
 
 @pytest.mark.parametrize("is_seen_at_once", [True, False])

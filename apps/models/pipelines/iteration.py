@@ -37,7 +37,7 @@ from apps.models.pipelines.attempts import (
     plan_of_attempt,
     work_folder,
 )
-from apps.models.pipelines.measuring import measure, predict, recognize
+from apps.models.pipelines.measuring import forget_others, measure, predict, recognize
 from apps.models.pipelines.planning import Plan, make_plan
 from apps.models.pipelines.publishing import (
     Clock,
@@ -119,6 +119,7 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
         clear(work, report)
         raise
     clear(work, report)
+    forget_others(project, plan.settings)
     if plan.version is None:  # what comes goes on from this one's model
         shutil.rmtree(failed_iteration(project), ignore_errors=True)
     return result

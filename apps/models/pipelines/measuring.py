@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from apps.engine.arrays import write_array
 from apps.engine.descriptors import DESCRIPTORS_VERSION, describe_objects
-from apps.engine.embedding import sees_object_only
+from apps.engine.embedding import object_mask_of, sees_object_only
 from apps.engine.errors import EngineError
 from apps.engine.nn.pretrained import PRETRAINED_VERSION, mask_seen, see_objects
 from apps.engine.pixels import PatchReader
@@ -32,9 +33,7 @@ def measure(project: Project, patches: PatchReader, report: Report) -> NDArray[n
     def describe(new: NDArray[np.int64], keep: Keep[np.float32]) -> NDArray[np.float32]:
         return describe_objects(patches, new, keep=keep, on_progress=report.progress, should_stop=report.should_stop)
 
-    return _of_all(
-        "descriptors", f"{DESCRIPTORS_VERSION}-{project.patch_size_px}px", describe, project, patches, report
-    )
+    return _of_all("descriptors", _name_of_descriptors(project), describe, project, patches, report)
 
 
 def recognize(project: Project, patches: PatchReader, object_mask: str, report: Report) -> NDArray[np.float16]:
@@ -50,8 +49,27 @@ def recognize(project: Project, patches: PatchReader, object_mask: str, report: 
             should_stop=report.should_stop,
         )
 
-    name = f"{PRETRAINED_VERSION}-{project.patch_size_px}px-{mask_seen(object_mask)}"
-    return _of_all("recognized", name, see, project, patches, report)
+    return _of_all("recognized", _name_of_recognized(project, object_mask), see, project, patches, report)
+
+
+def forget_others(project: Project, of_model: Settings) -> None:
+    """Remove what was made for models of another patch size or object mask, or by an earlier version of this software: gigabytes, of a million
+    objects."""
+    for kind, name in {
+        "descriptors": _name_of_descriptors(project),
+        "recognized": _name_of_recognized(project, object_mask_of(of_model)),
+    }.items():
+        for kept in folder(project, kind).iterdir():
+            if kept.name != name:
+                shutil.rmtree(kept, ignore_errors=True)
+
+
+def _name_of_descriptors(project: Project) -> str:
+    return f"{DESCRIPTORS_VERSION}-{project.patch_size_px}px"
+
+
+def _name_of_recognized(project: Project, object_mask: str) -> str:
+    return f"{PRETRAINED_VERSION}-{project.patch_size_px}px-{mask_seen(object_mask)}"
 
 
 def _of_all(
