@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.backbones.foundation import KNOWN
 from apps.engine.nn.backbones.timm_network import build_network
+from apps.engine.nn.checkpoints import has_its_weights
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import compute_threads
 from apps.engine.nn.embed import embed_patches
@@ -75,6 +77,37 @@ def test_the_class_token_and_the_mean_of_the_patches_are_put_side_by_side_withou
     assert tokens.shape == (2, 1 + 4 + 16, 24)
     assert backbone.feature_dim == 48
     torch.testing.assert_close(backbone(images), torch.cat([tokens[:, 0], tokens[:, 5:].mean(dim=1)], dim=1))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("size_px", "in_the_middle"), [(32, [5, 6, 9, 10]), (24, [4])])
+def test_the_middle_is_where_the_object_is_after_as_many_layers_as_are_wanted(
+    tmp_path: Path, size_px: int, in_the_middle: list[int]
+) -> None:
+    network = publish(tmp_path, "m", more={"pooling": "middle", "blocks": 2}, depth=3, img_size=size_px)
+    description = json.loads((tmp_path / "m" / "config.json").read_text())
+    description["pretrained_cfg"]["input_size"] = [3, size_px, size_px]
+    (tmp_path / "m" / "config.json").write_text(json.dumps(description))
+    backbone = create_backbone("weights:m", encoder_size_px=32, weights_root=tmp_path).eval()
+    images = torch.rand(2, 3, size_px, size_px)
+    network.blocks = network.blocks[:2]
+    of_patches = network.forward_features(normalized(images))[:, 1:]
+    assert backbone.feature_dim == 24
+    torch.testing.assert_close(backbone(images), of_patches[:, in_the_middle].mean(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"pooling": "maximum"}, "no pooling 'maximum'; there are network"),
+        ({"blocks": 3}, r'm/config\.json: "blocks" is 3 and should be a number from 1 to 2'),
+        ({"blocks": "2"}, "should be a number"),
+    ],
+)
+def test_what_can_not_be_taken_of_a_model_is_a_clear_error(tmp_path: Path, more: dict[str, Any], message: str) -> None:
+    publish(tmp_path, "m", more=more)
+    with pytest.raises(EngineError, match=message):
+        create_backbone("weights:m", encoder_size_px=32, weights_root=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +173,18 @@ def test_a_frozen_model_s_checkpoint_names_the_weights_and_does_not_copy_them(tm
     publish(tmp_path, "ours", init_values=0.2)
     with pytest.raises(EngineError, match="weights of ours are no longer those"):
         embed_patches(tmp_path / "model", patches, weights_root=tmp_path)
+    shutil.rmtree(tmp_path / "ours")
+    publish(tmp_path, "ours")
+    assert has_its_weights(tmp_path / "model", weights_root=tmp_path)
+    describe(tmp_path / "ours", pooling="middle")
+    assert not has_its_weights(tmp_path / "model", weights_root=tmp_path)
+    with pytest.raises(EngineError, match="or are described otherwise"):
+        embed_patches(tmp_path / "model", patches, weights_root=tmp_path)
+
+
+def describe(folder: Path, **more: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
 
 
 def test_a_foundation_model_can_be_trained_further_and_is_then_kept_whole(tmp_path: Path) -> None:
@@ -152,6 +197,12 @@ def test_a_foundation_model_can_be_trained_further_and_is_then_kept_whole(tmp_pa
     before = load_file(tmp_path / "ours" / "model.safetensors")
     assert not torch.equal(tensors["backbone.network.blocks.0.attn.qkv.weight"], before["blocks.0.attn.qkv.weight"])
     assert embed_patches(tmp_path / "model", patches, weights_root=tmp_path).shape == (8, 24)
+    save_file({name: 1.1 * tensor for name, tensor in before.items()}, tmp_path / "ours" / "model.safetensors")
+    assert has_its_weights(tmp_path / "model", weights_root=tmp_path), "its own, by now"
+    describe(tmp_path / "ours", blocks=1)
+    assert not has_its_weights(tmp_path / "model", weights_root=tmp_path)
+    with pytest.raises(EngineError, match="or are described otherwise"):
+        embed_patches(tmp_path / "model", patches, weights_root=tmp_path)
 
 
 # -- as the library transformers writes them -----------------------------------------------------------------------

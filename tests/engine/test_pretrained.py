@@ -17,6 +17,7 @@ from apps.engine.embedding import embed_objects, uses_pretrained
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.features import FeatureSpace
 from apps.engine.nn import pretrained
+from apps.engine.nn.backbones.timm_network import middle_of
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.pretrained import N_FEATURES, load_pretrained, see_objects
 from apps.engine.nn.train import train_model
@@ -41,7 +42,7 @@ def test_it_gives_what_its_authors_network_gives() -> None:
 @pytest.mark.parametrize("side", [2, 3, 4, 5])
 def test_the_middle_of_a_map_is_one_place_or_four(side: int) -> None:
     maps = torch.arange(side * side, dtype=torch.float32).reshape(1, 1, side, side)
-    assert pretrained._middle(maps).item() == (side * side - 1) / 2
+    assert middle_of(maps).item() == (side * side - 1) / 2
 
 
 def test_an_object_is_seen_the_same_beside_whatever_others() -> None:

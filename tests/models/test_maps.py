@@ -319,6 +319,11 @@ def test_a_foundation_model_s_file_that_was_replaced_makes_a_new_model_version(
     newer = iterate(project)
     assert newer.model_version.number == first.model_version.number + 1
     assert (vectors(newer) != vectors(first)).any()
+    description = tmp_path / "uni" / "config.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"pooling": "middle"}))
+    otherwise = iterate(project)
+    assert otherwise.model_version.number == newer.model_version.number + 1
+    assert (vectors(otherwise) != vectors(newer)).any()
 
     make_image(project)
     shutil.rmtree(tmp_path / "uni")
@@ -327,7 +332,7 @@ def test_a_foundation_model_s_file_that_was_replaced_makes_a_new_model_version(
     assert placing is not None
     tasks.place_new_objects(placing.pk)
     placing.refresh_from_db()
-    assert "put the former ones back, or make a new map" in placing.error
+    assert "put the former files back, or make a new map" in placing.error
 
 
 def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_components_and_said_so(

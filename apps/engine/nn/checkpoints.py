@@ -1,7 +1,7 @@
 """Weights on disk: a folder with `model.safetensors` and `model.json`, there as a whole or not at all. No pickle.
 
 A foundation model that was not trained stays in the installation's weights folder: the checkpoint names it and the SHA-256
-of its file.
+of its file and of its description.
 """
 
 import json
@@ -40,8 +40,10 @@ def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra:
         "extra": dict(extra),
     }
     tensors = model.state_dict()
-    if model.borrowed is not None:
-        description["borrowed"] = asdict(model.borrowed)
+    borrowed = model.borrowed
+    if borrowed is not None:
+        description["borrowed"] = asdict(borrowed)
+    if borrowed is not None and borrowed.sha256:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
     write_folder(Path(folder), tensors, description)
 
@@ -85,12 +87,13 @@ def load_checkpoint(folder: Path, *, weights_root: Path | None = None) -> tuple[
         tensors = safetensors.torch.load_file(folder / WEIGHTS_NAME)
         if "borrowed" in description:
             file = WeightsFile(**description["borrowed"])
-            if model.borrowed != file:
+            if model.backbone.source is None or not file.is_still(model.backbone.source):
                 raise EngineError(
-                    f"The weights of {file.name} are no longer those that the model in {folder.name} is of: put the former "
-                    "ones back, or make a new map"
+                    f"The weights of {file.name} are no longer those that the model in {folder.name} is of, or are described otherwise: "
+                    "put the former files back, or make a new map"
                 )
-            tensors |= {f"backbone.{name}": tensor for name, tensor in model.backbone.state_dict().items()}
+            if file.sha256:
+                tensors |= {f"backbone.{name}": tensor for name, tensor in model.backbone.state_dict().items()}
         model.load_state_dict(tensors)
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
         raise EngineError(f"The model in {folder.name} cannot be read: {error}") from error
@@ -98,7 +101,7 @@ def load_checkpoint(folder: Path, *, weights_root: Path | None = None) -> tuple[
 
 
 def has_its_weights(folder: Path, *, weights_root: Path | None) -> bool:
-    """Whether a checkpoint holds all of its weights, or the file that it names is still the one that it was made with.
+    """Whether a checkpoint needs nothing of the weights folder, or what it names is there still what it was made with.
 
     Raises EngineError where that file is not there, or `folder` is no checkpoint.
     """
@@ -106,7 +109,7 @@ def has_its_weights(folder: Path, *, weights_root: Path | None) -> bool:
     if borrowed is None:
         return True
     file = WeightsFile(**borrowed)
-    return identify_weights(file.name, weights_root) == file
+    return file.is_still(identify_weights(file.name, weights_root))
 
 
 def read_description(folder: Path) -> dict[str, Any]:

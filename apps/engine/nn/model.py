@@ -1,5 +1,6 @@
 """The whole network of a project: features, the layers of its approach, and a classifier once classes have labels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,8 +38,10 @@ class PatchModel(nn.Module):
 
     @property
     def borrowed(self) -> WeightsFile | None:
-        """The file that holds the backbone's weights, where nothing trains them: gigabytes that need no copy."""
-        return self.backbone.source if self.approach is None else None
+        """What the backbone has from the weights folder: its description and, where nothing trains them, its weights, gigabytes that need no
+        copy."""
+        source = self.backbone.source
+        return source if source is None or self.approach is None else replace(source, sha256="")
 
     @property
     def class_values(self) -> tuple[int, ...]:

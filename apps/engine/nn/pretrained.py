@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from apps.engine.errors import EngineError
-from apps.engine.nn.backbones.timm_network import build_network
+from apps.engine.nn.backbones.timm_network import build_network, middle_of
 from apps.engine.nn.devices import autocast, choose_device, choose_precision, compute_threads
 from apps.engine.nn.embed import Vectors, features_of
 from apps.engine.nn.object_masks import with_object_mask
@@ -110,14 +110,7 @@ class PretrainedNetwork(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, 3, size, size) in 0 to 1 as features (n, N_FEATURES)."""
         maps = self.network.forward_intermediates(2 * images - 1, intermediates_only=True)
-        return torch.cat([_middle(each) for each in maps[N_SKIPPED:]], dim=1)
-
-
-def _middle(maps: torch.Tensor) -> torch.Tensor:
-    """(n, c, s, s) as (n, c): the mean of the four places in the middle, or of the one where s is odd."""
-    side = maps.shape[-1]
-    first, last = (side - 1) // 2, side // 2
-    return maps[:, :, first : last + 1, first : last + 1].mean(dim=(2, 3))
+        return torch.cat([middle_of(each) for each in maps[N_SKIPPED:]], dim=1)
 
 
 def load_pretrained() -> PretrainedNetwork:

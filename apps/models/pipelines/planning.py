@@ -70,14 +70,19 @@ def make_plan(project: Project, params: dict[str, Any], *, n_objects: int) -> Pl
         return Plan(approach.name, chosen)
     config = TrainConfig(approach=approach.name, settings=chosen, encoder_size_px=project.encoder_size_px, seed=SEED)
     start_from = next(
-        (version for version in project.model_versions.order_by("-number") if _same_architecture(version, config)), None
+        (
+            version
+            for version in project.model_versions.order_by("-number")
+            if _same_architecture(version, config) and _has_its_weights(version)
+        ),
+        None,
     )
     if not isinstance(chosen, TrainingSettings):
         # What trains nothing is the same each time.
         same = (
             start_from is not None
             and start_from.settings["settings"] == chosen.to_json()
-            and _can_be_used_again(start_from, project)
+            and still_compares(start_from, project)
         )
         return Plan(approach.name, chosen, version=start_from) if same else Plan(approach.name, chosen, config)
     device = choose_device("auto")
@@ -86,12 +91,15 @@ def make_plan(project: Project, params: dict[str, Any], *, n_objects: int) -> Pl
 
 
 def _can_be_used_again(version: ModelVersion, project: Project) -> bool:
-    """Whether it gives features of all of the project's objects that compare with each other, and from the weights it was made
-    with: a foundation model's file may have been replaced by a newer one."""
+    """Whether it gives features of all of the project's objects that compare with each other."""
     if not still_compares(version, project):
         return False
-    uses_network = APPROACHES.get(version.approach).uses_network
-    return not uses_network or has_its_weights(model_folder(version), weights_root=settings.WEIGHTS_ROOT)
+    return not APPROACHES.get(version.approach).uses_network or _has_its_weights(version)
+
+
+def _has_its_weights(version: ModelVersion) -> bool:
+    """A foundation model's file may have been replaced by a newer one, or is described otherwise."""
+    return has_its_weights(model_folder(version), weights_root=settings.WEIGHTS_ROOT)
 
 
 def _same_architecture(version: ModelVersion, config: TrainConfig) -> bool:

@@ -1,6 +1,6 @@
 """What every backbone is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -13,6 +13,13 @@ class WeightsFile:
 
     name: str
     sha256: str
+    """Empty where the weights were trained on since, and are no longer the file's."""
+    description_sha256: str = ""
+    """Of what is said of the model there: its preprocessing and pooling, which make other features of the same weights."""
+
+    def is_still(self, now: "WeightsFile") -> bool:
+        """Whether what this names gives the same features as that of the name `now`."""
+        return self == (now if self.sha256 else replace(now, sha256=""))
 
 
 class Backbone(nn.Module):

@@ -1,8 +1,8 @@
 """Foundation models from files on this machine: `NAME/model.safetensors` and `NAME/config.json` in the weights folder.
 
 `config.json` has timm's layout, as published with the weights: `architecture`, `model_args`, and `pretrained_cfg` with
-`input_size`, `mean`, `std` and `interpolation`; `pooling` (see `TimmBackbone`) is our own addition. Several publishers
-leave out what their README then asks to pass in code; for the models in `KNOWN` that is added here, by the folder's name.
+`input_size`, `mean`, `std` and `interpolation`. Two entries are our own: `pooling` (see `TimmBackbone`), and `blocks`, how many of a
+transformer's layers are used, from the first. Several publishers leave out what their README then asks to pass in code; for the models in `KNOWN` that is added here, by the folder's name.
 Models in the layout of the library transformers (Phikon, Midnight) are read as they are, with their `config.json` and
 `preprocessor_config.json`; their tensors are renamed to timm's names.
 """
@@ -100,6 +100,8 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise EngineError(f"{path_shown(weights.parent / CONFIG_NAME)} does not describe a model: {error!r}") from error
     network = _fill(architecture, size, arguments, tensors, weights)
+    if "blocks" in config:
+        _keep_first_blocks(network, config["blocks"], weights.parent / CONFIG_NAME)
     backbone = TimmBackbone(
         network,
         input_size_px=size,
@@ -114,8 +116,11 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
 
 def identify_weights(name: str, weights_root: Path | None) -> WeightsFile:
     """The weights of that name as they are now; EngineError where they are not there."""
-    with find_weights(name, weights_root).open("rb") as file:
-        return WeightsFile(name, hashlib.file_digest(file, "sha256").hexdigest())
+    path = find_weights(name, weights_root)
+    description = json.dumps(_read_config(path.parent, name), sort_keys=True)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return WeightsFile(name, sha256, hashlib.sha256(description.encode()).hexdigest())
 
 
 def _read_config(folder: Path, name: str) -> Config:
@@ -188,6 +193,16 @@ def _fill(architecture: str, size: int, arguments: Config, tensors: Tensors, pat
         network = build_network(architecture, size, **arguments)
         network.load_state_dict(tensors)
     return network
+
+
+def _keep_first_blocks(network: Any, n_blocks: Any, path: Path) -> None:
+    """What a transformer's last layers tell apart is what it was trained for, which need not be single objects."""
+    if not hasattr(network, "num_prefix_tokens"):
+        raise EngineError(f'{path_shown(path)}: "blocks" is for transformers')
+    most = len(network.blocks)
+    if type(n_blocks) is not int or not 1 <= n_blocks <= most:
+        raise EngineError(f'{path_shown(path)}: "blocks" is {n_blocks!r} and should be a number from 1 to {most}')
+    network.blocks = network.blocks[:n_blocks]
 
 
 def _resampled(position: torch.Tensor, wanted: torch.Tensor, network: nn.Module) -> torch.Tensor:
@@ -274,4 +289,5 @@ def _config_from_transformers(config: Config, tensors: Tensors) -> Config:
             "interpolation": "bicubic" if preprocessor.get("resample") == 3 else "bilinear",
         },
         "pooling": config.get("pooling", "class_token"),
+        **({"blocks": config["blocks"]} if "blocks" in config else {}),
     }

@@ -1,7 +1,7 @@
 """timm's architectures as backbones: built from their names, given images at the size they were made for."""
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import timm
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones.base import Backbone
 
-Pooling = Literal["network", "class_token", "mean", "class_and_mean"]
+Pooling = Literal["network", "class_token", "mean", "class_and_mean", "middle"]
 
 # Five halvings, as most convolutional networks have, leave one pixel of this; smaller patches are enlarged to it.
 SMALLEST_INPUT_PX = 32
@@ -22,7 +22,7 @@ class TimmBackbone(Backbone):
 
     `pooling` says how tokens become features: "network" is the architecture's own way, "class_token" the class token,
     "mean" the mean of the patch tokens, "class_and_mean" both side by side, which has twice as many features (Virchow:
-    Vorontsov et al. 2024). Images of another size than `input_size_px` are resized with `interpolation`.
+    Vorontsov et al. 2024), "middle" the mean of the patch tokens in the middle, where the object is. Images of another size than `input_size_px` are resized with `interpolation`.
     """
 
     def __init__(
@@ -35,6 +35,8 @@ class TimmBackbone(Backbone):
         interpolation: str = "bicubic",
         pooling: Pooling = "network",
     ) -> None:
+        if pooling not in get_args(Pooling):
+            raise EngineError(f"There is no pooling {pooling!r}; there are {', '.join(get_args(Pooling))}")
         width = int(getattr(network, "head_hidden_size", network.num_features))
         super().__init__(2 * width if pooling == "class_and_mean" else width, mean, std)
         if pooling == "network" and getattr(network, "global_pool", None) == "":
@@ -59,13 +61,24 @@ class TimmBackbone(Backbone):
             features: torch.Tensor = self.network(images)
             return features
         tokens: torch.Tensor = self.network.forward_features(images)  # (n, tokens, width)
+        # Registers (Darcet et al. 2024) come between the class token and the patches and describe nothing.
+        of_patches = tokens[:, self.network.num_prefix_tokens :]
+        if self.pooling == "middle":
+            side = round(of_patches.shape[1] ** 0.5)
+            return middle_of(of_patches.transpose(1, 2).unflatten(2, (side, side)))
         parts = []
         if self.pooling != "mean":
             parts.append(tokens[:, 0])
         if self.pooling != "class_token":
-            # Registers (Darcet et al. 2024) come between the class token and the patches and describe nothing.
-            parts.append(tokens[:, self.network.num_prefix_tokens :].mean(dim=1))
+            parts.append(of_patches.mean(dim=1))
         return torch.cat(parts, dim=1)
+
+
+def middle_of(maps: torch.Tensor) -> torch.Tensor:
+    """(n, c, side, side) as (n, c): the mean of the four places in the middle, or the one where the side is odd."""
+    side = maps.shape[-1]
+    first, last = (side - 1) // 2, side // 2
+    return maps[:, :, first : last + 1, first : last + 1].mean(dim=(2, 3))
 
 
 def create_timm_backbone(architecture: str, *, encoder_size_px: int, input_channels: int = 3) -> TimmBackbone:
