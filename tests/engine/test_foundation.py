@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from timm.layers import SwiGLUPacked
@@ -84,14 +85,15 @@ def test_the_class_token_and_the_mean_of_the_patches_are_put_side_by_side_withou
 def test_the_middle_is_where_the_object_is_after_as_many_layers_as_are_wanted(
     tmp_path: Path, size_px: int, in_the_middle: list[int]
 ) -> None:
-    network = publish(tmp_path, "m", more={"pooling": "middle", "blocks": 2}, depth=3, img_size=size_px)
+    more = {"pooling": "middle", "blocks": 2}
+    network = publish(tmp_path, "m", more=more, depth=3, img_size=size_px, reg_tokens=3)
     description = json.loads((tmp_path / "m" / "config.json").read_text())
     description["pretrained_cfg"]["input_size"] = [3, size_px, size_px]
     (tmp_path / "m" / "config.json").write_text(json.dumps(description))
     backbone = create_backbone("weights:m", encoder_size_px=32, weights_root=tmp_path).eval()
     images = torch.rand(2, 3, size_px, size_px)
     network.blocks = network.blocks[:2]
-    of_patches = network.forward_features(normalized(images))[:, 1:]
+    of_patches = network.forward_features(normalized(images))[:, 4:]
     assert backbone.feature_dim == 24
     torch.testing.assert_close(backbone(images), of_patches[:, in_the_middle].mean(dim=1))
 
@@ -102,10 +104,16 @@ def test_the_middle_is_where_the_object_is_after_as_many_layers_as_are_wanted(
         ({"pooling": "maximum"}, "no pooling 'maximum'; there are network"),
         ({"blocks": 3}, r'm/config\.json: "blocks" is 3 and should be a number from 1 to 2'),
         ({"blocks": "2"}, "should be a number"),
+        ({"architecture": "resnet18", "blocks": 2}, r'm/config\.json: "blocks" is for transformers'),
     ],
 )
 def test_what_can_not_be_taken_of_a_model_is_a_clear_error(tmp_path: Path, more: dict[str, Any], message: str) -> None:
     publish(tmp_path, "m", more=more)
+    if more.get("architecture") == "resnet18":
+        description = tmp_path / "m" / "config.json"
+        description.write_text(json.dumps(json.loads(description.read_text()) | {"model_args": {}}))
+        network = timm.create_model("resnet18", num_classes=0)
+        save_file(network.state_dict(), tmp_path / "m" / "model.safetensors")
     with pytest.raises(EngineError, match=message):
         create_backbone("weights:m", encoder_size_px=32, weights_root=tmp_path)
 
@@ -171,15 +179,29 @@ def test_a_frozen_model_s_checkpoint_names_the_weights_and_does_not_copy_them(tm
 
     shutil.rmtree(tmp_path / "ours")
     publish(tmp_path, "ours", init_values=0.2)
-    with pytest.raises(EngineError, match="weights of ours are no longer those"):
+    with pytest.raises(EngineError, match="files of ours are no longer those"):
         embed_patches(tmp_path / "model", patches, weights_root=tmp_path)
     shutil.rmtree(tmp_path / "ours")
     publish(tmp_path, "ours")
     assert has_its_weights(tmp_path / "model", weights_root=tmp_path)
     describe(tmp_path / "ours", pooling="middle")
     assert not has_its_weights(tmp_path / "model", weights_root=tmp_path)
-    with pytest.raises(EngineError, match="or are described otherwise"):
+    with pytest.raises(EngineError, match="or what describes them"):
         embed_patches(tmp_path / "model", patches, weights_root=tmp_path)
+
+
+def test_a_checkpoint_from_before_descriptions_were_kept_is_read_as_it_was(tmp_path: Path) -> None:
+    publish(tmp_path, "ours")
+    patches, _kinds = make_patches(5, size_px=32)
+    settings = NetworkSettings(backbone="weights:ours")
+    config = TrainConfig(approach="frozen", settings=settings, encoder_size_px=32, device="cpu")
+    train_model(config, patches, checkpoint=tmp_path / "model", weights_root=tmp_path)
+    path = tmp_path / "model" / "model.json"
+    description = json.loads(path.read_text())
+    del description["borrowed"]["description_sha256"]
+    path.write_text(json.dumps(description))
+    assert has_its_weights(tmp_path / "model", weights_root=tmp_path)
+    assert embed_patches(tmp_path / "model", patches, weights_root=tmp_path).shape == (5, 24)
 
 
 def describe(folder: Path, **more: Any) -> None:
@@ -201,7 +223,7 @@ def test_a_foundation_model_can_be_trained_further_and_is_then_kept_whole(tmp_pa
     assert has_its_weights(tmp_path / "model", weights_root=tmp_path), "its own, by now"
     describe(tmp_path / "ours", blocks=1)
     assert not has_its_weights(tmp_path / "model", weights_root=tmp_path)
-    with pytest.raises(EngineError, match="or are described otherwise"):
+    with pytest.raises(EngineError, match="or what describes them"):
         embed_patches(tmp_path / "model", patches, weights_root=tmp_path)
 
 
@@ -259,7 +281,7 @@ def publish_for_transformers(root: Path, kind: str, *, gated: bool = False) -> d
     return tensors
 
 
-def class_token(tensors: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+def class_token(tensors: dict[str, torch.Tensor], images: torch.Tensor, n_layers: int = 2) -> torch.Tensor:
     """Dosovitskiy et al. 2021, written out from the tensors by their names in transformers."""
 
     def linear(name: str, values: torch.Tensor) -> torch.Tensor:
@@ -274,7 +296,7 @@ def class_token(tensors: dict[str, torch.Tensor], images: torch.Tensor) -> torch
     tokens = patches.flatten(2).transpose(1, 2)
     tokens = torch.cat([tensors["embeddings.cls_token"].expand(len(images), -1, -1), tokens], dim=1)
     tokens = tokens + tensors["embeddings.position_embeddings"]
-    for i in range(2):
+    for i in range(n_layers):
         layer = f"encoder.layer.{i}"
         seen = norm((f"{layer}.layernorm_before", f"{layer}.norm1"), tokens)
         query, key, value = (
@@ -306,6 +328,9 @@ def test_files_of_the_library_transformers_give_the_features_of_the_formula(
     backbone = create_backbone(f"weights:{kind}", encoder_size_px=16, weights_root=tmp_path).eval()
     images = torch.rand(3, 3, 16, 16)
     torch.testing.assert_close(backbone(images), class_token(tensors, normalized(images)), atol=1e-4, rtol=1e-4)
+    describe(tmp_path / kind, blocks=1)
+    fewer = create_backbone(f"weights:{kind}", encoder_size_px=16, weights_root=tmp_path).eval()
+    torch.testing.assert_close(fewer(images), class_token(tensors, normalized(images), 1), atol=1e-4, rtol=1e-4)
 
 
 # -- what can be wrong ---------------------------------------------------------------------------------------------

@@ -39,10 +39,15 @@ def test_it_gives_what_its_authors_network_gives() -> None:
     np.testing.assert_allclose(features[0, PLACES], THERE, atol=1e-3)
 
 
-@pytest.mark.parametrize("side", [2, 3, 4, 5])
-def test_the_middle_of_a_map_is_one_place_or_four(side: int) -> None:
-    maps = torch.arange(side * side, dtype=torch.float32).reshape(1, 1, side, side)
-    assert middle_of(maps).item() == (side * side - 1) / 2
+@pytest.mark.parametrize(("side", "wide"), [(2, 2), (3, 1), (4, 2), (5, 1), (8, 2), (14, 4), (16, 4)])
+def test_the_middle_of_a_map_is_a_quarter_of_each_side_and_at_least_one_place(side: int, wide: int) -> None:
+    maps = torch.zeros(1, 1, side, side)
+    first = (side - wide) // 2
+    maps[:, :, first : first + wide, first : first + wide] = 1
+    assert middle_of(maps).item() == 1
+    assert middle_of(1 - maps).item() == 0
+    maps[:, :, first, first] = 0
+    assert middle_of(maps).item() == 1 - 1 / wide**2, "all of it, and each place as much"
 
 
 def test_an_object_is_seen_the_same_beside_whatever_others() -> None:

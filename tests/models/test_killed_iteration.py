@@ -26,7 +26,7 @@ from apps.engine import descriptors
 from apps.engine.nn import pretrained
 from apps.models.models import TrainingRun
 from apps.models.pipelines import iteration, measuring, publishing
-from apps.models.selectors import latest_embedding
+from apps.models.selectors import FAILED_ITERATION, latest_embedding
 from apps.models.services import start_iteration
 from apps.models.tasks import run_iteration
 from apps.objects.selectors import patch_reader
@@ -162,14 +162,15 @@ def test_a_second_map_goes_on_and_the_first_is_not_made_again(world: World, monk
     die_in_an_iteration(job, "in the second map")
     assert world.project.embeddings.count() == 1
     assert requeue_lost_jobs() == 1
+    make_image(world.project)  # comes too late for the map that was begun
 
     run_iteration(job.pk)
 
     job.refresh_from_db()
     assert job.state == Job.State.FINISHED, job.error
     alone, beside = descriptors.N_DESCRIPTORS, descriptors.N_DESCRIPTORS + pretrained.N_FEATURES
-    dimensions = [each.dimension for each in world.project.embeddings.order_by("number")]
-    assert dimensions == [alone, beside, beside + 512]
+    made = [(each.n, each.dimension) for each in world.project.embeddings.order_by("number")]
+    assert made == [(20, alone), (20, beside), (40, beside + 512)]
     assert "second_map" in job.result["seconds"] and "first_map" not in job.result["seconds"]
     assert work_folders(world.project) == []
 
@@ -266,14 +267,17 @@ def test_no_training_is_lost_to_a_disk_that_is_still_full(world: World) -> None:
 
 def test_what_failed_twice_at_the_same_point_is_begun_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     make_image(world.project)
+    left = []
     for _ in range(2):
         with monkeypatch.context() as patch:
             patch.setattr(measuring, "predict_objects", lambda *_, **__: 1 // 0)
-            # so that there is no map before the training's
-            patch.setattr(iteration, "latest_embedding", lambda _: True)
+            patch.setattr(iteration, "_plans_before", lambda *_: [])  # the fault is in the training's map
             job = start_iteration(project=world.project, requested_by=world.manager, epochs=3)
             run_iteration(job.pk)
-    assert work_folders(world.project) == []
+        left.append(work_folders(world.project))
+    assert left == [[FAILED_ITERATION], []]
+    job.refresh_from_db()
+    assert "went on after epoch 3" in job.log
     assert "went on after epoch" not in run_again(world).log
 
 

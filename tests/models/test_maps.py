@@ -81,6 +81,15 @@ def iterate(project: Project) -> Embedding:
     return newest(project)
 
 
+def iterate_once_from_measurements_alone(project: Project) -> None:
+    """As the command `run_iteration` does with an approach that is not the project's."""
+    job = start_iteration(project=project, requested_by=None)
+    job.params |= {"approach": "instant", "approach_settings": {}}
+    job.save(update_fields=["params"])
+    tasks.run_iteration(job.pk)
+    assert newest(project).dimension == N_DESCRIPTORS
+
+
 def newest(project: Project) -> Embedding:
     embedding = latest_embedding(project)
     assert embedding is not None
@@ -332,7 +341,7 @@ def test_a_foundation_model_s_file_that_was_replaced_makes_a_new_model_version(
     assert placing is not None
     tasks.place_new_objects(placing.pk)
     placing.refresh_from_db()
-    assert "put the former files back, or make a new map" in placing.error
+    assert "put the former ones back, or make a new map" in placing.error
 
 
 def test_where_the_chosen_way_to_draw_a_map_can_not_it_is_drawn_by_principal_components_and_said_so(
@@ -586,6 +595,8 @@ def test_what_is_recognized_is_kept_for_what_it_depends_on_and_until_something_e
         assert [each.name for each in folder(project, "descriptors").iterdir()] == [
             f"{DESCRIPTORS_VERSION}-{patch_size_px}px"
         ]
+        iterate_once_from_measurements_alone(project)
+        assert list(kept.iterdir()) == [of_this_model], "the project's own settings need it again"
     assert seen[0] == seen[1], "photographs have no fourth channel"
     assert len(set(seen)) == 3
 
@@ -604,9 +615,23 @@ def test_what_the_pretrained_network_sees_is_on_the_first_map_or_comes_before_th
     assert {embedding.model_version.approach for embedding in early} == {"instant"}
     assert trained.dimension == N_DESCRIPTORS + N_FEATURES + 512
     iterate(world.project)
-    assert newest(world.project).number == trained.number + 1, "early maps come once"
+    iterate_once_from_measurements_alone(world.project)
+    iterate(world.project)
+    assert newest(world.project).number == trained.number + 3, "early maps come before the first training"
     page = signed_in(world.manager).get(f"/projects/{world.project.pk}/models/").content.decode()
     assert page.count("Instant, with the pretrained network") == 1
+
+
+def test_what_is_seen_of_dimmed_surroundings_is_seen_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "SEEN_WITHIN_SECONDS", {"cpu": 0, "cuda": 0})
+    world.project.approach_settings = {"object_mask": "dimmed"}
+    world.project.save(update_fields=["approach_settings"])
+    make_image(world.project)
+    iterate(world.project)
+    assert [each.dimension for each in world.project.embeddings.order_by("number")] == [
+        N_DESCRIPTORS,
+        N_DESCRIPTORS + N_FEATURES + 512,
+    ]
 
 
 def test_what_takes_no_training_comes_within_seconds_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

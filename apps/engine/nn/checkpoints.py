@@ -1,7 +1,7 @@
 """Weights on disk: a folder with `model.safetensors` and `model.json`, there as a whole or not at all. No pickle.
 
-A foundation model that was not trained stays in the installation's weights folder: the checkpoint names it and the SHA-256
-of its file and of its description.
+A foundation model stays in the installation's weights folder, if it was not trained on: the checkpoint names it and the SHA-256
+of its file. Of either kind it names the SHA-256 of its description.
 """
 
 import json
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from apps.engine.durable import replacing, sync_folder
 from apps.engine.errors import EngineError
-from apps.engine.nn.backbones import WeightsFile, identify_weights
+from apps.engine.nn.backbones import FoundationModel, is_still_there
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.model import PatchModel
 
@@ -43,7 +43,7 @@ def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra:
     borrowed = model.borrowed
     if borrowed is not None:
         description["borrowed"] = asdict(borrowed)
-    if borrowed is not None and borrowed.sha256:
+    if borrowed is not None and borrowed.sha256 is not None:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
     write_folder(Path(folder), tensors, description)
 
@@ -86,13 +86,13 @@ def load_checkpoint(folder: Path, *, weights_root: Path | None = None) -> tuple[
         model = PatchModel(config, tuple(description["class_values"]), weights_root=weights_root)
         tensors = safetensors.torch.load_file(folder / WEIGHTS_NAME)
         if "borrowed" in description:
-            file = WeightsFile(**description["borrowed"])
-            if model.backbone.source is None or not file.is_still(model.backbone.source):
+            borrowed = FoundationModel(**description["borrowed"])
+            if model.backbone.source is None or not borrowed.is_still(model.backbone.source):
                 raise EngineError(
-                    f"The weights of {file.name} are no longer those that the model in {folder.name} is of, or are described otherwise: "
-                    "put the former files back, or make a new map"
+                    f"The files of {borrowed.name} are no longer those that the model in {folder.name} is of, its weights or what describes "
+                    "them: put the former ones back, or make a new map"
                 )
-            if file.sha256:
+            if borrowed.sha256 is not None:
                 tensors |= {f"backbone.{name}": tensor for name, tensor in model.backbone.state_dict().items()}
         model.load_state_dict(tensors)
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
@@ -103,13 +103,10 @@ def load_checkpoint(folder: Path, *, weights_root: Path | None = None) -> tuple[
 def has_its_weights(folder: Path, *, weights_root: Path | None) -> bool:
     """Whether a checkpoint needs nothing of the weights folder, or what it names is there still what it was made with.
 
-    Raises EngineError where that file is not there, or `folder` is no checkpoint.
+    Raises EngineError where that is not there or describes nothing, or `folder` is no checkpoint.
     """
     borrowed = read_description(folder).get("borrowed")
-    if borrowed is None:
-        return True
-    file = WeightsFile(**borrowed)
-    return file.is_still(identify_weights(file.name, weights_root))
+    return borrowed is None or is_still_there(FoundationModel(**borrowed), weights_root)
 
 
 def read_description(folder: Path) -> dict[str, Any]:

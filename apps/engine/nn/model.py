@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from apps.engine.nn.approaches import create_approach
-from apps.engine.nn.backbones import WeightsFile, create_backbone
+from apps.engine.nn.backbones import FoundationModel, create_backbone
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.heads import LinearClassifier
 
@@ -37,11 +37,11 @@ class PatchModel(nn.Module):
         self.classifier = LinearClassifier(self.backbone.feature_dim, class_values) if class_values else None
 
     @property
-    def borrowed(self) -> WeightsFile | None:
+    def borrowed(self) -> FoundationModel | None:
         """What the backbone has from the weights folder: its description and, where nothing trains them, its weights, gigabytes that need no
         copy."""
         source = self.backbone.source
-        return source if source is None or self.approach is None else replace(source, sha256="")
+        return source if source is None or self.approach is None else replace(source, sha256=None)
 
     @property
     def class_values(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from apps.engine.approaches.base import TrainingSettings
 from apps.engine.errors import EngineError
 from apps.engine.nn.augment import draw_views
-from apps.engine.nn.backbones import Backbone
+from apps.engine.nn.backbones import Backbone, FoundationModel
 from apps.engine.nn.checkpoints import WEIGHTS_NAME, load_checkpoint, save_checkpoint
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device, choose_precision, compute_threads, reproducible
@@ -128,7 +128,7 @@ def train_model(
                 batch_size=batch_size,
                 fine_tuning=start_from is not None,
             )
-            identity = _identity(config, labels, start_from, training)
+            identity = _identity(config, labels, start_from, training, model.borrowed)
             kept = TrainingStates(states, identity) if states is not None else None
             result = training.run(kept, on_progress, should_stop)
     if processes.is_first:
@@ -262,10 +262,18 @@ def _create_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Adam
     )
 
 
-def _identity(config: TrainConfig, labels: ClassValues, start_from: Path | None, training: "_Training") -> str:
+def _identity(
+    config: TrainConfig,
+    labels: ClassValues,
+    start_from: Path | None,
+    training: "_Training",
+    foundation_model: FoundationModel | None,
+) -> str:
     """A text that is equal for runs that do the same, whatever the number of processes."""
     digest = hashlib.sha256(json.dumps([config.to_json(), training.batch_size, str(training.precision)]).encode())
     digest.update(labels.tobytes())
+    if foundation_model is not None:
+        digest.update(json.dumps(asdict(foundation_model)).encode())
     if start_from is not None:
         with (start_from / WEIGHTS_NAME).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

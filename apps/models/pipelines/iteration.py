@@ -21,7 +21,7 @@ from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import without_wide_gaps
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.launch import train_on_this_machine
-from apps.engine.nn.pretrained import is_seen_within_seconds, load_pretrained
+from apps.engine.nn.pretrained import is_seen_within_seconds, load_pretrained, mask_seen
 from apps.engine.nn.train import TrainResult
 from apps.engine.pixels import PatchReader
 from apps.engine.predict import draw_held_out
@@ -52,7 +52,6 @@ from apps.models.refit import SEED
 from apps.models.selectors import (
     failed_iteration,
     latest_embedding,
-    latest_model_version,
     model_folder,
     model_settings,
     preview_file,
@@ -84,10 +83,10 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
     start = 0.0
     early_maps: dict[str, float] = {}
     try:
-        early_plans = _plans_before(project, plan)
+        early_plans = _plans_before(project, plan, work / "new")
         for early_plan in early_plans:
             end = start + EARLY_MAPS_SHARE / len(early_plans)
-            _begin(work / "early", early_plan)
+            _keep_only_work_of(early_plan, work / "early")
             early = _compute(project, early_plan, work / "early", report, (start, end))
             number = publish(project, job, report, early, work / "early").number
             early_maps["first_map" if number == 1 else "second_map"] = sum(early.seconds.values())
@@ -118,38 +117,43 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
             move_folder(work, failed_iteration(project))
         clear(work, report)
         raise
+    if report.is_owner():
+        forget_others(project, plan.settings)
     clear(work, report)
-    forget_others(project, plan.settings)
     if plan.version is None:  # what comes goes on from this one's model
         shutil.rmtree(failed_iteration(project), ignore_errors=True)
     return result
 
 
-def _plans_before(project: Project, plan: Plan) -> list[Plan]:
-    """What makes the maps that come before the one of `plan`: from what is known of all objects within seconds, and from what a training
-    need not be waited for. Not what there is already, by an attempt before this one or an iteration that failed."""
-    if plan.config is None and plan.approach != INSTANT.name:
-        return []  # of a package of others, which trains nothing
+def _plans_before(project: Project, plan: Plan, work: Path) -> list[Plan]:
+    """What makes a project's maps before its first by `plan`: from what is known of all objects within seconds, and from what a training
+    need not be waited for. Not what there is already, nor where an attempt before this one has begun with `plan`, in `work`."""
+    others = project.model_versions.exclude(approach=INSTANT.name)
+    if work.exists() or others.exists() or not (plan.config or plan.approach == INSTANT.name):
+        return []
     measured = InstantSettings(object_mask="object_only" if sees_object_only(plan.settings) else "none")
     recognized = replace(measured, pretrained=True)
     if not uses_pretrained(plan.settings):
         early = [measured]
     elif is_seen_within_seconds(project.n_objects):
         early = [recognized]
-    else:
+    elif mask_seen(object_mask_of(plan.settings)) == measured.object_mask:
         early = [measured, recognized]
-    last = latest_model_version(project)
-    if last is not None:
-        is_measured_only = last.approach == INSTANT.name and not uses_pretrained(model_settings(last))
-        early = [settings for settings in early if settings.pretrained and is_measured_only]
+    else:
+        early = [measured]  # what it sees of dimmed surroundings it sees once, after the training
+    made = [model_settings(version) for version in project.model_versions.all()]
+    if made:
+        early = [settings for settings in early if settings.pretrained and not any(map(uses_pretrained, made))]
     return [Plan(INSTANT.name, settings) for settings in early if settings != plan.settings]
 
 
-def _begin(work: Path, plan: Plan) -> None:
+def _keep_only_work_of(plan: Plan, work: Path) -> None:
     """Have in `work` nothing but what an attempt before this one did by the same plan: by another, it may be of fewer objects."""
     kept, now = work / PLAN_NAME, json.dumps(plan.to_json()).encode()
     if work.exists() and not (kept.exists() and kept.read_bytes() == now):
-        shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")))
+        out_of_the_way = work.with_name(f"{work.name}-changed")
+        shutil.rmtree(out_of_the_way, ignore_errors=True)  # of a worker that was killed just here
+        shutil.rmtree(work.rename(out_of_the_way))
     work.mkdir(exist_ok=True)
     write_bytes(kept, now)
 

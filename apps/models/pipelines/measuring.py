@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from apps.engine.arrays import write_array
 from apps.engine.descriptors import DESCRIPTORS_VERSION, describe_objects
-from apps.engine.embedding import object_mask_of, sees_object_only
+from apps.engine.embedding import object_mask_of, sees_object_only, uses_descriptors, uses_pretrained
 from apps.engine.errors import EngineError
 from apps.engine.nn.pretrained import PRETRAINED_VERSION, mask_seen, see_objects
 from apps.engine.pixels import PatchReader
@@ -22,6 +22,7 @@ from apps.models.services import NewPredictions
 from apps.projects.files import folder, read_array
 from apps.projects.jobs import Report
 from apps.projects.models import Project
+from apps.projects.selectors import chosen_approach
 
 Number = TypeVar("Number", bound=np.floating)
 Keep = Callable[[NDArray[Number]], None]
@@ -54,13 +55,15 @@ def recognize(project: Project, patches: PatchReader, object_mask: str, report: 
 
 def forget_others(project: Project, of_model: Settings) -> None:
     """Remove what was made for models of another patch size or object mask, or by an earlier version of this software: gigabytes, of a million
-    objects."""
-    for kind, name in {
-        "descriptors": _name_of_descriptors(project),
-        "recognized": _name_of_recognized(project, object_mask_of(of_model)),
-    }.items():
+    objects. Kept is what `of_model` or the project's own settings have a use for. What a worker that dies leaves, the next iteration removes."""
+    in_use = [of_model, chosen_approach(project)[1]]
+    described = {_name_of_descriptors(project) for settings in in_use if uses_descriptors(settings)}
+    recognized = {
+        _name_of_recognized(project, object_mask_of(settings)) for settings in in_use if uses_pretrained(settings)
+    }
+    for kind, names in {"descriptors": described, "recognized": recognized}.items():
         for kept in folder(project, kind).iterdir():
-            if kept.name != name:
+            if kept.name not in names:
                 shutil.rmtree(kept, ignore_errors=True)
 
 
@@ -89,7 +92,7 @@ def _of_all(
         try:
             # A million objects' are a gigabyte and more, which need not be there twice.
             rows.append(read_array(path, is_mapped=True))
-        except EngineError as error:
+        except (EngineError, FileNotFoundError) as error:
             report.log(f"The objects from {n_kept:,} on are measured anew: {error}")
             break
         n_kept += len(rows[-1])

@@ -91,7 +91,7 @@ def make_plan(project: Project, params: dict[str, Any], *, n_objects: int) -> Pl
 
 
 def _can_be_used_again(version: ModelVersion, project: Project) -> bool:
-    """Whether it gives features of all of the project's objects that compare with each other."""
+    """Whether it gives features of all of the project's objects that compare with each other, and from what it was made with."""
     if not still_compares(version, project):
         return False
     return not APPROACHES.get(version.approach).uses_network or _has_its_weights(version)

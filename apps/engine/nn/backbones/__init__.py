@@ -7,12 +7,12 @@ from pathlib import Path
 
 from apps.engine.backbone_names import TIMM_PREFIX, WEIGHTS_PREFIX, backbone_names
 from apps.engine.errors import EngineError
-from apps.engine.nn.backbones.base import Backbone, WeightsFile
-from apps.engine.nn.backbones.foundation import identify_weights, load_foundation_model
+from apps.engine.nn.backbones.base import Backbone, FoundationModel
+from apps.engine.nn.backbones.foundation import is_still_there, load_foundation_model
 from apps.engine.nn.backbones.resnet import CONSTRUCTORS, ResNetBackbone
 from apps.engine.nn.backbones.timm_network import create_timm_backbone
 
-__all__ = ["Backbone", "WeightsFile", "create_backbone", "identify_weights"]
+__all__ = ["Backbone", "FoundationModel", "create_backbone", "is_still_there"]
 
 
 def create_backbone(

@@ -1,6 +1,6 @@
 """What every backbone is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -8,18 +8,20 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class WeightsFile:
-    """The file that a backbone's weights were read from, by its name in the weights folder and its content."""
+class FoundationModel:
+    """What a backbone has from a folder of the weights folder: the folder's name, and the content of its files."""
 
     name: str
-    sha256: str
-    """Empty where the weights were trained on since, and are no longer the file's."""
-    description_sha256: str = ""
-    """Of what is said of the model there: its preprocessing and pooling, which make other features of the same weights."""
+    sha256: str | None
+    """Of the weights; None where they were trained on since, and are no longer the file's."""
+    description_sha256: str | None = None
+    """Of what is said of the model there: its preprocessing and pooling, which make other features of the same weights. None where that
+    was not asked: in what was saved before 2026-12."""
 
-    def is_still(self, now: "WeightsFile") -> bool:
-        """Whether what this names gives the same features as that of the name `now`."""
-        return self == (now if self.sha256 else replace(now, sha256=""))
+    def is_still(self, now: "FoundationModel") -> bool:
+        """Whether what is in that folder `now` gives the features that it gave then, as far as is known."""
+        same_weights = self.sha256 in (None, now.sha256)
+        return self.name == now.name and same_weights and self.description_sha256 in (None, now.description_sha256)
 
 
 class Backbone(nn.Module):
@@ -40,7 +42,7 @@ class Backbone(nn.Module):
         self.feature_dim = feature_dim
         self.input_size_px: int | None = None
         """What images are resized to, height and width; None: they are taken at their own size."""
-        self.source: WeightsFile | None = None
+        self.source: FoundationModel | None = None
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
 

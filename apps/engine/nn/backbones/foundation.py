@@ -22,7 +22,7 @@ from torch import nn
 
 from apps.engine.backbone_names import CONFIG_NAME, find_weights, path_shown
 from apps.engine.errors import EngineError
-from apps.engine.nn.backbones.base import WeightsFile
+from apps.engine.nn.backbones.base import FoundationModel
 from apps.engine.nn.backbones.timm_network import TimmBackbone, build_network
 
 PREPROCESSOR_NAME = "preprocessor_config.json"
@@ -88,6 +88,7 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
     """
     weights = find_weights(name, weights_root)
     config = _read_config(weights.parent, name)
+    source = FoundationModel(name, _sha256_of(weights), _sha256_of_description(config))
     tensors = _read_tensors(weights)
     try:
         if "model_type" in config:
@@ -110,17 +111,26 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
         interpolation=config["pretrained_cfg"].get("interpolation", "bicubic"),
         pooling=config.get("pooling", "network"),
     )
-    backbone.source = identify_weights(name, weights_root)
+    backbone.source = source
     return backbone
 
 
-def identify_weights(name: str, weights_root: Path | None) -> WeightsFile:
-    """The weights of that name as they are now; EngineError where they are not there."""
-    path = find_weights(name, weights_root)
-    description = json.dumps(_read_config(path.parent, name), sort_keys=True)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return WeightsFile(name, sha256, hashlib.sha256(description.encode()).hexdigest())
+def is_still_there(model: FoundationModel, weights_root: Path | None) -> bool:
+    """Whether its folder gives the features that it gave then; EngineError where the files are not there, or describe nothing."""
+    weights = find_weights(model.name, weights_root)
+    config = _read_config(weights.parent, model.name)
+    # Gigabytes, which are not read where they do not matter.
+    sha256 = None if model.sha256 is None else _sha256_of(weights)
+    return model.is_still(FoundationModel(model.name, sha256, _sha256_of_description(config)))
+
+
+def _sha256_of(weights: Path) -> str:
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of_description(config: Config) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def _read_config(folder: Path, name: str) -> Config:
@@ -197,8 +207,8 @@ def _fill(architecture: str, size: int, arguments: Config, tensors: Tensors, pat
 
 def _keep_first_blocks(network: Any, n_blocks: Any, path: Path) -> None:
     """What a transformer's last layers tell apart is what it was trained for, which need not be single objects."""
-    if not hasattr(network, "num_prefix_tokens"):
-        raise EngineError(f'{path_shown(path)}: "blocks" is for transformers')
+    if not (hasattr(network, "num_prefix_tokens") and hasattr(network, "blocks")):
+        raise EngineError(f'{path_shown(path)}: "blocks" is for transformers whose layers are all alike')
     most = len(network.blocks)
     if type(n_blocks) is not int or not 1 <= n_blocks <= most:
         raise EngineError(f'{path_shown(path)}: "blocks" is {n_blocks!r} and should be a number from 1 to {most}')

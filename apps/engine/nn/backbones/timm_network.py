@@ -22,7 +22,7 @@ class TimmBackbone(Backbone):
 
     `pooling` says how tokens become features: "network" is the architecture's own way, "class_token" the class token,
     "mean" the mean of the patch tokens, "class_and_mean" both side by side, which has twice as many features (Virchow:
-    Vorontsov et al. 2024), "middle" the mean of the patch tokens in the middle, where the object is. Images of another size than `input_size_px` are resized with `interpolation`.
+    Vorontsov et al. 2024), "middle" the mean of the patch tokens in the middle quarter of each side, where the object is. Images of another size than `input_size_px` are resized with `interpolation`.
     """
 
     def __init__(
@@ -75,10 +75,11 @@ class TimmBackbone(Backbone):
 
 
 def middle_of(maps: torch.Tensor) -> torch.Tensor:
-    """(n, c, side, side) as (n, c): the mean of the four places in the middle, or the one where the side is odd."""
+    """(n, c, side, side) as (n, c): the mean of the places in the middle quarter of each side, of small maps of one or two a side."""
     side = maps.shape[-1]
-    first, last = (side - 1) // 2, side // 2
-    return maps[:, :, first : last + 1, first : last + 1].mean(dim=(2, 3))
+    wide = max(side // 4, 1)
+    first = (side - wide) // 2  # and as many behind, so that it is in the middle
+    return maps[:, :, first : side - first, first : side - first].mean(dim=(2, 3))
 
 
 def create_timm_backbone(architecture: str, *, encoder_size_px: int, input_channels: int = 3) -> TimmBackbone:
