@@ -67,6 +67,26 @@ def test_features_are_those_of_the_published_network_with_its_own_preprocessing(
     torch.testing.assert_close(backbone(larger), backbone(smaller))
 
 
+def publish_resnet(root: Path, name: str, **more: Any) -> torch.nn.Module:
+    torch.manual_seed(0)
+    network = timm.create_model("resnet18", num_classes=0)
+    (root / name).mkdir()
+    save_file(network.state_dict(), root / name / "model.safetensors")
+    (root / name / "config.json").write_text(
+        json.dumps({"architecture": "resnet18", "pretrained_cfg": PREPROCESSING} | more)
+    )
+    return network.eval()
+
+
+@torch.inference_mode()
+def test_a_convolutional_network_is_read_as_published_too(tmp_path: Path) -> None:
+    network = publish_resnet(tmp_path, "r")
+    backbone = create_backbone("weights:r", encoder_size_px=64, weights_root=tmp_path).eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert backbone.feature_dim == 512
+    torch.testing.assert_close(backbone(images), network(normalized(images)))
+
+
 @torch.inference_mode()
 def test_the_class_token_and_the_mean_of_the_patches_are_put_side_by_side_without_registers(tmp_path: Path) -> None:
     """As Virchow2 wants it: four registers between the class token and the patches, SwiGLU in the layers."""
@@ -110,10 +130,8 @@ def test_the_middle_is_where_the_object_is_after_as_many_layers_as_are_wanted(
 def test_what_can_not_be_taken_of_a_model_is_a_clear_error(tmp_path: Path, more: dict[str, Any], message: str) -> None:
     publish(tmp_path, "m", more=more)
     if more.get("architecture") == "resnet18":
-        description = tmp_path / "m" / "config.json"
-        description.write_text(json.dumps(json.loads(description.read_text()) | {"model_args": {}}))
-        network = timm.create_model("resnet18", num_classes=0)
-        save_file(network.state_dict(), tmp_path / "m" / "model.safetensors")
+        shutil.rmtree(tmp_path / "m")
+        publish_resnet(tmp_path, "m", **more)
     with pytest.raises(EngineError, match=message):
         create_backbone("weights:m", encoder_size_px=32, weights_root=tmp_path)
 

@@ -96,7 +96,9 @@ def load_foundation_model(name: str, weights_root: Path | None) -> TimmBackbone:
             config = _config_from_transformers(config, tensors)
         size = int(config["pretrained_cfg"]["input_size"][-1])
         mean, std = (tuple(map(float, config["pretrained_cfg"][part])) for part in ("mean", "std"))
-        arguments = {**config.get("model_args", {}), "img_size": size}
+        arguments = dict(config.get("model_args", {}))
+        if "img_size" in arguments:
+            arguments["img_size"] = size
         architecture = str(config["architecture"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise EngineError(f"{path_shown(weights.parent / CONFIG_NAME)} does not describe a model: {error!r}") from error
