@@ -68,6 +68,8 @@ from apps.projects.services import (
     update_project_member,
 )
 
+# Of an iteration's seconds, as they follow each other: JSON in the database is sorted by its keys.
+STAGES = ("first_map", "second_map", "train", "measure", "recognize", "embed", "predict", "map")
 JOBS_PER_PAGE = 20
 RECORDS_PER_PAGE = 50
 NO_SUCH_FILTER = "There is nothing to filter by like that."
@@ -302,7 +304,14 @@ def job_detail(request: AuthenticatedRequest, project_id: int, job_id: int) -> H
     project = get_project_for_user(request.user, project_id)
     job = get_object_or_404(jobs_of(project), pk=job_id)
     template = "projects/_job.html" if request.htmx else "projects/job.html"
-    context = {"job": job, "tab": "jobs", "has_archive": export_archive(job).exists(), "kept_days": EXPORT_KEPT.days}
+    spent = job.result.get("seconds", {})
+    context = {
+        "job": job,
+        "tab": "jobs",
+        "seconds": [(stage.replace("_", " "), spent[stage]) for stage in STAGES if stage in spent],
+        "has_archive": export_archive(job).exists(),
+        "kept_days": EXPORT_KEPT.days,
+    }
     return render_project_page(request, project, template, context)
 
 
