@@ -50,6 +50,29 @@ export class ActionQueue extends Emitter<"status"> {
     this.wake?.();
   }
 
+  /** Resolves when nothing waits any more, with true, or when something does not get through, with false. */
+  drained(signal: AbortSignal): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (this.tasks.length > 0 && !this.failing) return;
+        stop();
+        resolve(!this.failing);
+      };
+      const abort = () => {
+        stop();
+        reject(signal.reason as Error);
+      };
+      const forget = this.on("status", look);
+      const stop = () => {
+        forget();
+        signal.removeEventListener("abort", abort);
+      };
+      signal.addEventListener("abort", abort);
+      if (signal.aborted) abort();
+      else look();
+    });
+  }
+
   private async run(): Promise<void> {
     if (this.running) return;
     this.running = true;

@@ -1,4 +1,5 @@
 import { expect, it, vi } from "vitest";
+import { HttpError } from "../../api/http";
 import { fetchSample } from "../../api/samples";
 import { fetchSuggestedPage, fetchSuggestions } from "../../api/suggestions";
 import type { Proposal } from "../../api/types";
@@ -110,4 +111,52 @@ it("opens what the bar said, where labels have changed the order since, but not 
   selection.setRegion(Uint32Array.from(range(0, 20)), "lasso");
   await controller.next.take();
   expect(selection.reviewClass, "what was read is gone").toBe(2);
+});
+
+it("waits for the last keys to be saved, and goes on, where all that the server proposes has a label by now", async () => {
+  const { controller, selection, labels, told } = makeController();
+  const { suggestions, queue } = controller;
+  const typical = { kind: "typical", class_value: null, group: null, n: 3, title: "3 typical objects" } as Proposal;
+  const review = {
+    kind: "review",
+    class_value: 1,
+    group: null,
+    n: 30,
+    title: "Review 30",
+    expected_right: 0.9,
+  } as Proposal;
+  let isSaved = false;
+  let save: () => void = () => undefined;
+  vi.mocked(fetchSuggestedPage).mockImplementation((_api, _project, proposal) =>
+    Promise.resolve(Uint32Array.from(proposal.kind === "review" ? range(40, 30) : isSaved ? [] : range(0, 3))),
+  );
+  vi.mocked(fetchSuggestions).mockImplementation(() =>
+    Promise.resolve({ proposals: isSaved ? [review] : [typical], message: "" }),
+  );
+  suggestions.set({ proposals: [typical], message: "" });
+  labels.shown.fill(1, 0, 3);
+  queue.add({
+    clientKey: "the last key",
+    send: () => new Promise<void>((resolve) => (save = resolve)),
+    onSaved: () => (isSaved = true),
+    onRefused: () => undefined,
+  });
+  const taken = controller.next.take();
+  await settle();
+  expect(told, "nothing is said to be left over").toEqual([]);
+  save();
+  await taken;
+  expect([...selection.order]).toEqual(range(40, 30));
+  expect(told).toEqual([]);
+
+  isSaved = false;
+  suggestions.set({ proposals: [typical], message: "" });
+  queue.add({
+    clientKey: "one that does not get through",
+    send: () => Promise.reject(new HttpError(503, "the server is busy")),
+    onSaved: () => undefined,
+    onRefused: () => undefined,
+  });
+  await controller.next.take(typical);
+  expect(told).toEqual(["What comes next shows when the last labels are saved."]);
 });

@@ -87,6 +87,12 @@ export class WhatIsNext extends Part {
     const ask = async (signal: AbortSignal) => {
       if (chosen === undefined && this.suggestions.isOld) await this.renew();
       signal.throwIfAborted();
+      const found = await this.nextPage(chosen, read, signal);
+      if (found === undefined || found.page.length === 0 || this.leftOf(found).length > 0) return found;
+      // All of it has a label by now: the last keys were still on their way to the server when it was asked.
+      if (!(await this.controller.queue.drained(signal))) return found;
+      await this.renew();
+      signal.throwIfAborted();
       return this.nextPage(chosen, read, signal);
     };
     const found = await this.controller.region.ask("The page", ask, "Looking for what is next …");
@@ -105,10 +111,13 @@ export class WhatIsNext extends Part {
       this.notify({ text: "This sample is still open: go on with it, or end it.", tone: "plain", topic: "hint" });
       return;
     }
-    // Labels may still be on their way to the server.
-    const page = proposal.kind === "discordant" ? found.page : this.labels.unlabeledOf(found.page);
+    const page = this.leftOf(found);
     if (page.length === 0) {
-      this.notify({ text: "Nothing of this kind is left.", tone: "plain", topic: "hint" });
+      const isUnsaved = this.controller.queue.length > 0;
+      const text = isUnsaved
+        ? "What comes next shows when the last labels are saved."
+        : "Nothing of this kind is left.";
+      this.notify({ text, tone: "plain", topic: "hint" });
       this.age();
       return;
     }
@@ -154,6 +163,11 @@ export class WhatIsNext extends Part {
       if (chosen === undefined) this.suggestions.exhaust(proposal);
       else this.suggestions.forgetPassed(proposal);
     }
+  }
+
+  /** What of a page is still to be looked at: labels may be on their way to the server. */
+  private leftOf({ proposal, page }: NextPage): Uint32Array {
+    return proposal.kind === "discordant" ? page : this.labels.unlabeledOf(page);
   }
 
   /** What the bar says comes next, and comes even where later labels would have another page first: who has read a class's name may
