@@ -22,6 +22,7 @@ from apps.images.services import UploadClosed, discard_upload, remove_file, star
 from apps.projects.access import get_project_for_user
 from apps.projects.models import Project
 from apps.projects.permissions import Permission
+from apps.projects.selectors import trains_a_network
 from apps.projects.services import note_view
 from apps.projects.views import render_project_page
 
@@ -189,5 +190,6 @@ def _review_context(upload: Upload, review: Review | None) -> dict[str, Any]:
     return {
         "upload": upload,
         "review": review,
+        "is_trained": trains_a_network(upload.project),
         "mask_kinds": [(kind.value, text) for kind, text in MASK_KIND_TEXT.items()],
     }

@@ -133,6 +133,11 @@ def chosen_approach(project: Project, name: str | None = None) -> tuple[Approach
     return approach, approach.settings.from_json(own)
 
 
+def trains_a_network(project: Project) -> bool:
+    """Whether the project's approach does; as most do, where it is of a package now gone."""
+    return next((entry.trains for entry in APPROACHES.entries() if entry.name == project.approach), True)
+
+
 def settings_to_show(project: Project, approach_name: str) -> tuple[Approach, Settings]:
     """An approach and the settings to begin with: the project's where it is the project's, else its defaults.
 

@@ -16,7 +16,7 @@ from apps.models.selectors import current_prediction_set, latest_embedding, titl
 from apps.projects.files import export_archive
 from apps.projects.models import Job, Project
 from apps.projects.permissions import Permission
-from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of
+from apps.projects.selectors import ACTIVE_STATES, jobs_of, label_classes_of, trains_a_network
 
 StepState = Literal["done", "current", "later"]
 # With so many labels a training begins to pay; half of a small project is enough.
@@ -165,12 +165,12 @@ def project_overview(project: Project, user: User) -> Overview:
         iteration=iteration,
         last_export=last_export,
         last_archive=last_of_all if last_of_all and export_archive(last_of_all).exists() else None,
-        steps=_steps(project.n_objects, n_labeled, classes, embedding, importing, iteration, last_export),
+        steps=_steps(project, n_labeled, classes, embedding, importing, iteration, last_export),
     )
 
 
 def _steps(
-    n_objects: int,
+    project: Project,
     n_labeled: int,
     classes: list[ClassProgress],
     embedding: Embedding | None,
@@ -179,10 +179,11 @@ def _steps(
     last_export: Job | None,
 ) -> list[Step]:
     """What to do, in order; the first that is not done is the current one."""
+    is_trained = trains_a_network(project)
     n_used = sum(entry.n > 0 for entry in classes)
-    enough = min(ENOUGH_TO_TRAIN, n_objects // 2)
+    enough = min(ENOUGH_TO_TRAIN, project.n_objects // 2)
     done = {
-        "images": n_objects > 0,
+        "images": project.n_objects > 0,
         "train": embedding is not None,
         "label": n_used >= 2 and n_labeled >= enough,
         # A version has a measured quality once it was trained with labels of at least two classes.
@@ -200,7 +201,9 @@ def _steps(
         ),
         "train": (
             "Make the first map",
-            f"The model learns what the objects look like and lays them out by likeness.{first_busy}",
+            f"The model learns what the objects look like and lays them out by likeness.{first_busy}"
+            if is_trained
+            else f"What is known of the objects without a training lays them out by likeness.{first_busy}",
         ),
         "label": (
             "Label a few of at least two classes",
@@ -210,6 +213,11 @@ def _steps(
         "retrain": (
             "Train with your labels",
             f"Predictions follow your labels at once. Training shows them to the network too, and draws the map anew.{next_busy}",
+        )
+        if is_trained
+        else (
+            "Make the map anew",
+            f"Predictions follow your labels at once. With the next map, how good they are is measured and kept.{next_busy}",
         ),
         "export": (
             "Export",

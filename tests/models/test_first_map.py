@@ -15,7 +15,7 @@ from apps.images.review import path_of
 from apps.images.services import receive_file, start_upload
 from apps.objects.tasks import import_images
 from apps.projects.jobs import cancel_job
-from apps.projects.models import Job
+from apps.projects.models import Job, Project
 from apps.projects.permissions import Permission
 from apps.projects.services import update_project_member
 from apps.workspace.housekeeping import keep_house
@@ -114,7 +114,10 @@ def test_only_the_first_import_offers_a_map_and_only_to_those_who_may_train(worl
     upload = upload_of(world)
     page = reverse("upload_detail", args=[world.project.pk, upload.pk])
     offer = 'name="first_map" checked'
-    assert offer in signed_in(world.lead).get(page).content.decode()
+    assert "and go on with a training" in signed_in(world.lead).get(page).content.decode()
+    Project.objects.filter(pk=world.project.pk).update(approach="instant")
+    told = signed_in(world.lead).get(page).content.decode()
+    assert offer in told and "and go on with a training" not in told
     rater = world.project.members.get(user=world.rater)
     update_project_member(member=rater, role="rater", grants=[Permission.UPLOAD], updated_by=world.manager)
     assert offer not in signed_in(world.rater).get(page).content.decode()

@@ -199,3 +199,14 @@ def test_what_somebody_may_not_do_is_said_to_be_others_to_do(world: World, signe
     said = "Others of the project do this."
     assert signed_in(world.rater).get(url).content.decode().count(said) == 3
     assert said not in signed_in(world.lead).get(url).content.decode()
+
+
+def test_nothing_is_said_of_a_training_where_the_approach_has_none(world: World) -> None:
+    make_image(world.project)
+
+    def told() -> str:
+        return " ".join(f"{step.title} {step.text}" for step in project_overview(world.project, world.lead).steps)
+
+    assert "Train with your labels" in told()
+    world.project.approach = "instant"
+    assert "rain with" not in told() and "Training" not in told() and "Make the map anew" in told()
