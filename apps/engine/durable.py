@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +36,14 @@ def move_folder(source: Path, target: Path) -> None:
     sync_folder(source)
     source.rename(target)
     sync_folder(target.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Out of the way first: what is half removed must never pass for what it was, and another process may be about to use or remove it."""
+    removed = folder.with_name(f"removed-{uuid.uuid4().hex}")
+    with suppress(FileNotFoundError):
+        folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 from django.conf import settings
 
+from apps.engine.durable import remove_folder
 from apps.images.services import sweep_uploads
 from apps.models.selectors import FAILED_ITERATION
 from apps.models.services import clear_old_vectors, place_what_was_left, start_first_maps
@@ -36,7 +35,7 @@ def keep_house() -> None:
             archive.unlink(missing_ok=True)
     for work in projects.glob("*/*/work/*"):
         if _is_left(work):
-            _remove(work)
+            remove_folder(work)
 
 
 def _is_left(work: Path) -> bool:
@@ -55,11 +54,3 @@ def _age(*paths: Path) -> timedelta:
         with suppress(FileNotFoundError):
             newest = max(newest, path.stat().st_mtime)
     return timedelta(seconds=time.time() - newest)
-
-
-def _remove(work: Path) -> None:
-    """Out of the way first: an iteration may be about to go on with it, or another process to remove it."""
-    removed = work.with_name(f"removed-{uuid4().hex}")
-    with suppress(FileNotFoundError):
-        work.rename(removed)
-    shutil.rmtree(removed, ignore_errors=True)

@@ -26,7 +26,7 @@ def publish(
 ) -> torch.nn.Module:
     """A model with random weights as its publisher's folder; returns the network itself."""
     torch.manual_seed(0)
-    built = {**SMALL, **arguments}
+    built = {**(SMALL if architecture.startswith("vit") else {}), **arguments}
     layers = {"mlp_layer": SwiGLUPacked} if built.get("mlp_layer") == "SwiGLUPacked" else {}
     network = timm.create_model(architecture, num_classes=0, **{**built, **layers})
     folder = root / name

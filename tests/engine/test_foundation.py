@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from safetensors.torch import load_file, save_file
 from timm.layers import SwiGLUPacked
@@ -32,7 +31,7 @@ from apps.engine.nn.devices import compute_threads
 from apps.engine.nn.embed import embed_patches
 from apps.engine.nn.train import train_model
 from tests.engine.fake_patches import make_patches
-from tests.engine.fake_weights import PREPROCESSING, publish
+from tests.engine.fake_weights import ARCHITECTURE, PREPROCESSING, publish
 
 
 @pytest.fixture(autouse=True)
@@ -56,35 +55,18 @@ def normalized(images: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def test_features_are_those_of_the_published_network_with_its_own_preprocessing(tmp_path: Path) -> None:
-    network = publish(tmp_path, "ours")
+@pytest.mark.parametrize(("architecture", "n_features"), [(ARCHITECTURE, 24), ("resnet18", 512)])
+def test_features_are_those_of_the_published_network_with_its_own_preprocessing(
+    tmp_path: Path, architecture: str, n_features: int
+) -> None:
+    network = publish(tmp_path, "ours", architecture=architecture)
     backbone = create_backbone("weights:ours", encoder_size_px=64, weights_root=tmp_path).eval()
     images = torch.rand(3, 3, 32, 32)
-    assert backbone.feature_dim == 24
+    assert backbone.feature_dim == n_features
     torch.testing.assert_close(backbone(images), network(normalized(images)))
     larger = torch.rand(2, 3, 64, 64)
     smaller = functional.interpolate(larger, size=(32, 32), mode="bilinear", antialias=True)
     torch.testing.assert_close(backbone(larger), backbone(smaller))
-
-
-def publish_resnet(root: Path, name: str, **more: Any) -> torch.nn.Module:
-    torch.manual_seed(0)
-    network = timm.create_model("resnet18", num_classes=0)
-    (root / name).mkdir()
-    save_file(network.state_dict(), root / name / "model.safetensors")
-    (root / name / "config.json").write_text(
-        json.dumps({"architecture": "resnet18", "pretrained_cfg": PREPROCESSING} | more)
-    )
-    return network.eval()
-
-
-@torch.inference_mode()
-def test_a_convolutional_network_is_read_as_published_too(tmp_path: Path) -> None:
-    network = publish_resnet(tmp_path, "r")
-    backbone = create_backbone("weights:r", encoder_size_px=64, weights_root=tmp_path).eval()
-    images = torch.rand(2, 3, 32, 32)
-    assert backbone.feature_dim == 512
-    torch.testing.assert_close(backbone(images), network(normalized(images)))
 
 
 @torch.inference_mode()
@@ -105,11 +87,9 @@ def test_the_class_token_and_the_mean_of_the_patches_are_put_side_by_side_withou
 def test_the_middle_is_where_the_object_is_after_as_many_layers_as_are_wanted(
     tmp_path: Path, size_px: int, in_the_middle: list[int]
 ) -> None:
-    more = {"pooling": "middle", "blocks": 2}
+    preprocessing = {**PREPROCESSING, "input_size": [3, size_px, size_px]}
+    more = {"pooling": "middle", "blocks": 2, "pretrained_cfg": preprocessing}
     network = publish(tmp_path, "m", more=more, depth=3, img_size=size_px, reg_tokens=3)
-    description = json.loads((tmp_path / "m" / "config.json").read_text())
-    description["pretrained_cfg"]["input_size"] = [3, size_px, size_px]
-    (tmp_path / "m" / "config.json").write_text(json.dumps(description))
     backbone = create_backbone("weights:m", encoder_size_px=32, weights_root=tmp_path).eval()
     images = torch.rand(2, 3, size_px, size_px)
     network.blocks = network.blocks[:2]
@@ -128,10 +108,7 @@ def test_the_middle_is_where_the_object_is_after_as_many_layers_as_are_wanted(
     ],
 )
 def test_what_can_not_be_taken_of_a_model_is_a_clear_error(tmp_path: Path, more: dict[str, Any], message: str) -> None:
-    publish(tmp_path, "m", more=more)
-    if more.get("architecture") == "resnet18":
-        shutil.rmtree(tmp_path / "m")
-        publish_resnet(tmp_path, "m", **more)
+    publish(tmp_path, "m", architecture=more.get("architecture", ARCHITECTURE), more=more)
     with pytest.raises(EngineError, match=message):
         create_backbone("weights:m", encoder_size_px=32, weights_root=tmp_path)
 

@@ -26,6 +26,7 @@ from apps.models.selectors import coordinates, current_predictions, latest_embed
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.projects.services import Learning, update_project_learning
+from apps.projects.views import STAGES
 from tests.factories import make_image, make_organization, make_project, make_user, png
 from tests.shared_data import EXAMPLES, needs_examples
 
@@ -205,6 +206,7 @@ def test_the_whole_job_from_files_to_files(tmp_path, nuclei_folder):
     assert unlabeled["objects"] == imported["objects"]
     assert unlabeled["accuracy"] is None
     assert set(unlabeled["seconds"]) == {"first_map", "train", "measure", "recognize", "embed", "predict", "map"}
+    assert set(unlabeled["seconds"]) <= set(STAGES), "what the job's page shows of them"
     assert unlabeled["model_version"] == 2, "the first map comes before the training, from measurements alone"
 
     # Brown cytoplasm around a nucleus makes it epithelial: a truth that the image itself states.

@@ -43,8 +43,8 @@ def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra:
     borrowed = model.borrowed
     if borrowed is not None:
         description["borrowed"] = asdict(borrowed)
-    if borrowed is not None and borrowed.sha256 is not None:
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
+        if borrowed.sha256 is not None:
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
     write_folder(Path(folder), tensors, description)
 
 

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from numpy.typing import NDArray
 
 from apps.engine.arrays import write_array
-from apps.engine.durable import move_folder
+from apps.engine.durable import move_folder, remove_folder
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.pipelines.planning import Plan, make_plan
 from apps.models.selectors import failed_iteration
@@ -56,8 +56,7 @@ def plan_of_attempt(project: Project, job: Job, work: Path, report: Report) -> P
         report.log("goes on with what the iteration before this one had done when it failed")
     elif before not in (None, now):
         report.log("begins anew: what is to be made has changed since")
-        # Out of the way at once: what is half removed must never pass for this attempt's.
-        shutil.rmtree(work.rename(work.with_name(f"{work.name}-changed")), ignore_errors=True)
+        remove_folder(work)
         work.mkdir()
         return plan_of_attempt(project, job, work, report)
     write_bytes(kept, now)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from apps.common.wire import encode_plot, gzipped
 from apps.engine.approaches.instant import INSTANT, InstantSettings
-from apps.engine.durable import move_folder
+from apps.engine.durable import move_folder, remove_folder
 from apps.engine.embedding import embed_objects, object_mask_of, sees_object_only, uses_descriptors, uses_pretrained
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.layout import without_wide_gaps
@@ -128,8 +128,9 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
 def _plans_before(project: Project, plan: Plan, work: Path) -> list[Plan]:
     """What makes a project's maps before its first by `plan`: from what is known of all objects within seconds, and from what a training
     need not be waited for. Not what there is already, nor where an attempt before this one has begun with `plan`, in `work`."""
-    others = project.model_versions.exclude(approach=INSTANT.name)
-    if work.exists() or others.exists() or not (plan.config or plan.approach == INSTANT.name):
+    versions = list(project.model_versions.all())
+    is_trained = any(version.approach != INSTANT.name for version in versions)
+    if work.exists() or is_trained or not (plan.config or plan.approach == INSTANT.name):
         return []
     measured = InstantSettings(object_mask="object_only" if sees_object_only(plan.settings) else "none")
     recognized = replace(measured, pretrained=True)
@@ -141,9 +142,9 @@ def _plans_before(project: Project, plan: Plan, work: Path) -> list[Plan]:
         early = [measured, recognized]
     else:
         early = [measured]  # what it sees of dimmed surroundings it sees once, after the training
-    made = [model_settings(version) for version in project.model_versions.all()]
-    if made:
-        early = [settings for settings in early if settings.pretrained and not any(map(uses_pretrained, made))]
+    if versions:
+        is_recognized = any(uses_pretrained(model_settings(version)) for version in versions)
+        early = [settings for settings in early if settings.pretrained and not is_recognized]
     return [Plan(INSTANT.name, settings) for settings in early if settings != plan.settings]
 
 
@@ -151,9 +152,7 @@ def _keep_only_work_of(plan: Plan, work: Path) -> None:
     """Have in `work` nothing but what an attempt before this one did by the same plan: by another, it may be of fewer objects."""
     kept, now = work / PLAN_NAME, json.dumps(plan.to_json()).encode()
     if work.exists() and not (kept.exists() and kept.read_bytes() == now):
-        out_of_the_way = work.with_name(f"{work.name}-changed")
-        shutil.rmtree(out_of_the_way, ignore_errors=True)  # of a worker that was killed just here
-        shutil.rmtree(work.rename(out_of_the_way))
+        remove_folder(work)
     work.mkdir(exist_ok=True)
     write_bytes(kept, now)
 

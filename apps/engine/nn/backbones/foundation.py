@@ -2,7 +2,8 @@
 
 `config.json` has timm's layout, as published with the weights: `architecture`, `model_args`, and `pretrained_cfg` with
 `input_size`, `mean`, `std` and `interpolation`. Two entries are our own: `pooling` (see `TimmBackbone`), and `blocks`, how many of a
-transformer's layers are used, from the first. Several publishers leave out what their README then asks to pass in code; for the models in `KNOWN` that is added here, by the folder's name.
+transformer's layers are used, from the first. Several publishers leave out what their README then asks to pass in code; for the
+models in `KNOWN` that is added here, by the folder's name.
 Models in the layout of the library transformers (Phikon, Midnight) are read as they are, with their `config.json` and
 `preprocessor_config.json`; their tensors are renamed to timm's names.
 """

@@ -22,7 +22,8 @@ class TimmBackbone(Backbone):
 
     `pooling` says how tokens become features: "network" is the architecture's own way, "class_token" the class token,
     "mean" the mean of the patch tokens, "class_and_mean" both side by side, which has twice as many features (Virchow:
-    Vorontsov et al. 2024), "middle" the mean of the patch tokens in the middle quarter of each side, where the object is. Images of another size than `input_size_px` are resized with `interpolation`.
+    Vorontsov et al. 2024), "middle" the mean of the patch tokens in the middle quarter of each side, where the object is.
+    Images of another size than `input_size_px` are resized with `interpolation`.
     """
 
     def __init__(

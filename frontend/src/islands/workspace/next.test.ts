@@ -13,6 +13,15 @@ vi.mock("../../api/samples");
 vi.mock("../../api/suggestions");
 vi.mock("../../live/socket");
 
+const REVIEW = {
+  kind: "review",
+  class_value: 1,
+  group: null,
+  n: 30,
+  title: "Review 30",
+  expected_right: 0.9,
+} as Proposal;
+
 it("shows the open sample where one is proposed", async () => {
   const { controller, sampling, hear, selection, told } = makeController();
   vi.mocked(fetchSample).mockResolvedValue(sampleOf(1, range(10, 5)));
@@ -82,14 +91,7 @@ it("selects a page to be confirmed where most of it is expected to be right, and
 it("opens what the bar said, where labels have changed the order since, but not the page that is on the screen again", async () => {
   const { controller, selection } = makeController();
   const { suggestions } = controller;
-  const first = {
-    kind: "review",
-    class_value: 1,
-    group: null,
-    n: 30,
-    title: "Review 30",
-    expected_right: 0.9,
-  } as Proposal;
+  const first = REVIEW;
   const second = { ...first, class_value: 2 };
   vi.mocked(fetchSuggestedPage).mockImplementation((_api, _project, proposal) =>
     Promise.resolve(Uint32Array.from(range(proposal.class_value === 1 ? 0 : 40, 30))),
@@ -117,21 +119,13 @@ it("waits for the last keys to be saved, and goes on, where all that the server 
   const { controller, selection, labels, told } = makeController();
   const { suggestions, queue } = controller;
   const typical = { kind: "typical", class_value: null, group: null, n: 3, title: "3 typical objects" } as Proposal;
-  const review = {
-    kind: "review",
-    class_value: 1,
-    group: null,
-    n: 30,
-    title: "Review 30",
-    expected_right: 0.9,
-  } as Proposal;
   let isSaved = false;
   let save: () => void = () => undefined;
   vi.mocked(fetchSuggestedPage).mockImplementation((_api, _project, proposal) =>
     Promise.resolve(Uint32Array.from(proposal.kind === "review" ? range(40, 30) : isSaved ? [] : range(0, 3))),
   );
   vi.mocked(fetchSuggestions).mockImplementation(() =>
-    Promise.resolve({ proposals: isSaved ? [review] : [typical], message: "" }),
+    Promise.resolve({ proposals: isSaved ? [REVIEW] : [typical], message: "" }),
   );
   suggestions.set({ proposals: [typical], message: "" });
   labels.shown.fill(1, 0, 3);
