@@ -138,7 +138,8 @@ def _strata(project: Project, known: _Known, unlabeled: NDArray[np.bool_]) -> li
     counts = np.bincount(predicted.classes[eligible], minlength=256)
     sizes = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value}
     earlier = attempts_at(known.label_set, sizes)
-    return strata_to_sample(predicted, eligible, project.max_sampled_error, earlier=earlier)
+    n_labels = int(np.count_nonzero(known.labels))
+    return strata_to_sample(predicted, eligible, project.max_sampled_error, n_labels=n_labels, earlier=earlier)
 
 
 def suggestions(project: Project) -> Suggestions:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from apps.engine.sampling import MOST_ATTEMPTS, first_look, risk_of_attempt, sample_sizes
-from apps.engine.strata import DOUBTFUL_PAGE, Attempt, Stratum, strata_to_sample
+from apps.engine.strata import FEWEST_DOUBTFUL, MOST_DOUBTFUL, Attempt, Stratum, strata_to_sample
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,14 @@ def predicted(*groups: tuple[int, int, int]) -> Predicted:
 
 
 def strata(
-    said: Predicted, *, max_error: float = 0.05, earlier: Mapping[int, list[Attempt]] | None = None
+    said: Predicted,
+    *,
+    max_error: float = 0.05,
+    n_labels: int = 10_000,
+    earlier: Mapping[int, list[Attempt]] | None = None,
 ) -> list[Stratum]:
-    return strata_to_sample(said, np.ones(len(said.classes), np.bool_), max_error, earlier=earlier)
+    everything = np.ones(len(said.classes), np.bool_)
+    return strata_to_sample(said, everything, max_error, n_labels=n_labels, earlier=earlier)
 
 
 def test_what_the_model_is_sure_of_may_be_sampled_at_once() -> None:
@@ -43,15 +48,27 @@ def test_the_doubtful_are_looked_at_first_the_least_sure_first() -> None:
     # 45 of the next sure may stay beside the 900: then 0.02 of them are expected to be wrong, two fifths of what is allowed.
     assert stratum.n_doubtful == 355
     assert stratum.n_sample == first_look(945, 0.05)
-    np.testing.assert_array_equal(np.sort(stratum.doubtful), np.arange(1000, 1300)[-DOUBTFUL_PAGE:])
+    np.testing.assert_array_equal(np.sort(stratum.doubtful), np.arange(1000, 1300)[-MOST_DOUBTFUL:])
     assert (np.isin(np.arange(1000, 1300), stratum.surest_first[-300:])).all()
 
 
 def test_where_all_is_doubtful_it_says_that_no_sample_is_near() -> None:
     (stratum,) = strata(predicted((2, 500, 140)))
     assert (stratum.n_doubtful, stratum.n_sample) == (500, 0)
-    assert len(stratum.doubtful) == DOUBTFUL_PAGE
+    assert len(stratum.doubtful) == MOST_DOUBTFUL
     assert stratum.expected_error == pytest.approx(1 - 140 / 255)
+
+
+@pytest.mark.parametrize(
+    ("n_labels", "n_at_once"), [(2, FEWEST_DOUBTFUL), (60, FEWEST_DOUBTFUL), (240, 120), (5000, MOST_DOUBTFUL)]
+)
+def test_the_fewer_labels_there_are_the_sooner_the_model_is_asked_again(n_labels: int, n_at_once: int) -> None:
+    (stratum,) = strata(predicted((1, 900, 255), (1, 30, 100), (1, 370, 128)), n_labels=n_labels)
+    np.testing.assert_array_equal(stratum.doubtful, stratum.surest_first[::-1][:n_at_once])
+    assert stratum.expected_error_of_doubtful == pytest.approx(
+        1 - (30 * 100 + (n_at_once - 30) * 128) / 255 / n_at_once
+    )
+    assert stratum.n_doubtful == 363, "however few are looked at at once"
 
 
 def test_few_objects_are_no_stratum() -> None:
@@ -68,7 +85,7 @@ def test_what_may_be_sampled_comes_first_the_largest_first_then_the_most_doubtfu
 
 def test_labeled_objects_are_in_no_stratum() -> None:
     said = predicted((1, 600, 255))
-    (stratum,) = strata_to_sample(said, np.arange(600) >= 200, 0.05)
+    (stratum,) = strata_to_sample(said, np.arange(600) >= 200, 0.05, n_labels=200)
     np.testing.assert_array_equal(np.sort(stratum.surest_first), np.arange(200, 600))
 
 

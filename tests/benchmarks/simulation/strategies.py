@@ -186,7 +186,9 @@ class SampledLoop(OurLoop):
 
     def take_best(self, predictions: Predictions) -> None:
         """What brings a class nearer to a sample, or the page where no class is worth one."""
-        strata = strata_to_sample(predictions, self._session.labels == 0, self._max_error, earlier=self._attempts)
+        unlabeled = self._session.labels == 0
+        n_labels = int(np.count_nonzero(~unlabeled))
+        strata = strata_to_sample(predictions, unlabeled, self._max_error, n_labels=n_labels, earlier=self._attempts)
         if strata:
             self._look_at(strata[0])
         else:
