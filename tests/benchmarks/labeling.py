@@ -19,7 +19,7 @@ around count, were compared on chula_rbc, too; the others had no part of it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -35,17 +35,18 @@ from apps.engine import suggest
 from apps.engine.cores import usable_cores
 from apps.engine.predict import fit_kernel_head
 from apps.engine.reduce import reduce_to_plot
-from tests.benchmarks.labeled_sets import read_labeled_set
+from tests.benchmarks.labeled_sets import LabeledSet, read_labeled_set
 from tests.benchmarks.report import Options, Result, significant
 from tests.benchmarks.simulation.annotator import NUCLEI, Annotator
 from tests.benchmarks.simulation.figure import Panel, write_curves
 from tests.benchmarks.simulation.learners import OriginalLearner, OurLearner
-from tests.benchmarks.simulation.measures import measure
+from tests.benchmarks.simulation.measures import measure, measure_all
 from tests.benchmarks.simulation.session import ORIGINAL_SCREEN, OUR_SCREEN, ClassValues, Rows, Screen, Session
 from tests.benchmarks.simulation.strategies import (
     ITERATIONS_AT,
     REGION,
     Floats,
+    Learner,
     LeavingOutLoop,
     OurLoop,
     SampledLoop,
@@ -78,6 +79,7 @@ ORIGINAL_OWN_SCHEDULE = f"original, trained as long as it trains by itself, patc
 OURS = "ours, every patch seen"
 OURS_LEAVING_OUT = "ours, wrong ones only left out"
 OURS_SAMPLED = "ours, with acceptance by sample"
+ALL_SAMPLED = f"all sessions of {OURS_SAMPLED}"
 OURS_SAMPLED_AS_BEGUN = "ours, with samples that bound 2 % of wrong ones, as a project begins"
 
 
@@ -127,10 +129,7 @@ WAYS = {
     OURS_LEAVING_OUT: Way(
         OUR_SCREEN, lambda session, learner: LeavingOutLoop(session, learner, page_size=PAGE_SIZE).run()
     ),
-    OURS_SAMPLED: Way(
-        OUR_SCREEN,
-        lambda session, learner: SampledLoop(session, learner, page_size=PAGE_SIZE, max_error=MAX_SAMPLED_ERROR).run(),
-    ),
+    OURS_SAMPLED: Way(OUR_SCREEN, lambda session, learner: _by_sample(session, learner, MAX_SAMPLED_ERROR)),
 }
 
 
@@ -156,6 +155,7 @@ class RealWorld:
     """A shared set, and the seconds of the first training of both, on a CPU; later ones take an epoch of ours.
 
     `own_schedule`: the original also trains as it would by itself, on a CPU, which takes up to an hour for CoNSeP.
+    `n_sampled`: so many sessions by sample; one differs from the next by some 4 %.
     """
 
     set_name: str
@@ -163,16 +163,25 @@ class RealWorld:
     n_images: int | None
     training_s: float
     own_schedule: bool = False
+    n_sampled: int = 1
 
     @property
     def name(self) -> str:
         return self.set_name if self.n_images is None else f"{self.set_name}, {self.n_images} images"
 
+    def read(self, work: Path) -> LabeledSet:
+        """Its objects, stored in the folder `work`."""
+        return read_labeled_set(self.set_name, work, patch_size_px=self.patch_size_px, n_images=self.n_images)
+
+    def seconds_for(self, trainer: Trainer) -> float:
+        """Of the first training."""
+        return min(self.training_s, LONGEST_ON_GPU_S) if trainer.on_gpu else self.training_s
+
 
 FOUR_IMAGES = RealWorld("consep_train", 64, n_images=4, training_s=8.0)
 SMALL = (FOUR_IMAGES,)
 FULL = (
-    RealWorld("consep_train", 64, n_images=None, training_s=60.0, own_schedule=True),
+    RealWorld("consep_train", 64, n_images=None, training_s=60.0, own_schedule=True, n_sampled=3),
     RealWorld("chula_rbc", 80, n_images=None, training_s=60.0),
     FOUR_IMAGES,
 )
@@ -186,10 +195,18 @@ class RealSessions:
 
     sessions: dict[str, Session]
     machine: dict[str, Any]
+    more_sampled: Sequence[Session] = ()
+    """By sample, with other seeds."""
 
     def with_those_of(self, other: RealSessions) -> RealSessions:
         """Both's, of the same world."""
-        return RealSessions(self.sessions | other.sessions, self.machine | other.machine)
+        return replace(self, sessions=self.sessions | other.sessions, machine=self.machine | other.machine)
+
+    def measure(self) -> dict[str, Any]:
+        """The figures of each way of working, of those by sample together, and what the machine did."""
+        by_sample = measure_all([self.sessions[OURS_SAMPLED], *self.more_sampled])
+        each = {way: measure(session) for way, session in self.sessions.items()}
+        return {**each, ALL_SAMPLED: by_sample, "machine": self.machine}
 
 
 def simulate_synthetic() -> dict[str, dict[str, Session]]:
@@ -202,26 +219,25 @@ def simulate_real(world: RealWorld, work: Path, trainer: Trainer, *, seed: int =
 
     A look at a nucleus or at a red blood cell is taken to be as quick as the paper's at nuclei.
     """
-    objects = read_labeled_set(world.set_name, work, patch_size_px=world.patch_size_px, n_images=world.n_images)
+    objects = world.read(work)
 
     def session(screen: Screen) -> Session:
         return Session(objects.class_values, NUCLEI, screen, np.random.default_rng(seed))
 
-    training_s = min(world.training_s, LONGEST_ON_GPU_S) if trainer.on_gpu else world.training_s
+    training_s = world.seconds_for(trainer)
     page_sizes = {ORIGINAL: 50, ORIGINAL_LARGE: 300}
     sessions = {way: session(ORIGINAL_SCREEN if way in page_sizes else OUR_SCREEN) for way in REAL_WAYS}
     one_by_one(sessions[ONE_BY_ONE])
-    ours = OurLearner(objects, work / f"{world.set_name}-models", training_s, trainer)
+    ours = OurLearner(objects, work / "models", training_s, trainer)
     OurLoop(sessions[OURS], ours, page_size=PAGE_SIZE).run()
     leaving = LeavingOutLoop(
         sessions[OURS_LEAVING_OUT],
-        OurLearner(objects, work / f"{world.set_name}-leaving-models", training_s, trainer),
+        OurLearner(objects, work / "models-leaving-out", training_s, trainer),
         page_size=PAGE_SIZE,
     )
     leaving.run()
     for way, max_error in MAX_ERRORS.items():
-        learner = OurLearner(objects, work / f"{world.set_name}-{max_error}-models", training_s, trainer)
-        SampledLoop(sessions[way], learner, page_size=PAGE_SIZE, max_error=max_error).run()
+        _by_sample(sessions[way], OurLearner(objects, work / f"models-{max_error}", training_s, trainer), max_error)
     for way, page_size in page_sizes.items():
         original_loop(sessions[way], OriginalLearner(objects, ours.training_s, trainer).draw_map, page_size=page_size)
     machine: dict[str, Any] = {
@@ -241,6 +257,18 @@ def simulate_real(world: RealWorld, work: Path, trainer: Trainer, *, seed: int =
         },
     }
     return RealSessions(sessions, machine)
+
+
+def _by_sample(session: Session, learner: Learner, max_error: float) -> None:
+    SampledLoop(session, learner, page_size=PAGE_SIZE, max_error=max_error).run()
+
+
+def simulate_sampled(world: RealWorld, work: Path, trainer: Trainer, *, seed: int) -> Session:
+    """Ours by sample, once more."""
+    objects = world.read(work)
+    session = Session(objects.class_values, NUCLEI, OUR_SCREEN, np.random.default_rng(seed))
+    _by_sample(session, OurLearner(objects, work / "models", world.seconds_for(trainer), trainer), MAX_SAMPLED_ERROR)
+    return session
 
 
 def simulate_own_schedule(world: RealWorld, work: Path, *, seed: int = 0) -> RealSessions:
@@ -308,8 +336,18 @@ def run(options: Options) -> Result:
             if world.own_schedule and not trainer.on_gpu
         ]
         coming = {world.name: pool.submit(simulate_real, world, work / world.name, trainer) for world in worlds}
+        once_more = {
+            world.name: [
+                pool.submit(simulate_sampled, world, work / f"{world.name}, seed {seed}", trainer, seed=seed)
+                for seed in range(1, world.n_sampled)
+            ]
+            for world in worlds
+        }
         synthetic_sessions = pool.submit(simulate_synthetic).result()
-        done = {name: sessions.result() for name, sessions in coming.items()}
+        done = {
+            name: replace(sessions.result(), more_sampled=[one.result() for one in once_more[name]])
+            for name, sessions in coming.items()
+        }
         for name, sessions in by_own_schedule:
             done[name] = done[name].with_those_of(sessions.result())
     panels = [
@@ -324,9 +362,9 @@ def run(options: Options) -> Result:
     for world in worlds:
         of = done[world.name]
         panels.append(Panel(f"{world.name}, {of.machine['objects']:,} objects", of.sessions, NUCLEI))
-        real[world.name] = {**{way: measure(one) for way, one in of.sessions.items()}, "machine": of.machine}
+        real[world.name] = of.measure()
     main = real[worlds[0].name]
-    ours, sampled, original = main[OURS], main[OURS_SAMPLED], main[ORIGINAL]
+    ours, sampled, original = main[OURS], main[ALL_SAMPLED], main[ORIGINAL]
     ratios = {
         "ratio_of_human_theta_to_pages_of_300": ours["theta_human"] / main[ORIGINAL_LARGE]["theta_human"],
         "ratio_of_human_theta_sampled": sampled["theta_human"] / original["theta_human"],

@@ -12,7 +12,7 @@ from apps.engine.predict import fit_head
 from tests.benchmarks import labeling
 from tests.benchmarks.simulation.annotator import GLOMERULI, NUCLEI, TUBULES, Annotator, UseCase
 from tests.benchmarks.simulation.figure import Panel, write_curves
-from tests.benchmarks.simulation.measures import measure, windows_of
+from tests.benchmarks.simulation.measures import measure, measure_all, windows_of
 from tests.benchmarks.simulation.session import OUR_SCREEN, Session
 from tests.benchmarks.simulation.strategies import LeavingOutLoop, OurLoop
 from tests.benchmarks.simulation.worlds import SYNTHETIC_WORLDS, SyntheticWorld, make_objects
@@ -113,6 +113,22 @@ def test_waiting_for_the_machine_counts_in_total_time_only() -> None:
     session.review_page(session.unlabeled)
     figures = measure(session)
     assert figures["total_s"] == pytest.approx(figures["human_s"] + 100, abs=0.1)
+
+
+def test_several_sessions_are_as_fast_as_all_their_labels_in_all_their_time() -> None:
+    sessions = [session_of([1] * 100) for _ in range(2)]
+    for session, waited_s in zip(sessions, (0, 30), strict=True):
+        session.wait(waited_s)
+        session.review_page(session.unlabeled[: 100 - waited_s])
+        session.one_by_one(session.unlabeled)
+    figures = measure_all(sessions)
+    quick_s, slow_s = (session.human_s for session in sessions)
+    assert slow_s > 4 * quick_s
+    assert figures["human_s"] == pytest.approx([quick_s, slow_s], abs=0.1)
+    assert figures["total_s"] == pytest.approx([quick_s, slow_s + 30], abs=0.1)
+    assert figures["theta_human"] == pytest.approx(200 / (quick_s + slow_s) / 0.43, rel=1e-3)
+    assert figures["theta_total"] == pytest.approx(200 / (quick_s + slow_s + 30) / 0.43, rel=1e-3)
+    assert figures["concordance"] == 1 and figures["concordances"] == [1, 1]
 
 
 def test_ours_stays_ahead_of_the_originals_loop() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,22 @@ def measure(session: Session) -> dict[str, Any]:
         "lps_windows": [significant(float(rate)) for rate in windows],
         "lps_window_low": significant(float(windows.min())),
         "lps_window_high": significant(float(windows.max())),
+    }
+
+
+def measure_all(sessions: Sequence[Session]) -> dict[str, Any]:
+    """The figures of one strategy in several sessions of one world, which differ by what was overlooked and what was drawn: theta
+    of all their labels over all their time, and the mean of their concordances."""
+    each = [measure(session) for session in sessions]
+    quick = sessions[0].use_case.quick_review_per_s
+    n = sum(one["labels"] for one in each)
+    return {
+        "human_s": [one["human_s"] for one in each],
+        "total_s": [one["total_s"] for one in each],
+        "concordances": [one["concordance"] for one in each],
+        "concordance": significant(float(np.mean([one["concordance"] for one in each]))),
+        "theta_human": significant(n / sum(session.human_s for session in sessions) / quick),
+        "theta_total": significant(n / sum(session.total_s for session in sessions) / quick),
     }
 
 
