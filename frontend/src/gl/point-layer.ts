@@ -115,6 +115,14 @@ export interface Look {
   readonly highlight: readonly [number, number, number];
 }
 
+/** What is left of the points outside the selection; a dark background swallows their colors sooner. */
+const ON_LIGHT = { alpha: 0.65, fade: 0.6 };
+const ON_DARK = { alpha: 0.8, fade: 0.45 };
+
+function isDark([red, green, blue]: Look["background"]): boolean {
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5;
+}
+
 interface Cloud {
   readonly n: number;
   readonly positions: Uint16Array;
@@ -300,7 +308,9 @@ export class PointLayer {
     };
 
     this.bindAttributes(resources, stride);
-    base(null, look.dimOthers ? look.alpha * 0.65 : look.alpha, look.dimOthers ? 0.6 : 0, look.dimOthers ? 0 : 1);
+    const dim = isDark(look.background) ? ON_DARK : ON_LIGHT;
+    if (look.dimOthers) base(null, look.alpha * dim.alpha, dim.fade, 0);
+    else base(null, look.alpha, 0, 1);
     gl.uniform1f(u["uSize"]!, size);
     gl.drawArrays(gl.POINTS, 0, Math.floor(cloud.n / stride));
 
