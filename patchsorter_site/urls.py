@@ -1,7 +1,6 @@
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
-from django.views.defaults import page_not_found
 from drf_spectacular.views import SpectacularAPIView
 
 
@@ -12,14 +11,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok", content_type="text/plain")
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """A page for people; for a script that misspelled its address, what the API answers to it everywhere else."""
-    if request.path.startswith("/api/"):
-        return JsonResponse({"detail": "The API has nothing at this address."}, status=404)
-    return page_not_found(request, exception)
-
-
-handler404 = not_found
+handler404 = "apps.common.faults.not_found"
+handler500 = "apps.common.faults.server_error"
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),

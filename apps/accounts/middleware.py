@@ -6,6 +6,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from apps.common.faults import is_for_api
+
 
 class PasswordChangeRequired:
     """Who signed in with a one-time password chooses one of their own before anything else."""
@@ -18,6 +20,6 @@ class PasswordChangeRequired:
         user = request.user
         if not user.is_authenticated or not user.must_change_password or request.path in self.open_paths:
             return self.get_response(request)
-        if request.path.startswith("/api/"):
+        if is_for_api(request):
             return JsonResponse({"detail": "Choose a password of your own first: sign in on the website."}, status=403)
         return redirect("account_change_password")

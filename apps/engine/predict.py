@@ -45,7 +45,7 @@ MANY_LABELS, N_FOLDS_OF_MANY = 2000, 3
 MOST_LABELS = 10_000
 MOST_RULED_OUT = 2_500
 # A guess need not be the best fit: it is asked what lies around, not what an object is. The first columns are an object's own
-# principal components. Of CoNSeP's 160, the first 128 (without the means of what lies around) let as many be predicted rightly to 0.0006,
+# principal components, of a thousand objects or more. Of CoNSeP's 160, the first 128 (without the means of what lies around) let as many be predicted rightly to 0.0006,
 # and 64 to 0.0013.
 MOST_LABELS_TO_GUESS, COLUMNS_TO_GUESS, STEPS_TO_GUESS = 1_000, 128, 15
 # With fewer labels there are not enough held out to tell whether a correction serves.

@@ -25,8 +25,7 @@ AFTER_REFUSAL = 0.75
 # Of a smaller stratum a sample spares less than half.
 LEAST_SAMPLES = 2
 # Doubtful ones to look at at once: few while there are few labels, as the next ones then come from a head that knows much better; half as
-# many as have a label. Of CoNSeP's 15,555 nuclei a simulated person labels all by sample in 2,395 s so, and in 2,518 s with 200 from the
-# beginning (18 sessions each, by a script), because 1,250 instead of 1,336 predictions are wrong when they are looked at.
+# many as there are labels. A simulated person labels CoNSeP by sample in 5 % less time so (docs/learning.md, "Acceptance by sample").
 FEWEST_DOUBTFUL, MOST_DOUBTFUL = 50, 200
 
 
@@ -49,19 +48,14 @@ class Stratum:
     """(n,) all unlabeled objects of it that nobody has found to be of another class."""
     n_doubtful: int
     """So many of its least sure ones are to be looked at before; 0 where a sample may be drawn now."""
-    n_at_once: int
-    """So many of these are best looked at before what the model says is asked for again."""
+    doubtful: Ordinals
+    """Of these, the least sure first, as many as to look at before the model is asked again."""
     n_sample: int
     """So many of the others are then to be looked at; 0 where those are so few that a sample would spare less than half."""
     expected_error: float
     """The share of wrong ones that the model expects in all of it ..."""
     expected_error_of_doubtful: float
     """... and in `doubtful`, 0 where there are none."""
-
-    @property
-    def doubtful(self) -> Ordinals:
-        """The least sure ones, the least sure first, as many as to look at at once."""
-        return self.surest_first[::-1][: self.n_at_once]
 
 
 def strata_to_sample(
@@ -76,22 +70,25 @@ def strata_to_sample(
     the others, the most doubtful first.
 
     `eligible` (n,): the unlabeled ones that nobody has found not to be what the model calls them. `max_error`: the share of
-    wrong labels, 0 to 1, that a sample has to exclude. `n_labels`: how many there are. `earlier`: by class value, the samples before.
+    wrong labels, 0 to 1, that a sample has to exclude. `n_labels`: all there are, those accepted
+    by sample included. `earlier`: by class value, the samples before.
     """
-    page = min(max(FEWEST_DOUBTFUL, n_labels // 2), MOST_DOUBTFUL)
+    page_size = min(max(FEWEST_DOUBTFUL, n_labels // 2), MOST_DOUBTFUL)
     members = np.flatnonzero(eligible & (predicted.classes > 0))
     classes = predicted.classes[members]
     strata = []
     for value in np.unique(classes):
         own = members[classes == value]
-        stratum = _stratum(int(value), own, predicted.confidence, max_error, page, (earlier or {}).get(int(value), ()))
+        stratum = _stratum(
+            int(value), own, predicted.confidence, max_error, page_size, (earlier or {}).get(int(value), ())
+        )
         if stratum is not None:
             strata.append(stratum)
     return sorted(strata, key=lambda s: (-len(s.surest_first), 0.0) if not s.n_doubtful else (1, -s.expected_error))
 
 
 def _stratum(
-    value: int, own: Ordinals, confidence: Bytes, max_error: float, page: int, earlier: Sequence[Attempt]
+    value: int, own: Ordinals, confidence: Bytes, max_error: float, page_size: int, earlier: Sequence[Attempt]
 ) -> Stratum | None:
     surest_first = own[np.argsort(-confidence[own].astype(np.int16), kind="stable")]
     doubt = 1 - confidence[surest_first] / 255
@@ -108,12 +105,12 @@ def _stratum(
     n_sure = int((np.cumsum(doubt) <= believed * np.arange(1, len(doubt) + 1)).sum())
     n_sample = first_look(n_sure, max_error, risk) if n_sure else 0
     n_doubtful = len(surest_first) - n_sure
-    n_at_once = min(page, n_doubtful)
+    n_at_once = min(page_size, n_doubtful)
     return Stratum(
         class_value=value,
         surest_first=surest_first,
         n_doubtful=n_doubtful,
-        n_at_once=n_at_once,
+        doubtful=surest_first[::-1][:n_at_once],
         n_sample=n_sample if LEAST_SAMPLES * n_sample <= n_sure else 0,
         expected_error=float(doubt.mean()),
         expected_error_of_doubtful=float(doubt[::-1][:n_at_once].mean()) if n_doubtful else 0.0,

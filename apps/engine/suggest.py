@@ -27,7 +27,7 @@ N_GROUPS = 60
 MOST_TO_GROUP = 10_000
 TYPICAL_NEIGHBORS = 20  # K of TypiClust
 MOST_CANDIDATES = 200  # per group, compared with each other to find the typical ones
-# Patches to confirm at once, a screen or two of nuclei. In the simulated labeling (tests/benchmarks/labeling.py), pages of 300
+# Patches to confirm at once, some three screens of nuclei. In the simulated labeling (tests/benchmarks/labeling.py), pages of 300
 # label CoNSeP 6 % sooner than pages of 120, and as rightly.
 PAGE = 300
 # Of groups of similar objects, so many pages are proposed beside those of the classes.

@@ -55,7 +55,8 @@ class ProjectForm(forms.Form):
         f"Pixels around each object, even, {MIN_SIZE_PX} to {MAX_SIZE_PX}. You can change it at any time.",
     )
     encoder_size_px = _size_field(
-        "Encoder size", "Pixels that the network sees of each patch. 64 is quick, 128 sees more."
+        "Encoder size",
+        "Pixels that the network sees of each patch. 64 is quick, 128 sees more; a foundation model needs no fewer than the patch has.",
     )
 
 

@@ -8,12 +8,14 @@ odd ones that are overlooked; `simulation/annotator.py` holds the person's const
 labeled objects at which both train anew; and on predictions that are renewed between two pages at no cost, where the product takes up
 to a second or two, in which the next page may not know of the last one's labels. Beside the product, networks see patches of 32 px and
 train for the stated seconds the first time, where a project begins with 64 px and two epochs; Next ranks a page's classes by the use case's
-glance, where the product always takes that at nuclei; and nobody is sent to other images first, as labels lie in all of them. Many of the
+glance, where the product always takes that at nuclei; of a page of which less than two thirds are expected to be right the product selects
+nothing, and a key labels one: the simulated person selects all of it, as one may there, gives it what most of it is and corrects the
+others, where a key for each would take nearly three times as long in all; and nobody is sent to other images first, as labels lie in all of them. Many of the
 engine's defaults were compared on CoNSeP, which is one of the worlds: the network's weight beside the measurements, the
 augmentation, the stride of its stem, the epochs of a later training, how many components features have, how many neighbors around an
 object count, by how many numbers, at which distances their classes do and how much, the head's shrinkage, kernel and landmarks, and
-in this benchmark itself the pages of 300, of doubtful ones and when samples are proposed. Of these the head's, and how much the classes
-around count, were compared on chula_rbc, too; the others had no part of it.
+in this benchmark itself the pages of 300, of doubtful ones and when samples are proposed. Of these the head's, how much the classes
+around count, and the pages of doubtful ones were compared on chula_rbc, too; the others had no part of it.
 """
 
 from __future__ import annotations

@@ -72,6 +72,12 @@ def test_each_odd_one_costs_pointing_and_clicking_and_each_odd_class_a_key() -> 
     assert (mixed.labels == mixed.truth).all()
 
 
+def test_of_a_sample_all_that_is_not_of_the_stratums_class_is_odd_be_it_most_of_it() -> None:
+    session = session_of([2] * 90 + [1] * 10)
+    assert session.review_page(session.unlabeled, own=1) == 90
+    assert (session.labels == session.truth).all()
+
+
 def test_who_only_takes_out_what_is_wrong_saves_the_keys_of_its_classes_and_leaves_it_without_a_label() -> None:
     labeling_all, leaving = session_of([1] * 97 + [2, 2, 3]), session_of([1] * 97 + [2, 2, 3])
     labeling_all.review_page(labeling_all.unlabeled)
@@ -116,19 +122,19 @@ def test_waiting_for_the_machine_counts_in_total_time_only() -> None:
 
 
 def test_several_sessions_are_as_fast_as_all_their_labels_in_all_their_time() -> None:
-    sessions = [session_of([1] * 100) for _ in range(2)]
+    sessions = [session_of([1] * 100), session_of([1] * 90 + [2] * 10, overlooked=1.0)]
     for session, waited_s in zip(sessions, (0, 30), strict=True):
         session.wait(waited_s)
-        session.review_page(session.unlabeled[: 100 - waited_s])
-        session.one_by_one(session.unlabeled)
+        while len(session.unlabeled):
+            session.review_page(session.unlabeled[: 100 - waited_s], own=1)
     figures = measure_all(sessions)
     quick_s, slow_s = (session.human_s for session in sessions)
-    assert slow_s > 4 * quick_s
+    assert slow_s > quick_s
     assert figures["human_s"] == pytest.approx([quick_s, slow_s], abs=0.1)
     assert figures["total_s"] == pytest.approx([quick_s, slow_s + 30], abs=0.1)
     assert figures["theta_human"] == pytest.approx(200 / (quick_s + slow_s) / 0.43, rel=1e-3)
     assert figures["theta_total"] == pytest.approx(200 / (quick_s + slow_s + 30) / 0.43, rel=1e-3)
-    assert figures["concordance"] == 1 and figures["concordances"] == [1, 1]
+    assert (figures["concordance"], figures["concordances"]) == (0.95, [1, 0.9])
 
 
 def test_ours_stays_ahead_of_the_originals_loop() -> None:
@@ -141,8 +147,8 @@ def test_ours_stays_ahead_of_the_originals_loop() -> None:
     assert figures[labeling.OURS]["theta_human"] > 1.4 * figures[labeling.ORIGINAL]["theta_human"]
     assert figures[labeling.OURS]["concordance"] > figures[labeling.ORIGINAL]["concordance"] - 0.003
     sampled = figures[labeling.OURS_SAMPLED]
-    # By seed, that is by what is overlooked, 1.06 to 1.16 times.
-    assert sampled["theta_human"] > 1.03 * figures[labeling.OURS]["theta_human"]
+    # By seed, that is by what is overlooked, 1.14 to 1.26 times.
+    assert sampled["theta_human"] > 1.1 * figures[labeling.OURS]["theta_human"]
     assert sampled["unseen"] > 1000
     assert sampled["concordance"] > 0.98
 

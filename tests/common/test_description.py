@@ -50,15 +50,3 @@ def test_a_field_that_a_request_does_not_know_is_refused(world: World, signed_in
     )
     assert (answer.status_code, answer.json()) == (400, {"only_unlabelled": ["There is no such field."]})
     assert label_set.actions.count() == 1
-
-
-def test_a_misspelled_address_is_answered_to_a_script_as_the_api_does_and_to_a_person_by_a_page(
-    world: World, signed_in
-) -> None:
-    browser = signed_in(world.manager)
-    answer = browser.get("/api/v1/projectz")
-    assert answer.status_code == 404
-    assert answer.json() == {"detail": "The API has nothing at this address."}
-    page = browser.get("/projectz/")
-    assert page.status_code == 404
-    assert "There is nothing here" in page.content.decode()

@@ -90,7 +90,7 @@ def test_the_loss_falls_with_and_without_labels(approach: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("approach", TRAINED)
-def test_labels_count_as_much_as_the_settings_say(approach: str, tmp_path: Path) -> None:
+def test_labels_count_unless_their_weight_is_nothing(approach: str, tmp_path: Path) -> None:
     patches, kinds = make_patches(16)
     unheard = replace(SMALL[approach], cross_entropy_weight=0.0)
     train_model(tiny(approach, settings=unheard), patches, class_values=kinds, checkpoint=tmp_path / "unheard")

@@ -72,7 +72,7 @@ def test_two_processes_train_and_embed_and_say_how_it_goes(tmp_path: Path, patch
 
 
 @pytest.mark.slow  # starts four processes that import torch
-def test_stopping_ends_the_processes_within_a_batch(tmp_path: Path, patches: PatchReader) -> None:
+def test_stopping_ends_all_processes_and_leaves_no_model(tmp_path: Path, patches: PatchReader) -> None:
     said: list[str] = []
     with pytest.raises(Stopped):
         train_on_this_machine(

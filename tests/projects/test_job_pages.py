@@ -48,6 +48,14 @@ RESULTS = {
 }
 
 
+def test_an_iteration_that_trained_no_network_says_nothing_of_epochs(world, signed_in, make_job):
+    result = {"objects": 12, "labeled": 7, "model_version": 1, "embedding": 1, "epochs": 0, "seconds": {"map": 4.0}}
+    job = make_job(kind="iteration", state=Job.State.FINISHED, result=result)
+    page = signed_in(world.manager).get(f"/projects/{world.project.pk}/jobs/{job.pk}/").content.decode()
+    assert "Model v1, map 1" in page and "map 4.0" in page
+    assert "epoch" not in page and "Waited for patches" not in page
+
+
 @pytest.mark.parametrize("kind", RESULTS)
 def test_the_result_of_a_finished_job_is_shown(world, signed_in, make_job, kind):
     result, shown = RESULTS[kind]

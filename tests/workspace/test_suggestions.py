@@ -269,6 +269,18 @@ def test_where_samples_are_allowed_the_doubtful_come_first_and_then_a_sample_of_
     assert set(stratum) - set(left_out) == {0, 5}, "who was seen and left out is no part of what is accepted unseen"
 
 
+def test_the_more_labels_there_are_the_more_doubtful_ones_come_at_once(world, rater, many):
+    label_set = shared_label_set(world.project)
+    predict(many, np.ones(200, np.uint8), np.repeat([130, 255], [140, 60]).astype(np.uint8))
+    act(rater, label_set.pk, range(140, 200))
+    for n_labels, n_at_once in ((60, 50), (110, 55)):
+        first = proposals(rater, world)[0]
+        assert (first["kind"], first["n"]) == ("doubtful", n_at_once), n_labels
+        doubtful = page(rater, world, first)
+        assert len(doubtful) == n_at_once
+        act(rater, label_set.pk, doubtful)
+
+
 def test_where_samples_are_not_allowed_none_is_proposed(world, rater, many):
     world.project.allows_sampled = False
     world.project.save(update_fields=["allows_sampled"])

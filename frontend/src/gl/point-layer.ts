@@ -111,16 +111,10 @@ export interface Look {
   readonly alpha: number;
   /** Draw the points outside the selection faintly. */
   readonly dimOthers: boolean;
+  /** How faintly: what is left of their opacity, and how far their color goes to the background's. */
+  readonly dimmed: { readonly alpha: number; readonly fade: number };
   readonly background: readonly [number, number, number];
   readonly highlight: readonly [number, number, number];
-}
-
-/** What is left of the points outside the selection; a dark background swallows their colors sooner. */
-const ON_LIGHT = { alpha: 0.65, fade: 0.6 };
-const ON_DARK = { alpha: 0.8, fade: 0.45 };
-
-function isDark([red, green, blue]: Look["background"]): boolean {
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5;
 }
 
 interface Cloud {
@@ -308,8 +302,7 @@ export class PointLayer {
     };
 
     this.bindAttributes(resources, stride);
-    const dim = isDark(look.background) ? ON_DARK : ON_LIGHT;
-    if (look.dimOthers) base(null, look.alpha * dim.alpha, dim.fade, 0);
+    if (look.dimOthers) base(null, look.alpha * look.dimmed.alpha, look.dimmed.fade, 0);
     else base(null, look.alpha, 0, 1);
     gl.uniform1f(u["uSize"]!, size);
     gl.drawArrays(gl.POINTS, 0, Math.floor(cloud.n / stride));

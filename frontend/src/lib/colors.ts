@@ -47,8 +47,11 @@ export function luminance([r, g, b]: Rgb): number {
   return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
 }
 
+/** Whether black shows less on it than white. */
+export const isDark = (color: Rgb): boolean => luminance(color) <= 0.19;
+
 /** Black or white, whichever reads better on the color. */
-export const textOn = (color: Rgb): string => (luminance(color) > 0.19 ? "#000000" : "#ffffff");
+export const textOn = (color: Rgb): string => (isDark(color) ? "#ffffff" : "#000000");
 
 /** Contrast of WCAG 2, 1..21. */
 export function contrast(a: Rgb, b: Rgb): number {
@@ -63,7 +66,7 @@ const RIM_STRENGTH = 0.6;
  * @param strength 0..1, how far it goes from the color to black or white */
 export function outlineOn(color: Rgb, ground: Rgb, strength = 0.38): Rgb | null {
   if (contrast(color, ground) >= VANISHES_BELOW) return null;
-  const ink = luminance(ground) > 0.19 ? 0 : 255;
+  const ink = isDark(ground) ? 255 : 0;
   const mix = (k: 0 | 1 | 2) => Math.round(color[k] * (1 - strength) + ink * strength);
   return [mix(0), mix(1), mix(2)];
 }

@@ -103,14 +103,15 @@ class Session:
             self.labels[row] = self.truth[row]
             self._spend(self.use_case.decide_s, int(before))
 
-    def review_page(self, rows: Rows) -> int:
+    def review_page(self, rows: Rows, *, own: int | None = None) -> int:
         """Look over a page (m,) in the order in which it is shown, pick its odd ones, give them their classes and all others the
         page's own; returns how many odd ones were picked.
 
-        The page's own class is what most of it truly is: whoever sees the page sees that, whatever was proposed.
+        Without `own`, the page's class is what most of it truly is: whoever sees the page sees that, whatever was proposed.
         """
-        values, counts = np.unique(self.truth[rows], return_counts=True)
-        own = values[counts.argmax()]
+        if own is None:
+            values, counts = np.unique(self.truth[rows], return_counts=True)
+            own = int(values[counts.argmax()])
         odd = self.truth[rows] != own
         noticed = odd & (self.rng.random(len(rows)) >= self.annotator.overlooked)
         n_noticed = int(noticed.sum())

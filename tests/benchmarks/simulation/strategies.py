@@ -211,7 +211,7 @@ class SampledLoop(OurLoop):
             session.press(keys=2)  # G and Enter draw the sample, Shift Enter more of it
             page = drawn[n_seen : sizes[n_wrong]]
             n_seen += len(page)
-            n_wrong += session.review_page(page)
+            n_wrong += session.review_page(page, own=stratum.class_value)
         if n_wrong < len(sizes):
             session.accept_unseen(np.setdiff1d(rows, drawn[:n_seen]), stratum.class_value)
         else:

@@ -140,7 +140,10 @@ export class RegionBanner {
     if (proposal !== null) {
       const text =
         proposal.kind === "discordant" ? " keeps or corrects a label, " : " labels one and goes to the next, ";
-      this.hint.replaceChildren(": a class key", text, key("←"), key("→"), " move.");
+      // Of a page that looks like one class, but often is not, most may be of one all the same.
+      const all =
+        proposal.class_value === null ? [] : [" ", key("A"), " and a class key label all: then pick the others."];
+      this.hint.replaceChildren(": a class key", text, key("←"), key("→"), " move.", ...all);
       return el("p", {}, el("strong", {}, titleOf(proposal, selection.size)), this.hint);
     }
     if (query !== null) {

@@ -1,5 +1,5 @@
 import { HIDDEN, type Look, MARKED, PointLayer } from "../../../gl/point-layer";
-import { parseColor, type Rgb } from "../../../lib/colors";
+import { isDark, parseColor, type Rgb } from "../../../lib/colors";
 import { el, ICONS, icon } from "../../../lib/dom";
 import { plural } from "../../../lib/format";
 import { clamp, type Point, simplify } from "../../../lib/geometry";
@@ -18,6 +18,9 @@ const MOVE_MS = 800;
 const DRAG_PX = 4;
 const PICK_RADIUS_PX = 9;
 const KEY_STEP_PX = 48;
+/** Outside the selection; a dark ground swallows colors sooner. */
+const DIMMED_ON_LIGHT = { alpha: 0.65, fade: 0.6 };
+const DIMMED_ON_DARK = { alpha: 0.8, fade: 0.45 };
 /** While the view moves, a frame may take this long before points are left out. */
 const FRAME_BUDGET_MS = 40;
 
@@ -241,7 +244,11 @@ export class EmbeddingPlot {
     const unit = ([r, g, b]: Rgb): Rgb => [r / 255, g / 255, b / 255];
     this.ground = token("--plot-background");
     this.mark = token("--plot-mark");
-    this.look = { background: unit(this.ground), highlight: unit(token("--accent-text")) };
+    this.look = {
+      background: unit(this.ground),
+      highlight: unit(token("--accent-text")),
+      dimmed: isDark(this.ground) ? DIMMED_ON_DARK : DIMMED_ON_LIGHT,
+    };
   }
 
   private get unknownColor(): Rgb {
