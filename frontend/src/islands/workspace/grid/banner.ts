@@ -138,12 +138,17 @@ export class RegionBanner {
       );
     }
     if (proposal !== null) {
-      const text =
-        proposal.kind === "discordant" ? " keeps or corrects a label, " : " labels one and goes to the next, ";
-      // Of a page that looks like one class, but often is not, most may be of one all the same.
-      const all =
-        proposal.class_value === null ? [] : [" ", key("A"), " and a class key label all: then pick the others."];
-      this.hint.replaceChildren(": a class key", text, key("←"), key("→"), " move.", ...all);
+      if (proposal.class_value !== null) {
+        // It looks like one class and often is not; most of it may be of one all the same.
+        this.hint.replaceChildren(
+          ": a class key labels one; ",
+          key("A"),
+          " and a key label all that is seen, then pick the others.",
+        );
+      } else {
+        const text = proposal.kind === "discordant" ? "keeps or corrects a label" : "labels one and goes to the next";
+        this.hint.replaceChildren(`: a class key ${text}, `, key("←"), key("→"), " move.");
+      }
       return el("p", {}, el("strong", {}, titleOf(proposal, selection.size)), this.hint);
     }
     if (query !== null) {
