@@ -152,10 +152,21 @@ def test_a_known_model_needs_no_description_beside_its_weights(tmp_path: Path, m
     torch.testing.assert_close(backbone(images), tokens[:, 0])
 
 
-def test_positions_of_another_input_size_are_resampled(tmp_path: Path) -> None:
-    publish(tmp_path, "ours", more={"pretrained_cfg": {**PREPROCESSING, "input_size": [3, 48, 48]}})
+# As UNI2-h has them: registers, of which none has a position, nor has the class token; SwiGLU in the layers.
+UNI2 = {"no_embed_class": True, "reg_tokens": 8, "mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("options", [{}, UNI2], ids=["positions of all tokens", "as UNI2-h"])
+def test_positions_of_another_input_size_are_resampled(tmp_path: Path, options: dict[str, Any]) -> None:
+    more = {"pooling": "class_token", "pretrained_cfg": {**PREPROCESSING, "input_size": [3, 48, 48]}}
+    network: Any = publish(tmp_path, "ours", more=more, global_pool="", **options)
     backbone = create_backbone("weights:ours", encoder_size_px=48, weights_root=tmp_path).eval()
-    assert backbone(torch.rand(1, 3, 48, 48)).shape == (1, 24)
+    images = torch.rand(2, 3, 48, 48)
+    network.set_input_size((48, 48))  # timm's own way to the same
+    tokens = network(normalized(images))
+    assert tokens.shape == (2, 1 + options.get("reg_tokens", 0) + 36, 24)
+    torch.testing.assert_close(backbone(images), tokens[:, 0])
 
 
 def test_a_frozen_model_s_checkpoint_names_the_weights_and_does_not_copy_them(tmp_path: Path) -> None:
