@@ -61,7 +61,7 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="only the JSON line, which is always the last")
     parser.add_argument(
-        "--full", action="store_true", help="more repeats and larger inputs: minutes, of labeling some fifty"
+        "--full", action="store_true", help="more repeats and larger inputs: minutes, of labeling an hour"
     )
     parser.add_argument("--device", default="auto", help="for train, embed, maps and labeling: auto, cpu, cuda")
     parser.add_argument("--out", type=Path, help="for labeling and maps: a folder for their curves and pictures")
