@@ -237,7 +237,7 @@ def _nearer_to_sample(stratum: Stratum, known: _Known) -> Proposal:
     n_shown = len(stratum.doubtful)
     right = 1 - stratum.expected_error_of_doubtful
     title = f"Review {n_shown} that look like {name}, the doubtful ones"
-    if stratum.n_sample:
+    if stratum.n_sample and stratum.n_doubtful <= n - stratum.n_doubtful:
         first = "then" if n_shown == stratum.n_doubtful else f"after {stratum.n_doubtful:,} such"
         why = f"{_share_right(right, known)}; {first} {n - stratum.n_doubtful:,} may be accepted by a sample of {stratum.n_sample}"
     else:

@@ -269,6 +269,18 @@ def test_where_samples_are_allowed_the_doubtful_come_first_and_then_a_sample_of_
     assert set(stratum) - set(left_out) == {0, 5}, "who was seen and left out is no part of what is accepted unseen"
 
 
+@pytest.mark.parametrize(
+    ("n_sure", "said"), [(100, "may be accepted by a sample of"), (60, "too many of 140 are doubtful for a sample")]
+)
+def test_a_sample_is_held_out_only_where_it_would_spare_more_than_is_to_be_looked_at_before(
+    world, rater, many, n_sure: int, said: str
+):
+    predict(many, np.ones(200, np.uint8), np.repeat([255, 130, 255], [n_sure, 140 - n_sure, 60]).astype(np.uint8))
+    act(rater, shared_label_set(world.project).pk, range(140, 200))
+    first = proposals(rater, world)[0]
+    assert first["kind"] == "doubtful" and said in first["why"]
+
+
 def test_the_more_labels_there_are_the_more_doubtful_ones_come_at_once(world, rater, many):
     label_set = shared_label_set(world.project)
     predict(many, np.ones(200, np.uint8), np.repeat([130, 255], [140, 60]).astype(np.uint8))

@@ -144,7 +144,10 @@ export const HELP: readonly { readonly title: string; readonly rows: readonly (r
   {
     title: "Grid",
     rows: [
-      ["A", "Select all patches of the region, whatever its size"],
+      [
+        "A",
+        "Select all patches of the region, whatever its size; of a page where each gets its class, those without one",
+      ],
       ["I", "Invert the selection"],
       ["Click", "Select one; Shift extends, Ctrl adds or removes"],
       [

@@ -84,6 +84,7 @@ export class WorkspaceController extends Emitter<"tool" | "outline"> {
     this.selection.on(["picks", "cursor"], () => {
       if (this.selection.pickedCount > 0 || this.selection.cursorByKeyboard) this.notices.dismissTopic("hint");
     });
+    this.seen.on("seen", () => this.labeling.leaveLabeled());
     this.filters.on("colors", () => {
       void this.sync.loadColors();
     });

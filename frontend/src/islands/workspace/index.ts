@@ -163,7 +163,7 @@ export class WorkspaceIsland implements Island {
         if (!this.plot.hasPointer) grid.toggleCursor();
         return true;
       case "pick-all":
-        selection.pickAll();
+        controller.labeling.pickAll();
         return true;
       case "invert":
         selection.invert();

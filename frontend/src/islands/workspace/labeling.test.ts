@@ -245,3 +245,51 @@ it.each([
   const [, , action] = vi.mocked(postAction).mock.calls[0]!;
   expect(action.selection.on_screen).toEqual(onScreen);
 });
+
+function pageOfMany() {
+  const made = makeController();
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 1, revision: 1 } as never);
+  made.selection.setRegion(Uint32Array.from(range(0, 10)), "suggested", {});
+  made.selection.setCursor(0, true);
+  made.controller.region.markSeen(range(0, 6), 6);
+  const shown = () => [...made.labels.shown.subarray(0, 10)];
+  return { ...made, shown };
+}
+
+it("takes all that has no label yet of a page where each gets its own, so that what was corrected stays", () => {
+  const { controller, selection, shown } = pageOfMany();
+  controller.labeling.pickAll();
+  controller.labeling.label(1);
+  selection.toggle(2);
+  controller.labeling.label(2);
+  expect(shown()).toEqual([1, 1, 2, 1, 1, 1, 0, 0, 0, 0]);
+  controller.region.markSeen(range(6, 4), 4);
+  controller.labeling.pickAll();
+  controller.labeling.label(3);
+  expect(shown()).toEqual([1, 1, 2, 1, 1, 1, 3, 3, 3, 3]);
+  controller.labeling.pickAll();
+  expect(selection.pickedCount, "where all have one, all").toBe(10);
+});
+
+it("is done with what was labeled of such a page when more of it comes onto the screen: the next key is for one of those", () => {
+  const { controller, selection, shown } = pageOfMany();
+  controller.labeling.pickAll();
+  controller.labeling.label(1);
+  controller.region.markSeen(range(6, 2), 2);
+  expect([selection.pickedCount, selection.cursor]).toEqual([0, 6]);
+  controller.labeling.label(3);
+  expect(shown()).toEqual([1, 1, 1, 1, 1, 1, 3, 0, 0, 0]);
+});
+
+it("goes on after a patch of such a page that was clicked, too, but not after one that is corrected", () => {
+  const { controller, selection, shown } = pageOfMany();
+  selection.setCursor(3, false);
+  selection.pickOnly(3);
+  for (const key of [2, 1, 3]) controller.labeling.label(key);
+  expect(shown()).toEqual([0, 0, 0, 2, 1, 3, 0, 0, 0, 0]);
+  selection.setCursor(4, false);
+  selection.pickOnly(4);
+  controller.labeling.label(3);
+  controller.labeling.label(2);
+  expect(shown()).toEqual([0, 0, 0, 2, 2, 3, 0, 0, 0, 0]);
+});

@@ -25,6 +25,24 @@ export class Labeling extends Part {
     return labelClass;
   }
 
+  /** Whether each patch gets a class of its own here, one after the other. */
+  private get isOneByOne(): boolean {
+    return this.selection.source === "suggested" && this.selection.reviewClass === null;
+  }
+
+  /** Select all of the region; where each patch gets a class of its own, those without one, as long as there are such. */
+  pickAll(): void {
+    const { selection } = this;
+    const open = this.isOneByOne ? this.labels.unlabeledOf(selection.order) : new Uint32Array(0);
+    if (open.length > 0) selection.pickOrdinals(open);
+    else selection.pickAll();
+  }
+
+  /** More of the page has come onto the screen: of one where each gets a class of its own, what was labeled before is done. */
+  leaveLabeled(): void {
+    if (this.isOneByOne && this.selection.held) this.goToNextUnlabeled();
+  }
+
   /** Label what is picked in the grid, or the tile that the keyboard stands on. null removes the labels. */
   label(classValue: number | null): void {
     if (!this.project.canLabel) {
@@ -62,6 +80,8 @@ export class Labeling extends Part {
       this.sayWhyNotToLabel();
       return;
     }
+    const isFirstLabel = ordinals.length === 1 && this.labels.shown[ordinals[0]!] === 0;
+    const goesOn = atCursor ? selection.source === "suggested" : this.isOneByOne && isFirstLabel;
     const onlyUnlabeled = PAGES.has(selection.source) && !selection.held && isPagesOwn;
     // What was labeled a moment ago may be corrected by one key.
     if (!onlyUnlabeled && !selection.held && this.asksAgain(ordinals, classValue)) return;
@@ -80,7 +100,7 @@ export class Labeling extends Part {
     }
     // A wrong key is corrected by the right one; whatever is picked next starts anew.
     selection.hold();
-    if (atCursor && selection.source === "suggested") this.goToNextUnlabeled();
+    if (goesOn) this.goToNextUnlabeled();
   }
 
   /** Nothing that was on the screen is of the page's class: that is told to the model, and the page goes on. */
@@ -171,8 +191,7 @@ export class Labeling extends Part {
   /** On a page where each object gets a key of its own, the one that the next key is for. */
   get objectToLabel(): number | undefined {
     const { selection } = this;
-    const isOneByOne = selection.source === "suggested" && selection.reviewClass === null && selection.cursorByKeyboard;
-    return isOneByOne ? selection.order[selection.cursor] : undefined;
+    return this.isOneByOne && selection.cursorByKeyboard ? selection.order[selection.cursor] : undefined;
   }
 
   /** Somebody else has labeled what the cursor is at, on the same page: go on half of what is left further down, so that the two do not

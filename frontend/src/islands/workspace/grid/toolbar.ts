@@ -47,7 +47,7 @@ export class GridToolbar {
       "aria-live": "polite",
       "data-testid": "selection-count",
     });
-    const all = command("All", "Select all patches of the region (A)", "pick-all", () => selection.pickAll());
+    const all = command("All", "Select all patches of the region (A)", "pick-all", () => controller.labeling.pickAll());
     const invert = command("Invert", "Invert the selection (I)", "pick-invert", () => selection.invert());
     const none = command("None", "Clear the selection (Esc)", "pick-none", () => selection.clearPicks());
     const picker = new ClassPicker(controller);
