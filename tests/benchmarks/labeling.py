@@ -275,7 +275,7 @@ def simulate_sampled(world: RealWorld, work: Path, trainer: Trainer, *, seed: in
 
 def simulate_own_schedule(world: RealWorld, work: Path, *, seed: int = 0) -> RealSessions:
     """The original alone, each training as long as it takes by itself, on a CPU."""
-    objects = read_labeled_set(world.set_name, work, patch_size_px=OWN_SCHEDULE_PX, n_images=world.n_images)
+    objects = replace(world, patch_size_px=OWN_SCHEDULE_PX).read(work)
     session = Session(objects.class_values, NUCLEI, ORIGINAL_SCREEN, np.random.default_rng(seed))
     learner = OriginalLearner(objects, None, Trainer.on("cpu"))
     original_loop(session, learner.draw_map, page_size=50)

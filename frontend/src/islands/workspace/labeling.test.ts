@@ -1,5 +1,6 @@
 import { expect, it, vi } from "vitest";
 import { postAction } from "../../api/labels";
+import type { Proposal } from "../../api/types";
 import { lookFor, makeController, range, settle } from "./testing";
 
 vi.mock("../../api/jobs");
@@ -279,6 +280,20 @@ it("is done with what was labeled of such a page when more of it comes onto the 
   expect([selection.pickedCount, selection.cursor]).toEqual([0, 6]);
   controller.labeling.label(3);
   expect(shown()).toEqual([1, 1, 1, 1, 1, 1, 3, 0, 0, 0]);
+});
+
+it("lets go of what was corrected where label and prediction differ, too, and goes nowhere by itself", () => {
+  const { controller, selection, labels, shown } = pageOfMany();
+  labels.shown.fill(1, 0, 10);
+  const proposal = { kind: "discordant", class_value: null } as Proposal;
+  selection.setRegion(Uint32Array.from(range(0, 10)), "suggested", { proposal });
+  selection.setCursor(2, false);
+  selection.pickOnly(2);
+  controller.labeling.label(2);
+  controller.region.markSeen(range(6, 4), 4);
+  expect([selection.pickedCount, selection.cursor]).toEqual([0, 2]);
+  controller.labeling.label(3);
+  expect(shown()).toEqual([1, 1, 2, 1, 1, 1, 1, 1, 1, 1]);
 });
 
 it("goes on after a patch of such a page that was clicked, too, but not after one that is corrected", () => {

@@ -40,7 +40,11 @@ export class Labeling extends Part {
 
   /** More of the page has come onto the screen: of one where each gets a class of its own, what was labeled before is done. */
   leaveLabeled(): void {
-    if (this.isOneByOne && this.selection.held) this.goToNextUnlabeled();
+    const { selection } = this;
+    if (!this.isOneByOne || !selection.held) return;
+    selection.clearPicks();
+    // Where all have a label, the one that is meant next is for the person to say.
+    if (selection.proposal?.kind !== "discordant") this.goToNextUnlabeled();
   }
 
   /** Label what is picked in the grid, or the tile that the keyboard stands on. null removes the labels. */
