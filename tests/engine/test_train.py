@@ -13,7 +13,7 @@ import torch
 
 from apps.engine.approaches.simclr import SimCLRSettings
 from apps.engine.errors import EngineError, Stopped
-from apps.engine.nn import train
+from apps.engine.nn import devices, train
 from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.checkpoints import load_checkpoint
 from apps.engine.nn.config import TrainConfig
@@ -320,6 +320,32 @@ def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_precision("fp8", cpu)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == cpu
+
+
+@pytest.mark.parametrize(
+    ("has_amx", "has_avx512_bf16", "is_by_amd", "expected", "expected_of_depthwise"),
+    [
+        (True, True, False, torch.bfloat16, torch.bfloat16),
+        (False, True, True, torch.bfloat16, torch.bfloat16),
+        (False, True, False, torch.float32, torch.bfloat16),
+        (False, False, True, torch.float32, torch.float32),
+    ],
+    ids=["Xeon with AMX", "EPYC since Zen 4", "Xeon whose AMX is hidden", "EPYC before Zen 4"],
+)
+def test_a_processor_trains_in_bf16_only_where_it_multiplies_that_faster(
+    has_amx: bool,
+    has_avx512_bf16: bool,
+    is_by_amd: bool,
+    expected: torch.dtype,
+    expected_of_depthwise: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_avx512_bf16)
+    monkeypatch.setattr(devices, "_is_by_amd", lambda: is_by_amd)
+    cpu = torch.device("cpu")
+    assert choose_precision("auto", cpu) == expected
+    assert choose_precision("auto", cpu, depthwise=True) == expected_of_depthwise
     with pytest.raises(EngineError, match="no usable GPU"):
         choose_device("cuda")
     with pytest.raises(EngineError, match="has to be auto, cpu or cuda"):
