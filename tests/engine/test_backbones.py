@@ -15,7 +15,7 @@ from torch import nn
 from apps.engine.backbone_names import timm_architectures
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import create_backbone
-from apps.engine.nn.backbones.resnet import SmallMapConv2d
+from apps.engine.nn.backbones.small_maps import SmallMapConv2d
 from apps.engine.nn.devices import compute_threads
 
 

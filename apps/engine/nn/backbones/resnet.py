@@ -5,59 +5,10 @@ from itertools import pairwise
 import torch
 import torchvision
 from torch import nn
-from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from apps.engine.nn.backbones.base import Backbone
-
-
-class SmallMapConv2d(nn.Conv2d):
-    """A convolution that a CPU computes as one matrix product where the map that comes out has 4 pixels or fewer.
-
-    oneDNN goes along a map's rows, and there are none: 3x3 over 512 channels of 2x2 pixels takes it 111 ms forward and
-    back for 128 views, this 29 ms, and a ResNet18 at 64 px trains 1.8 times as fast. The weights are the same.
-    """
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(n, c, h, w) to (n, out_channels, h', w'), as `nn.Conv2d`; square kernels, no dilation, no groups."""
-        size, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
-        height, width = ((side + 2 * padding - size) // stride + 1 for side in input.shape[2:])
-        if input.device.type != "cpu" or height * width > 4:
-            return super().forward(input)
-        padded = functional.pad(input.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
-        rows, columns = (
-            # Offsets at which the kernel sees nothing but padding add nothing.
-            [i for i in range(size) if any(0 <= i + stride * k - padding < side for k in range(n))]
-            for side, n in zip(input.shape[2:], (height, width), strict=True)
-        )
-        seen = torch.cat(
-            [
-                padded[:, i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride]
-                for i in rows
-                for j in columns
-            ],
-            dim=3,
-        )  # (n, h', w', rows * columns * c)
-        weight = self.weight[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].permute(0, 2, 3, 1)
-        return functional.linear(seen, weight.reshape(self.out_channels, -1), self.bias).permute(0, 3, 1, 2)
-
-
-def use_small_map_convolutions(network: nn.Module) -> None:
-    """Put `SmallMapConv2d` in the place of every plain convolution, with its weights."""
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.Conv2d and child.groups == 1 and child.dilation == (1, 1):
-                replacement = SmallMapConv2d(
-                    child.in_channels,
-                    child.out_channels,
-                    child.kernel_size[0],
-                    stride=child.stride[0],
-                    padding=int(child.padding[0]),
-                    bias=child.bias is not None,
-                    device="meta",  # draws no random weights
-                )
-                replacement.weight, replacement.bias = child.weight, child.bias
-                setattr(module, name, replacement)
+from apps.engine.nn.backbones.small_maps import use_small_map_convolutions
 
 
 def fuse_batch_norms(network: nn.Module) -> None:
