@@ -40,7 +40,7 @@ class SessionRecord:
     labels: int
     """How many more objects have a label than before."""
     by_sample: int
-    """Objects that were labeled with a sample, most of them unseen."""
+    """Objects that were labeled with a sample, most of them unseen, and whose labeling stands: it was not undone since."""
     labels_per_second: float | None
     """Without the first gesture, whose time nobody knows."""
 
@@ -153,9 +153,20 @@ def _gestures(project: Project, session_ids: list[int]) -> dict[int, tuple[int, 
     with connection.cursor() as cursor:
         cursor.execute(
             """
+            WITH RECURSIVE accepted (id, latest) AS (
+                SELECT id, id FROM labels_labelaction
+                WHERE project_id = %(project)s AND session_id = ANY(%(sessions)s)
+                    AND kind = %(label)s AND provenance = %(sampled)s
+                UNION ALL
+                SELECT accepted.id, reverting.id FROM accepted
+                JOIN labels_labelaction reverting ON reverting.undoes_id = accepted.latest
+            )
             SELECT session_id, count(*),
                 percentile_disc(0.5) WITHIN GROUP (ORDER BY n) FILTER (WHERE kind = %(label)s AND n > 0),
-                coalesce(sum(n) FILTER (WHERE kind = %(label)s AND provenance = %(sampled)s), 0)
+                -- Undoing and redoing take turns: what was reverted an even number of times stands.
+                coalesce(sum(n) FILTER (WHERE id IN (
+                    SELECT id FROM accepted GROUP BY id HAVING count(*) %% 2 = 1
+                )), 0)
             FROM labels_labelaction
             WHERE project_id = %(project)s AND session_id = ANY(%(sessions)s) AND kind IN (%(label)s, %(remove)s)
             GROUP BY session_id

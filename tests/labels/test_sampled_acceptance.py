@@ -24,6 +24,7 @@ from apps.labels import acceptance, selectors, services
 from apps.labels.chain import rebuild_labels, verify_labels
 from apps.labels.models import LabelAction, LabelSet, StratumSample
 from apps.labels.services import Gesture
+from apps.labels.sessions import session_records, sessions_for
 from apps.models.models import Embedding, ModelVersion
 from apps.projects.models import Project
 from apps.projects.services import allow_sampled_acceptance
@@ -137,6 +138,17 @@ def test_one_undo_takes_the_acceptance_back_and_one_redo_gives_it_again(page, la
     assert int((page.values() == 1).sum()) == 12_400
     assert selectors.sampled_counts(label_set) == {"1": 12_400 - 168}
     assert list(verify_labels(label_set.project)) == []
+
+
+def test_a_session_counts_by_sample_what_was_not_taken_back(page, label_set, world):
+    def counted() -> int:
+        sessions = sessions_for(world.project, world.rater)
+        return sum(record.by_sample for record in session_records(world.project, sessions))
+
+    page.accept(page.started())
+    for step, expected in ((page.undo, 0), (page.redo, len(STRATUM)), (page.undo, 0), (page.redo, len(STRATUM))):
+        assert step().status_code == 201
+        assert counted() == expected
 
 
 def test_what_was_inspected_counts_as_seen_and_the_rest_says_how_it_came(page, label_set, world):
