@@ -227,6 +227,16 @@ def test_the_patch_size_changes_at_any_time(world: World, signed_in: SignIn, siz
     assert (world.project.patch_size_px, world.project.n_objects) == (size, 20)
 
 
+def test_whoever_saves_a_form_of_the_settings_is_led_back_to_it(world: World, signed_in: SignIn) -> None:
+    url = reverse("project_settings", args=[world.project.pk])
+    page = signed_in(world.manager).get(url).content.decode()
+    forms = re.findall(r'<form class="form"[^>]* id="([^"]+)"[^>]* action="[^"]*#([^"]+)"', page)
+    assert len(forms) == page.count('<form class="form"') == 4
+    assert all(name == led_to for name, led_to in forms), (
+        "a browser goes to where the form's address says, after a redirect too"
+    )
+
+
 @pytest.mark.parametrize("size", [0, 15, 17, 513, 514, -2])
 def test_sizes_that_can_not_be_are_refused_by_the_service_too(world: World, size: int) -> None:
     with pytest.raises(ValidationError, match="even number"):
