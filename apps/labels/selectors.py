@@ -222,7 +222,7 @@ def denied_ordinals(label_set: LabelSet, *, only_accepted_samples: bool = False)
     """
     marked = StratumSample.objects.filter(label_set=label_set).exclude(wrong=[])
     if only_accepted_samples:
-        marked = marked.filter(action__in=_standing(marked.exclude(action=None).values_list("action_id", flat=True)))
+        marked = marked.filter(action__in=standing(marked.exclude(action=None).values_list("action_id", flat=True)))
     # The revision first: what is committed in between is read again rather than never.
     revision = LabelSet.objects.values_list("revision", flat=True).get(pk=label_set.pk)
     denied = {value: [ordinals] for value, ordinals in _left_out(label_set.pk, revision).items()}
@@ -231,7 +231,7 @@ def denied_ordinals(label_set: LabelSet, *, only_accepted_samples: bool = False)
     return {value: np.unique(np.concatenate(found)) for value, found in denied.items()}
 
 
-def _standing(action_ids: Iterable[int]) -> list[int]:
+def standing(action_ids: Iterable[int]) -> list[int]:
     """Those of the actions that were not undone, or redone since: an undo undoes, a redo undoes that, and so on."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -273,7 +273,7 @@ def kept_though_different(label_set: LabelSet) -> NDArray[np.int64]:
 def taken_back(label_set: LabelSet) -> list[int]:
     """The gestures on this set that were undone, and not redone since."""
     undone = list(label_set.actions.filter(kind__in=GESTURES, undone_by__isnull=False).values_list("pk", flat=True))
-    return sorted(set(undone) - set(_standing(undone)))
+    return sorted(set(undone) - set(standing(undone)))
 
 
 @lru_cache(MOST_KEPT)

@@ -13,7 +13,7 @@ from django.db.models import Count, Max, QuerySet, Sum
 from apps.accounts.models import User
 from apps.labels.models import LabelAction, LabelingSession
 from apps.labels.quick_review import Concordance, concordances
-from apps.labels.selectors import rate_of
+from apps.labels.selectors import rate_of, standing
 from apps.projects.access import permissions_of
 from apps.projects.models import Project
 from apps.projects.permissions import Permission
@@ -40,7 +40,7 @@ class SessionRecord:
     labels: int
     """How many more objects have a label than before."""
     by_sample: int
-    """Objects that were labeled with a sample, most of them unseen, and whose labeling stands: it was not undone since."""
+    """Objects that were labeled with a sample, most of them unseen, by gestures that stand: that were not undone since."""
     labels_per_second: float | None
     """Without the first gesture, whose time nobody knows."""
 
@@ -150,23 +150,15 @@ def _record(session: LabelingSession, gestures: int, median: int | None, by_samp
 def _gestures(project: Project, session_ids: list[int]) -> dict[int, tuple[int, int | None, int]]:
     """By session: how many gestures, the median of the objects that one labels, and how many were labeled by sample."""
     kinds = LabelAction.Kind
+    by_sample = LabelAction.objects.filter(
+        project=project, session__in=session_ids, kind=kinds.LABEL, provenance=LabelAction.Provenance.SAMPLED
+    )
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            WITH RECURSIVE accepted (id, latest) AS (
-                SELECT id, id FROM labels_labelaction
-                WHERE project_id = %(project)s AND session_id = ANY(%(sessions)s)
-                    AND kind = %(label)s AND provenance = %(sampled)s
-                UNION ALL
-                SELECT accepted.id, reverting.id FROM accepted
-                JOIN labels_labelaction reverting ON reverting.undoes_id = accepted.latest
-            )
             SELECT session_id, count(*),
                 percentile_disc(0.5) WITHIN GROUP (ORDER BY n) FILTER (WHERE kind = %(label)s AND n > 0),
-                -- Undoing and redoing take turns: what was reverted an even number of times stands.
-                coalesce(sum(n) FILTER (WHERE id IN (
-                    SELECT id FROM accepted GROUP BY id HAVING count(*) %% 2 = 1
-                )), 0)
+                coalesce(sum(n) FILTER (WHERE id = ANY(%(by_sample)s::int8[])), 0)
             FROM labels_labelaction
             WHERE project_id = %(project)s AND session_id = ANY(%(sessions)s) AND kind IN (%(label)s, %(remove)s)
             GROUP BY session_id
@@ -176,7 +168,7 @@ def _gestures(project: Project, session_ids: list[int]) -> dict[int, tuple[int, 
                 "sessions": session_ids,
                 "label": kinds.LABEL.value,
                 "remove": kinds.REMOVE.value,
-                "sampled": LabelAction.Provenance.SAMPLED.value,
+                "by_sample": standing(by_sample.values_list("pk", flat=True)),
             },
         )
-        return {session_id: (n, median, by_sample) for session_id, n, median, by_sample in cursor.fetchall()}
+        return {session_id: (n, median, n_sampled) for session_id, n, median, n_sampled in cursor.fetchall()}

@@ -26,17 +26,17 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("side", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("sides", [(1, 1), (2, 2), (3, 3), (4, 4), (8, 8), (1, 4), (3, 2)])
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (1, 1, 0), (7, 2, 3)])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_convolution_over_a_small_map_is_the_same_forward_and_back(
-    side: int, size: int, stride: int, padding: int, bias: bool
+    sides: tuple[int, int], size: int, stride: int, padding: int, bias: bool
 ) -> None:
     torch.manual_seed(0)
     plain = nn.Conv2d(5, 7, size, stride=stride, padding=padding, bias=bias).double()
     ours = SmallMapConv2d(5, 7, size, stride=stride, padding=padding, bias=bias).double()
     ours.load_state_dict(plain.state_dict())
-    images = torch.randn(4, 5, side, side, dtype=torch.double)
+    images = torch.randn(4, 5, *sides, dtype=torch.double)
     results = []
     for convolution in (plain, ours):
         asked = images.clone().requires_grad_()
@@ -45,6 +45,44 @@ def test_a_convolution_over_a_small_map_is_the_same_forward_and_back(
         results.append([out, asked.grad, *(p.grad for p in convolution.parameters())])
     for expected, got in zip(*results, strict=True):
         torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_such_a_convolution_in_bf16_is_the_same_but_for_rounding(side: int) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ours = SmallMapConv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ours.load_state_dict(plain.state_dict())
+    images, weights = torch.randn(8, 64, side, side), torch.randn(8, 64, side, side)
+    results = []
+    for convolution in (plain, ours):
+        asked = images.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            out = convolution(asked)
+        (out * weights).sum().backward()
+        results.append([out, asked.grad, *(p.grad for p in convolution.parameters())])
+    for expected, got in zip(*results, strict=True):
+        assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+        assert (got.float() - expected.float()).norm() < 0.01 * expected.float().norm()
+
+
+def test_such_a_convolution_can_be_used_twice_and_frozen() -> None:
+    torch.manual_seed(0)
+    plain, ours = nn.Conv2d(5, 5, 3, padding=1).double(), SmallMapConv2d(5, 5, 3, padding=1).double()
+    ours.load_state_dict(plain.state_dict())
+    images = torch.randn(3, 5, 2, 2, dtype=torch.double)
+    for convolution in (plain, ours):
+        convolution(convolution(images)).square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+    ours.weight.grad = None
+    asked = images.clone().requires_grad_()
+    ours.requires_grad_(False)(asked).sum().backward()
+    assert ours.weight.grad is None and asked.grad is not None
+
+
+def test_a_map_too_small_for_the_kernel_is_refused_as_ever() -> None:
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
+        SmallMapConv2d(5, 7, 3)(torch.randn(1, 5, 1, 1))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "timm:resnet10t"])

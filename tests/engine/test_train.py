@@ -320,10 +320,14 @@ def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_precision("fp8", cpu)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == cpu
+    with pytest.raises(EngineError, match="no usable GPU"):
+        choose_device("cuda")
+    with pytest.raises(EngineError, match="has to be auto, cpu or cuda"):
+        choose_device("meta")
 
 
 @pytest.mark.parametrize(
-    ("has_amx", "has_avx512_bf16", "is_by_amd", "expected", "expected_of_depthwise"),
+    ("has_amx", "has_avx512_bf16", "is_by_amd", "expected", "expected_of_features"),
     [
         (True, True, False, torch.bfloat16, torch.bfloat16),
         (False, True, True, torch.bfloat16, torch.bfloat16),
@@ -337,7 +341,7 @@ def test_a_processor_trains_in_bf16_only_where_it_multiplies_that_faster(
     has_avx512_bf16: bool,
     is_by_amd: bool,
     expected: torch.dtype,
-    expected_of_depthwise: torch.dtype,
+    expected_of_features: torch.dtype,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
@@ -345,8 +349,4 @@ def test_a_processor_trains_in_bf16_only_where_it_multiplies_that_faster(
     monkeypatch.setattr(devices, "_is_by_amd", lambda: is_by_amd)
     cpu = torch.device("cpu")
     assert choose_precision("auto", cpu) == expected
-    assert choose_precision("auto", cpu, depthwise=True) == expected_of_depthwise
-    with pytest.raises(EngineError, match="no usable GPU"):
-        choose_device("cuda")
-    with pytest.raises(EngineError, match="has to be auto, cpu or cuda"):
-        choose_device("meta")
+    assert choose_precision("auto", cpu, features_of_depthwise=True) == expected_of_features

@@ -31,13 +31,13 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(name: str, device: torch.device, *, depthwise: bool = False) -> torch.dtype:
+def choose_precision(name: str, device: torch.device, *, features_of_depthwise: bool = False) -> torch.dtype:
     """The format for convolutions: "fp32", "bf16", "fp16", or "auto" = the fastest that the device computes natively.
 
     bf16 needs a GPU from Ampere on (capability 8.0), or a CPU that multiplies it faster than fp32; a GPU with fp16 tensor cores
     only (Volta, Turing: 7.x) gets fp16, which training accompanies with loss scaling. Emulated bf16 is slower than
-    fp32, so capability decides here, not what torch is willing to run. `depthwise`: most convolutions of the network are, and
-    multiply so little that reading half as many bytes makes them faster on any CPU that knows bf16.
+    fp32, so capability decides here, not what torch is willing to run. `features_of_depthwise`: for the features, not the training, of a
+    network whose convolutions are mostly depthwise; they multiply little, and gain by half as many bytes.
     """
     if name in PRECISIONS:
         return PRECISIONS[name]
@@ -50,10 +50,10 @@ def choose_precision(name: str, device: torch.device, *, depthwise: bool = False
         return torch.float16 if major == 7 else torch.float32
     # AVX512-BF16 multiplies twice as many numbers at once as fp32: AMD's in as many units, Intel's in one of two. There it gains
     # nothing, and converting costs: a Xeon (Emerald Rapids) whose AMX the virtual machine hides trains a ResNet18 1.3 times as fast in fp32 and
-    # computes a transformer's layers 1.6 times as fast; but EfficientNet-Lite0's features take 0.77 of the time in bf16.
+    # computes a transformer's layers 1.6 times as fast; but the pretrained network's features take 0.8 of the time in bf16.
     if torch.cpu._is_amx_tile_supported():
         return torch.bfloat16
-    if torch.cpu._is_avx512_bf16_supported() and (depthwise or _is_by_amd()):
+    if torch.cpu._is_avx512_bf16_supported() and (features_of_depthwise or _is_by_amd()):
         return torch.bfloat16
     return torch.float32
 
@@ -62,7 +62,7 @@ def choose_precision(name: str, device: torch.device, *, depthwise: bool = False
 def _is_by_amd() -> bool:
     """Whether the processor is; False where the system does not tell."""
     try:
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+        return b"AuthenticAMD" in Path("/proc/cpuinfo").read_bytes()
     except OSError:
         return False
 

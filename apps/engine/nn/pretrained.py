@@ -83,7 +83,7 @@ def see_objects(
     n_batch = BATCH_SIZE[on_device.type]
     batches = (wanted[first : first + n_batch] for first in range(0, len(wanted), n_batch))
     done = kept = 0
-    precision = choose_precision("auto", on_device, depthwise=True)
+    precision = choose_precision("auto", on_device, features_of_depthwise=True)
     with torch.inference_mode(), autocast(on_device, precision), compute_threads(0):
         for rows in features_of(
             network, lambda batch: resize_patches(seen.read(batch), INPUT_SIZE_PX), batches, on_device
