@@ -21,7 +21,7 @@ from apps.projects.models import Project
 from apps.projects.selectors import chosen_approach
 
 # So many objects may a whole training see, in so many epochs at least and at most, so that the map comes soon: many epochs over few
-# objects, few over many. A core trains on some 80 to 150 objects a second: half a minute for a few hundred nuclei. A GPU, on tens of
+# objects, few over many. A core trains on some 40 to 150 objects a second: half a minute for a few hundred nuclei. A GPU, on tens of
 # thousands.
 FIRST_TRAINING = {"cpu": (3_000, 2, 30), "cuda": (2_000_000, 2, 100)}
 # A later one starts from weights that know the project's objects, and has only new labels to learn; not by heart, however fast the
