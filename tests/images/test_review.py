@@ -205,6 +205,7 @@ def post_import(world: World, upload: Upload, client: Client, **data: str) -> An
     return client.post(url, data, headers={"HX-Request": "true"})
 
 
+@pytest.mark.django_db(transaction=True)  # a job's heartbeat has a connection of its own, and has to see the job
 def test_what_the_review_shows_is_imported_and_its_result_shown(
     world: World, upload: Upload, give: Give, signed_in: SignIn
 ) -> None:
@@ -235,6 +236,7 @@ def test_without_a_kind_nothing_begins_and_the_form_says_so(
     assert not Job.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)  # a job's heartbeat has a connection of its own, and has to see the job
 def test_every_value_needs_a_class_and_what_was_typed_stays(
     world: World, upload: Upload, give: Give, signed_in: SignIn
 ) -> None:

@@ -53,6 +53,7 @@ class Script:
         return response.status_code, json.loads(response.content) if response.content else None
 
 
+@pytest.mark.django_db(transaction=True)  # a job's heartbeat has a connection of its own, and has to see the job
 def test_a_script_makes_a_project_and_fills_it(world: World) -> None:
     script = Script(world.owner)
     _, answer = script.get("api_organizations")

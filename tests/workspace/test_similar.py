@@ -179,6 +179,7 @@ def test_a_picture_of_an_object_finds_that_object(world, rater, trained):
     assert late.status_code == 400 and "search with the picture once more" in late.json()["detail"]
 
 
+@pytest.mark.django_db(transaction=True)  # a job's heartbeat has a connection of its own, and has to see the job
 def test_a_large_picture_is_searched_by_its_middle(world, rater, trained):
     patch = patch_reader(world.project).read(np.array([7]))[0]
     wide = np.zeros((128, 300, 3), np.uint8)
