@@ -37,7 +37,7 @@ def test_a_selection_is_accepted_by_sample_and_one_undo_takes_it_back(
     manager.get_by_role("link", name="Classes and settings").click()
     manager.get_by_label("Allow labels by sample").check()
     manager.get_by_label("Largest error, %").fill("10")
-    manager.locator("form[action$='/settings/sampled/']").get_by_role("button", name="Save").click()
+    manager.locator("form#by-sample").get_by_role("button", name="Save").click()
     expect(manager.get_by_text("Labels by sample are allowed in this project.")).to_be_visible()
 
     page = new_window(browser, dark=True).new_page()
