@@ -50,9 +50,10 @@ def test_a_convolution_over_a_small_map_is_the_same_forward_and_back(
 @pytest.mark.parametrize("side", [1, 2, 4])
 def test_such_a_convolution_in_bf16_is_the_same_but_for_rounding(side: int) -> None:
     torch.manual_seed(0)
-    plain = nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ours = SmallMapConv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain, ours = nn.Conv2d(64, 64, 3, padding=1), SmallMapConv2d(64, 64, 3, padding=1)
     ours.load_state_dict(plain.state_dict())
+    for convolution in (plain, ours):  # as in training
+        convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
     images, weights = torch.randn(8, 64, side, side), torch.randn(8, 64, side, side)
     results = []
     for convolution in (plain, ours):
