@@ -1,4 +1,4 @@
-"""Backbones by name; the convolution of our own gives what torch's gives."""
+"""Backbones by name; the convolutions of our own give what torch's gives."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import nn
 
 from apps.engine.backbone_names import timm_architectures
 from apps.engine.errors import EngineError
-from apps.engine.nn.backbones import create_backbone
-from apps.engine.nn.backbones.small_maps import SmallMapConv2d
+from apps.engine.nn.backbones import create_backbone, winograd
+from apps.engine.nn.backbones.convolutions import LeanConv2d
 from apps.engine.nn.devices import compute_threads
 
 
@@ -34,7 +34,7 @@ def test_a_convolution_over_a_small_map_is_the_same_forward_and_back(
 ) -> None:
     torch.manual_seed(0)
     plain = nn.Conv2d(5, 7, size, stride=stride, padding=padding, bias=bias).double()
-    ours = SmallMapConv2d(5, 7, size, stride=stride, padding=padding, bias=bias).double()
+    ours = LeanConv2d(5, 7, size, stride=stride, padding=padding, bias=bias).double()
     ours.load_state_dict(plain.state_dict())
     images = torch.randn(4, 5, *sides, dtype=torch.double)
     results = []
@@ -48,9 +48,9 @@ def test_a_convolution_over_a_small_map_is_the_same_forward_and_back(
 
 
 @pytest.mark.parametrize("side", [1, 2, 4])
-def test_such_a_convolution_in_bf16_is_the_same_but_for_rounding(side: int) -> None:
+def test_a_convolution_in_bf16_is_the_same_but_for_rounding(side: int) -> None:
     torch.manual_seed(0)
-    plain, ours = nn.Conv2d(64, 64, 3, padding=1), SmallMapConv2d(64, 64, 3, padding=1)
+    plain, ours = nn.Conv2d(64, 64, 3, padding=1), LeanConv2d(64, 64, 3, padding=1)
     ours.load_state_dict(plain.state_dict())
     for convolution in (plain, ours):  # as in training
         convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
@@ -67,9 +67,9 @@ def test_such_a_convolution_in_bf16_is_the_same_but_for_rounding(side: int) -> N
         assert (got.float() - expected.float()).norm() < 0.01 * expected.float().norm()
 
 
-def test_such_a_convolution_can_be_used_twice_and_frozen() -> None:
+def test_a_convolution_over_a_small_map_can_be_used_twice_and_frozen() -> None:
     torch.manual_seed(0)
-    plain, ours = nn.Conv2d(5, 5, 3, padding=1).double(), SmallMapConv2d(5, 5, 3, padding=1).double()
+    plain, ours = nn.Conv2d(5, 5, 3, padding=1).double(), LeanConv2d(5, 5, 3, padding=1).double()
     ours.load_state_dict(plain.state_dict())
     images = torch.randn(3, 5, 2, 2, dtype=torch.double)
     for convolution in (plain, ours):
@@ -81,9 +81,50 @@ def test_such_a_convolution_can_be_used_twice_and_frozen() -> None:
     assert ours.weight.grad is None and asked.grad is not None
 
 
+@pytest.mark.parametrize("sides", [(2, 2), (3, 3), (4, 4), (6, 3), (7, 7), (8, 8), (9, 2), (16, 12), (11, 10)])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_convolution_in_tiles_is_the_same_forward_and_back(
+    sides: tuple[int, int], bias: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert winograd.pays(*sides, 64, 96)
+    monkeypatch.setattr(winograd, "BLOCK_BYTES", 4 * 36 * 4 * 96 * 3)  # several parts, not all of one size
+    torch.manual_seed(0)
+    plain, ours = nn.Conv2d(64, 96, 3, padding=1, bias=bias).double(), LeanConv2d(64, 96, 3, padding=1, bias=bias)
+    ours.load_state_dict(plain.state_dict())
+    images, weights = torch.randn(17, 64, *sides), torch.randn(17, 96, *sides)
+    results = []
+    for convolution, number_format in ((plain, torch.double), (ours, torch.float)):
+        asked = images.to(number_format).requires_grad_()
+        with compute_threads(threads):
+            out = convolution(asked)
+            (out * weights).sum().backward()
+        results.append([out, asked.grad, *(p.grad for p in convolution.parameters())])
+    for expected, got in zip(*results, strict=True):
+        assert got.dtype == torch.float and got.shape == expected.shape
+        assert (got - expected).abs().max() < 3e-5 * expected.abs().max()
+
+
+def test_a_convolution_in_tiles_takes_no_views_and_frozen_weights() -> None:
+    ours = LeanConv2d(64, 64, 3, padding=1)
+    assert ours(torch.randn(0, 64, 8, 8)).shape == (0, 64, 8, 8)
+    asked = torch.randn(2, 64, 8, 8, requires_grad=True)
+    ours.requires_grad_(False)(asked).sum().backward()
+    assert ours.weight.grad is None and asked.grad is not None
+    with torch.inference_mode():  # what it keeps for a size is of use in training as well
+        ours(torch.randn(1, 64, 12, 12))
+    ours.requires_grad_(True)(torch.randn(1, 64, 12, 12)).sum().backward()
+    assert ours.weight.grad is not None and asked.grad is not None
+
+
+@pytest.mark.parametrize(("sides", "channels"), [((1, 8), 64), ((5, 5), 64), ((16, 16), 32)])
+def test_tiles_are_left_where_they_take_longer(sides: tuple[int, int], channels: int) -> None:
+    assert not winograd.pays(*sides, channels, channels)
+
+
 def test_a_map_too_small_for_the_kernel_is_refused_as_ever() -> None:
     with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
-        SmallMapConv2d(5, 7, 3)(torch.randn(1, 5, 1, 1))
+        LeanConv2d(5, 7, 3)(torch.randn(1, 5, 1, 1))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "timm:resnet10t"])
@@ -106,7 +147,7 @@ def test_nothing_is_downloaded(name: str, monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_the_backbone_has_such_convolutions_and_torchvision_s_names(encoder_size_px: int) -> None:
     backbone = create_backbone("resnet18", encoder_size_px=encoder_size_px)
     convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
-    assert all(isinstance(module, SmallMapConv2d) for module in convolutions)
+    assert all(isinstance(module, LeanConv2d) for module in convolutions)
     assert "resnet.layer4.0.downsample.0.weight" in backbone.state_dict()
     assert not any(parameter.is_meta for parameter in backbone.parameters())
     assert backbone.eval()(torch.rand(2, 3, encoder_size_px, encoder_size_px)).shape == (2, backbone.feature_dim)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from apps.engine.nn.backbones.base import Backbone
-from apps.engine.nn.backbones.small_maps import use_small_map_convolutions
+from apps.engine.nn.backbones.convolutions import use_lean_convolutions
 
 
 def fuse_batch_norms(network: nn.Module) -> None:
@@ -40,7 +40,7 @@ class ResNetBackbone(Backbone):
         nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")
         resnet.maxpool = nn.MaxPool2d(kernel_size=2, stride=2)
         resnet.fc = nn.Identity()
-        use_small_map_convolutions(resnet)
+        use_lean_convolutions(resnet)
         self.resnet = resnet
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
