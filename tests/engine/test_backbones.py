@@ -153,6 +153,26 @@ def test_the_backbone_has_such_convolutions_and_torchvision_s_names(encoder_size
     assert backbone.eval()(torch.rand(2, 3, encoder_size_px, encoder_size_px)).shape == (2, backbone.feature_dim)
 
 
+@pytest.mark.parametrize("is_training", [False, True])
+def test_the_backbone_computes_what_torchvision_s_network_does(is_training: bool) -> None:
+    torch.manual_seed(0)
+    backbone = create_backbone("resnet18", encoder_size_px=32).train(is_training)
+    plain = torchvision.models.resnet18().train(is_training)
+    plain.conv1, plain.maxpool = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False), nn.MaxPool2d(2)
+    plain.fc = nn.Identity()
+    plain.load_state_dict(backbone.resnet.state_dict())
+    images = torch.rand(40, 3, 32, 32)  # more than go through the stem at once
+    expected, got = plain((images - 0.5) / 0.25), backbone(images)
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-3)
+    weights = torch.randn(40, 512)
+    for features in (expected, got):
+        (features * weights).sum().backward()
+    gradient = (
+        plain.conv1.weight.grad
+    )  # where a number is rounded to the other side of zero, a rectified one passes it on or not
+    assert (backbone.resnet.conv1.weight.grad - gradient).norm() < 0.02 * gradient.norm()
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_prepared_for_features_alone_a_backbone_gives_the_same_ones_without_normalizing(name: str) -> None:
     torch.manual_seed(0)
