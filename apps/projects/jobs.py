@@ -227,8 +227,11 @@ def run_job(
     """Claim the job and do it; a job that is finished, cancelled or in another worker's hands is left alone.
 
     `work` returns the job's result. Whatever it raises ends the job as failed with a message for the user. `on_progress` hears,
-    beside the pages, how much of the whole job is done.
+    beside the pages, how much of the whole job is done. Raises RuntimeError within a transaction: what renews the job's lease has a
+    connection of its own, which would not see that the job is this worker's, and cancel it.
     """
+    if connection.in_atomic_block:
+        raise RuntimeError("A job cannot be done within a transaction")
     claimed = Job.objects.filter(pk=job_id, state=Job.State.QUEUED).update(
         state=Job.State.RUNNING,
         attempt=F("attempt") + 1,

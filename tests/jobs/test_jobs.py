@@ -108,6 +108,12 @@ def test_a_job_that_is_delivered_twice_runs_once(job):
     assert state(job) == "finished"
 
 
+def test_a_job_is_not_begun_within_a_transaction(job):
+    with transaction.atomic(), pytest.raises(RuntimeError, match="within a transaction"):
+        run_job(job.pk, work_that_must_not_run)
+    assert state(job) == "queued"
+
+
 def test_a_job_delivered_to_two_workers_at_once_runs_once(job):
     runs: list[int] = []
 

@@ -234,6 +234,7 @@ def fail(job: Job, report: Any) -> dict[str, Any]:
         (fail, {"state": "failed", "error": "no patches"}),
     ],
 )
+@pytest.mark.django_db(transaction=True)
 def test_what_a_job_came_to_is_noted(world: World, make_job: Callable[..., Job], work: Any, detail: Any) -> None:
     job = make_job(kind="export")
     run_job(job.pk, work)
