@@ -81,45 +81,73 @@ def test_a_convolution_over_a_small_map_can_be_used_twice_and_frozen() -> None:
     assert ours.weight.grad is None and asked.grad is not None
 
 
-@pytest.mark.parametrize("sides", [(2, 2), (3, 3), (4, 4), (6, 3), (7, 7), (8, 8), (9, 2), (16, 12), (11, 10)])
+@pytest.mark.parametrize("sides", [(2, 2), (3, 3), (4, 4), (6, 3), (7, 7), (8, 8), (9, 2), (16, 12), (5, 10)])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_convolution_in_tiles_is_the_same_forward_and_back(
     sides: tuple[int, int], bias: bool, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert winograd.pays(*sides, 64, 96)
-    monkeypatch.setattr(winograd, "BLOCK_BYTES", 4 * 36 * 4 * 96 * 3)  # several parts, not all of one size
+    monkeypatch.setattr(winograd, "BLOCK_BYTES", 4 * 36 * 12 * 96 * 2)  # of the largest maps two views at a time
     torch.manual_seed(0)
-    plain, ours = nn.Conv2d(64, 96, 3, padding=1, bias=bias).double(), LeanConv2d(64, 96, 3, padding=1, bias=bias)
-    ours.load_state_dict(plain.state_dict())
-    images, weights = torch.randn(17, 64, *sides), torch.randn(17, 96, *sides)
+    convolution = nn.Conv2d(64, 96, 3, padding=1, bias=bias)
+    weight = convolution.weight.data.contiguous(memory_format=torch.channels_last)  # as in training
+    arguments = [torch.randn(17, 64, *sides), weight, *([] if convolution.bias is None else [convolution.bias.data])]
+    weights = torch.randn(17, 96, *sides)
     results = []
-    for convolution, number_format in ((plain, torch.double), (ours, torch.float)):
-        asked = images.to(number_format).requires_grad_()
+    for convolve, number_format in ((_plain_3x3, torch.double), (winograd.convolve_3x3, torch.float)):
+        asked = [argument.to(number_format).requires_grad_() for argument in arguments]
         with compute_threads(threads):
-            out = convolution(asked)
+            out = convolve(*asked, *([] if bias else [None]))
             (out * weights).sum().backward()
-        results.append([out, asked.grad, *(p.grad for p in convolution.parameters())])
+        results.append([out, *(argument.grad for argument in asked)])
     for expected, got in zip(*results, strict=True):
         assert got.dtype == torch.float and got.shape == expected.shape
         assert (got - expected).abs().max() < 3e-5 * expected.abs().max()
 
 
-def test_a_convolution_in_tiles_takes_no_views_and_frozen_weights() -> None:
+def _plain_3x3(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return nn.functional.conv2d(maps, weight, bias, padding=1)
+
+
+def test_a_convolution_in_tiles_takes_no_views_and_frozen_weights_and_is_changed_in_its_place() -> None:
     ours = LeanConv2d(64, 64, 3, padding=1)
     assert ours(torch.randn(0, 64, 8, 8)).shape == (0, 64, 8, 8)
     asked = torch.randn(2, 64, 8, 8, requires_grad=True)
-    ours.requires_grad_(False)(asked).sum().backward()
+    nn.functional.relu(ours.requires_grad_(False)(asked), inplace=True).sum().backward()
     assert ours.weight.grad is None and asked.grad is not None
-    with torch.inference_mode():  # what it keeps for a size is of use in training as well
+
+
+def test_what_tiles_keep_for_a_size_is_of_use_in_training_after_features() -> None:
+    ours = LeanConv2d(64, 64, 3, padding=1)
+    winograd._Tiles.of.cache_clear()
+    with torch.inference_mode():
         ours(torch.randn(1, 64, 12, 12))
-    ours.requires_grad_(True)(torch.randn(1, 64, 12, 12)).sum().backward()
-    assert ours.weight.grad is not None and asked.grad is not None
+    ours(torch.randn(1, 64, 12, 12)).sum().backward()
+    assert ours.weight.grad is not None
 
 
-@pytest.mark.parametrize(("sides", "channels"), [((1, 8), 64), ((5, 5), 64), ((16, 16), 32)])
-def test_tiles_are_left_where_they_take_longer(sides: tuple[int, int], channels: int) -> None:
-    assert not winograd.pays(*sides, channels, channels)
+@pytest.mark.parametrize(
+    ("sides", "channels", "are_taken"),
+    [
+        ((2, 2), 512, True),
+        ((4, 4), 256, True),
+        ((8, 8), 128, True),
+        ((16, 16), 64, True),
+        ((1, 8), 64, False),
+        ((5, 5), 64, False),
+        ((16, 16), 32, False),
+        ((32, 32), 64, False),
+        ((128, 128), 64, False),
+    ],
+)
+def test_a_convolution_takes_tiles_where_they_are_faster(
+    sides: tuple[int, int], channels: int, are_taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    filters = winograd.convolve_3x3
+    monkeypatch.setattr(winograd, "convolve_3x3", lambda *arguments: [taken.append(True), filters(*arguments)][1])
+    LeanConv2d(channels, channels, 3, padding=1)(torch.randn(1, channels, *sides))
+    assert bool(taken) is are_taken
 
 
 def test_a_map_too_small_for_the_kernel_is_refused_as_ever() -> None:

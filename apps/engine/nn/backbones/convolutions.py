@@ -14,23 +14,25 @@ MOST_PIXELS, MOST_PIXELS_IN_16_BITS, MOST_PIXELS_OF_ONE = 16, 4, 4
 
 
 class LeanConv2d(nn.Conv2d):
-    """A convolution that a CPU computes in the way of fewest products that is the faster one there. The weights are the same.
+    """A convolution that takes the fastest of three ways on a CPU, with the same weights.
 
-    In fp32 a 3x3 kernel filters tiles (`winograd`). Otherwise over small maps, more than half of whose surroundings are padding, that is
-    left out (`small_maps`); oneDNN multiplies it as well, and goes along a map's rows, which are short. Milliseconds of a core (Emerald
-    Rapids) forward and back, 256 views, fp32, as torch does it, without the padding, and in tiles: 64 channels of 16x16 pixels 105 to 130, -, 75 to 98;
-    128 of 8x8 105 to 120, -, 52 to 61; 256 of 4x4 150, 83 to 97, 54 to 63; 512 of 2x2 385, 55 to 63, 46 to 58.
-    In bf16, as torch does it and without the padding: 256 of 4x4 151, 150; 512 of 2x2 260, 96.
+    In fp32 a 3x3 kernel filters tiles (`winograd`). Otherwise over small maps what a kernel sees of the padding is left out (`small_maps`): of
+    3x3 over 2x2 pixels more than half, over 4x4 nearly a third. Else it is torch's, by oneDNN, which multiplies the padding as well and goes
+    along a map's rows. Milliseconds of a core (Emerald Rapids) forward and back, 256 views, fp32, by torch, without the padding, and in tiles: 64
+    channels of 16x16 pixels 105 to 130, -, 75 to 98; 128 of 8x8 105 to 120, -, 52 to 61; 256 of 4x4 150, 83 to 97, 54 to 63; 512 of 2x2 385, 55
+    to 63, 46 to 58. In bf16, by torch and without the padding: 256 of 4x4 151, 150; 512 of 2x2 260, 96.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(n, c, h, w) to (n, out_channels, h', w'), as `nn.Conv2d`; square kernels, no dilation, no groups."""
+        if input.device.type != "cpu":
+            return super().forward(input)
         size, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
         height, width = ((side + 2 * padding - size) // stride + 1 for side in input.shape[2:])
+        if min(height, width) < 1:  # is refused
+            return super().forward(input)
         is_cast = torch.is_autocast_enabled("cpu") and input.dtype != torch.float64
         number_format = torch.get_autocast_dtype("cpu") if is_cast else input.dtype
-        if input.device.type != "cpu" or min(height, width) < 1:
-            return super().forward(input)
         is_filter = (size, stride, padding, number_format) == (3, 1, 1, torch.float32)
         if is_filter and winograd.pays(height, width, self.in_channels, self.out_channels):
             return winograd.convolve_3x3(input, self.weight, self.bias)

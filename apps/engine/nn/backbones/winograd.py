@@ -17,18 +17,22 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-# Points of so many views at once, that they stay in the caches.
-BLOCK_BYTES = 4 << 20
-# It is the faster way with so many products a pixel (of 9) and so many channels.
-MOST_PRODUCTS, FEWEST_CHANNELS = 3.0, 64
+# Points of so many views at once, that they stay in the caches; of as many more as there are threads, up to so many times.
+BLOCK_BYTES, MOST_BLOCKS = 4 << 20, 8
+# It is the faster way with so many products for each pixel and pair of channels, those of the ways to the points and back included (one by
+# one they are 9, in fewer and longer loops), and with so many channels.
+MOST_PRODUCTS, FEWEST_CHANNELS = 4.5, 64
 
 
 def pays(height: int, width: int, channels: int, out_channels: int) -> bool:
-    """Whether this is the faster way over maps of that size: not where tiles reach far beyond them, nor for few channels."""
+    """Whether this is the faster way over maps of that size: not where tiles reach far beyond them, nor for few channels, nor where the ways to
+    the points and back, as long as the sides, outweigh what is spared."""
     if min(height, width) < 2 or min(channels, out_channels) < FEWEST_CHANNELS:
         return False
     tiles = _Tiles.of(height, width)
-    return tiles.points * tiles.down * tiles.across <= MOST_PRODUCTS * height * width
+    products = tiles.points * tiles.tiles_down * tiles.tiles_across * channels * out_channels
+    products += tiles.seen.products * channels + tiles.out.products * out_channels
+    return products <= MOST_PRODUCTS * height * width * channels * out_channels
 
 
 def convolve_3x3(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -45,43 +49,44 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         n, _, height, width = maps.shape
         tiles, spaces = _Tiles.of(height, width), _Spaces(maps)
-        of_weight = tiles.points_of(weight)
-        out = maps.new_empty((n, height, width, len(weight))).permute(0, 3, 1, 2)
-        for part in tiles.parts(n, weight):
+        weight_points = tiles.points_of(weight)
+        # Not a view, which nobody could change in its place.
+        out = torch.empty((n, len(weight), height, width), dtype=maps.dtype, memory_format=torch.channels_last)
+        for part in tiles.parts(n, weight_points):
             seen = tiles.seen.there(_pixels(maps[part]), spaces, "seen")
             came_out = spaces("come out", *seen.shape[:3], len(weight))
             for row_seen, row_out in zip(seen, came_out, strict=True):
-                torch.bmm(row_seen, of_weight, out=row_out)
+                torch.bmm(row_seen, weight_points, out=row_out)
             pixels = tiles.out.back(came_out, spaces, "seen")
             if bias is None:
                 _pixels(out[part]).copy_(pixels)
             else:
                 torch.add(pixels, bias, out=_pixels(out[part]))
-        ctx.save_for_backward(maps, weight, of_weight)
+        ctx.save_for_backward(maps, weight_points)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        maps, weight, of_weight = ctx.saved_tensors
+        maps, weight_points = ctx.saved_tensors
         for_maps, for_weight, for_bias = ctx.needs_input_grad
         tiles, spaces = _Tiles.of(*maps.shape[2:]), _Spaces(maps)
-        of_maps = torch.empty_like(maps, memory_format=torch.channels_last) if for_maps else None
-        of_points = torch.zeros_like(of_weight) if for_weight else None
-        for part in tiles.parts(len(maps), weight):
+        maps_gradient = torch.empty_like(maps, memory_format=torch.channels_last) if for_maps else None
+        points_gradient = torch.zeros_like(weight_points) if for_weight else None
+        for part in tiles.parts(len(maps), weight_points):
             came_out = tiles.out.there(_pixels(gradient[part]), spaces, "come out")
-            if of_points is not None:
+            if points_gradient is not None:
                 seen = tiles.seen.there(_pixels(maps[part]), spaces, "seen")
                 for row_seen, row_out in zip(seen, came_out, strict=True):
-                    torch.baddbmm(of_points, row_seen.transpose(1, 2), row_out, out=of_points)
-            if of_maps is not None:
+                    torch.baddbmm(points_gradient, row_seen.transpose(1, 2), row_out, out=points_gradient)
+            if maps_gradient is not None:
                 seen = spaces("seen", *came_out.shape[:3], maps.shape[1])
                 for row_seen, row_out in zip(seen, came_out, strict=True):
-                    torch.bmm(row_out, of_weight.transpose(1, 2), out=row_seen)
-                _pixels(of_maps[part]).copy_(tiles.seen.back(seen, spaces, "come out"))
+                    torch.bmm(row_out, weight_points.transpose(1, 2), out=row_seen)
+                _pixels(maps_gradient[part]).copy_(tiles.seen.back(seen, spaces, "come out"))
         return (
-            of_maps,
-            None if of_points is None else tiles.weight_of(of_points),
+            maps_gradient,
+            None if points_gradient is None else tiles.weight_of(points_gradient),
             gradient.sum((0, 2, 3)) if for_bias else None,
         )
 
@@ -114,6 +119,12 @@ class _Way:
     tiles_down: int
     points: int  # of a tile
 
+    @property
+    def products(self) -> int:
+        """Of a channel of one view, there or back."""
+        height, width = self.down.shape[1], self.across.shape[1]
+        return height * width * len(self.across) + len(self.down) * height * len(self.across)
+
     def there(self, pixels: torch.Tensor, spaces: _Spaces, to: str) -> torch.Tensor:
         """Pixels (h, w, n, c) as points (tiles down, points of a tile, tiles across * n, c)."""
         height, width, _, channels = pixels.shape
@@ -141,8 +152,8 @@ def _along_both(down: torch.Tensor, across: torch.Tensor, maps: torch.Tensor, sp
 class _Tiles:
     """Of maps of one size."""
 
-    down: int
-    across: int
+    tiles_down: int
+    tiles_across: int
     points: int
     of_kernel: torch.Tensor  # (points, 9)
     seen: _Way
@@ -161,10 +172,10 @@ class _Tiles:
             ]
             return _Tiles(down.tiles, across.tiles, points, torch.kron(down.of_kernel, across.of_kernel).float(), *ways)
 
-    def parts(self, n: int, weight: torch.Tensor) -> Iterator[slice]:
+    def parts(self, n: int, weight_points: torch.Tensor) -> Iterator[slice]:
         """The views in parts that are worked on at once."""
-        bytes_each = 4 * self.points * self.down * self.across * max(weight.shape[:2])
-        n_at_once = max(1, BLOCK_BYTES // bytes_each) * torch.get_num_threads()
+        bytes_each = 4 * self.points * self.tiles_down * self.tiles_across * max(weight_points.shape[1:])
+        n_at_once = max(1, BLOCK_BYTES // bytes_each) * min(torch.get_num_threads(), MOST_BLOCKS)
         return (slice(first, first + n_at_once) for first in range(0, n, n_at_once))
 
     def points_of(self, weight: torch.Tensor) -> torch.Tensor:
@@ -172,9 +183,13 @@ class _Tiles:
         n_out, channels = weight.shape[:2]
         return torch.mm(self.of_kernel, weight.permute(2, 3, 1, 0).reshape(9, -1)).view(-1, channels, n_out)
 
-    def weight_of(self, of_points: torch.Tensor) -> torch.Tensor:
+    def weight_of(self, points_gradient: torch.Tensor) -> torch.Tensor:
         """The gradient of the weights, from that of their points."""
-        return torch.mm(self.of_kernel.T, of_points.flatten(1)).view(3, 3, *of_points.shape[1:]).permute(3, 2, 0, 1)
+        return (
+            torch.mm(self.of_kernel.T, points_gradient.flatten(1))
+            .view(3, 3, *points_gradient.shape[1:])
+            .permute(3, 2, 0, 1)
+        )
 
 
 @dataclass(frozen=True)
@@ -190,13 +205,15 @@ class _Side:
     @staticmethod
     def of(side: int) -> _Side:
         if side == 2:  # a pixel of padding at either end: three products do (Karatsuba and Ofman 1962)
-            seen = torch.tensor([[1.0, 1], [0, 1], [1, 0]])
-            out = torch.tensor([[1.0, 1], [1, 0], [0, 1]])
-            return _Side(1, 3, torch.tensor([[0.0, 1, 0], [0, -1, 1], [1, -1, 0]], dtype=torch.float64), seen, out)
+            of_kernel = torch.tensor([[0, 1, 0], [0, -1, 1], [1, -1, 0]], dtype=torch.float64)
+            seen = torch.tensor([[1, 1], [0, 1], [1, 0]], dtype=torch.float32)
+            out = torch.tensor([[1, 1], [1, 0], [0, 1]], dtype=torch.float32)
+            return _Side(1, 3, of_kernel, seen, out)
         size = min(4, 3, key=lambda size: ceil(side / size) * (size + 2))
         points, tiles = size + 2, ceil(side / size)
         of_tile = torch.linalg.inv(_powers_at_points(points, points)).T
-        seen, out = torch.zeros(tiles, points, tiles * size + 2), torch.zeros(tiles, points, tiles * size)
+        seen = torch.zeros(tiles, points, tiles * size + 2, dtype=torch.float32)
+        out = torch.zeros(tiles, points, tiles * size, dtype=torch.float32)
         for tile in range(tiles):
             first = tile * size
             seen[tile, :, first : first + points] = of_tile
