@@ -49,8 +49,9 @@ def choose_precision(name: str, device: torch.device, *, features_of_depthwise: 
             return torch.bfloat16
         return torch.float16 if major == 7 else torch.float32
     # AVX512-BF16 multiplies twice as many numbers at once as fp32: AMD's in as many units, Intel's in one of two. There it gains
-    # nothing, and converting costs: a Xeon (Emerald Rapids) whose AMX the virtual machine hides trains a ResNet18 1.3 times as fast in fp32 and
-    # computes a transformer's layers 1.6 times as fast; but the pretrained network's features take 0.8 of the time in bf16.
+    # nothing, and converting costs: a Xeon (Emerald Rapids) whose AMX the virtual machine hides trained a ResNet18 1.3 times as fast in fp32, before
+    # that had tiles (`backbones/winograd.py`), and computes a transformer's layers 1.6 times as fast; but the pretrained network's features take 0.8
+    # of the time in bf16. Whether AMD's bf16 is still ahead of fp32 with tiles was not measured.
     if torch.cpu._is_amx_tile_supported():
         return torch.bfloat16
     if torch.cpu._is_avx512_bf16_supported() and (features_of_depthwise or _is_by_amd()):
