@@ -195,9 +195,8 @@ def test_the_backbone_computes_what_torchvision_s_network_does(is_training: bool
     weights = torch.randn(40, 512)
     for features in (expected, got):
         (features * weights).sum().backward()
-    gradient = (
-        plain.conv1.weight.grad
-    )  # where a number is rounded to the other side of zero, a rectified one passes it on or not
+    # Where a number is rounded to the other side of zero, what rectifies it passes the gradient on or not.
+    gradient = plain.conv1.weight.grad
     assert (backbone.resnet.conv1.weight.grad - gradient).norm() < 0.02 * gradient.norm()
 
 

@@ -30,7 +30,7 @@ def pays(height: int, width: int, channels: int, out_channels: int) -> bool:
     if min(height, width) < 2 or min(channels, out_channels) < FEWEST_CHANNELS:
         return False
     tiles = _Tiles.of(height, width)
-    products = tiles.points * tiles.tiles_down * tiles.tiles_across * channels * out_channels
+    products = tiles.points * channels * out_channels
     products += tiles.seen.products * channels + tiles.out.products * out_channels
     return products <= MOST_PRODUCTS * height * width * channels * out_channels
 
@@ -53,11 +53,11 @@ class _Convolution(torch.autograd.Function):
         # Not a view, which nobody could change in its place.
         out = torch.empty((n, len(weight), height, width), dtype=maps.dtype, memory_format=torch.channels_last)
         for part in tiles.parts(n, weight_points):
-            seen = tiles.seen.there(_pixels(maps[part]), spaces, "seen")
+            seen = tiles.seen.to_points(_pixels(maps[part]), spaces, "seen")
             came_out = spaces("come out", *seen.shape[:3], len(weight))
             for row_seen, row_out in zip(seen, came_out, strict=True):
                 torch.bmm(row_seen, weight_points, out=row_out)
-            pixels = tiles.out.back(came_out, spaces, "seen")
+            pixels = tiles.out.to_pixels(came_out, spaces, "seen")
             if bias is None:
                 _pixels(out[part]).copy_(pixels)
             else:
@@ -74,16 +74,16 @@ class _Convolution(torch.autograd.Function):
         maps_gradient = torch.empty_like(maps, memory_format=torch.channels_last) if for_maps else None
         points_gradient = torch.zeros_like(weight_points) if for_weight else None
         for part in tiles.parts(len(maps), weight_points):
-            came_out = tiles.out.there(_pixels(gradient[part]), spaces, "come out")
+            came_out = tiles.out.to_points(_pixels(gradient[part]), spaces, "come out")
             if points_gradient is not None:
-                seen = tiles.seen.there(_pixels(maps[part]), spaces, "seen")
+                seen = tiles.seen.to_points(_pixels(maps[part]), spaces, "seen")
                 for row_seen, row_out in zip(seen, came_out, strict=True):
                     torch.baddbmm(points_gradient, row_seen.transpose(1, 2), row_out, out=points_gradient)
             if maps_gradient is not None:
                 seen = spaces("seen", *came_out.shape[:3], maps.shape[1])
                 for row_seen, row_out in zip(seen, came_out, strict=True):
                     torch.bmm(row_out, weight_points.transpose(1, 2), out=row_seen)
-                _pixels(maps_gradient[part]).copy_(tiles.seen.back(seen, spaces, "come out"))
+                _pixels(maps_gradient[part]).copy_(tiles.seen.to_pixels(seen, spaces, "come out"))
         return (
             maps_gradient,
             None if points_gradient is None else tiles.weight_of(points_gradient),
@@ -121,19 +121,19 @@ class _Way:
 
     @property
     def products(self) -> int:
-        """Of a channel of one view, there or back."""
+        """Of a channel of one view, to points or to pixels."""
         height, width = self.down.shape[1], self.across.shape[1]
         return height * width * len(self.across) + len(self.down) * height * len(self.across)
 
-    def there(self, pixels: torch.Tensor, spaces: _Spaces, to: str) -> torch.Tensor:
+    def to_points(self, pixels: torch.Tensor, spaces: _Spaces, to: str) -> torch.Tensor:
         """Pixels (h, w, n, c) as points (tiles down, points of a tile, tiles across * n, c)."""
         height, width, _, channels = pixels.shape
         side_by_side = spaces("pixels", *pixels.shape).copy_(pixels)
         points = _along_both(self.down, self.across, side_by_side.view(height, width, -1), spaces, to)
         return points.view(self.tiles_down, self.points, -1, channels)
 
-    def back(self, points: torch.Tensor, spaces: _Spaces, to: str) -> torch.Tensor:
-        """And points as pixels."""
+    def to_pixels(self, points: torch.Tensor, spaces: _Spaces, to: str) -> torch.Tensor:
+        """And such points as pixels."""
         as_there = points.view(len(self.down), len(self.across), -1)
         pixels = _along_both(self.down.T, self.across.T, as_there, spaces, to)
         return pixels.view(*pixels.shape[:2], -1, points.shape[-1])
@@ -152,12 +152,14 @@ def _along_both(down: torch.Tensor, across: torch.Tensor, maps: torch.Tensor, sp
 class _Tiles:
     """Of maps of one size."""
 
-    tiles_down: int
-    tiles_across: int
-    points: int
     of_kernel: torch.Tensor  # (points, 9)
     seen: _Way
     out: _Way
+
+    @property
+    def points(self) -> int:
+        """Of all tiles of a map."""
+        return len(self.seen.down) * len(self.seen.across)
 
     @staticmethod
     @cache
@@ -165,16 +167,16 @@ class _Tiles:
         """Those that cover a map."""
         with torch.inference_mode(False):  # or they could be used in it alone
             down, across = _Side.of(height), _Side.of(width)
-            points = down.points * across.points
+            of_tile = down.points * across.points
             ways = [
-                _Way(rows, columns.unflatten(0, (across.tiles, -1)).transpose(0, 1).flatten(0, 1), down.tiles, points)
+                _Way(rows, columns.unflatten(0, (across.tiles, -1)).transpose(0, 1).flatten(0, 1), down.tiles, of_tile)
                 for rows, columns in ((down.seen, across.seen), (down.out, across.out))
             ]
-            return _Tiles(down.tiles, across.tiles, points, torch.kron(down.of_kernel, across.of_kernel).float(), *ways)
+            return _Tiles(torch.kron(down.of_kernel, across.of_kernel).float(), *ways)
 
     def parts(self, n: int, weight_points: torch.Tensor) -> Iterator[slice]:
         """The views in parts that are worked on at once."""
-        bytes_each = 4 * self.points * self.tiles_down * self.tiles_across * max(weight_points.shape[1:])
+        bytes_each = 4 * self.points * max(weight_points.shape[1:])
         n_at_once = max(1, BLOCK_BYTES // bytes_each) * min(torch.get_num_threads(), MOST_BLOCKS)
         return (slice(first, first + n_at_once) for first in range(0, n, n_at_once))
 
