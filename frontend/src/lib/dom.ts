@@ -55,6 +55,15 @@ export const ICONS = {
   outline: "M8 2.5 13 6l-1.5 6.5h-6L2.5 8z",
 } as const;
 
+/** Puts these in the place of what is there, unless that looks the same already: what has the focus, or is being pressed, stays.
+ * What they do may depend on nothing but what they look like. */
+export function showInstead(parent: Element, ...children: Element[]): void {
+  const { childNodes } = parent;
+  const isThere =
+    childNodes.length === children.length && children.every((child, i) => child.isEqualNode(childNodes[i]!));
+  if (!isThere) parent.replaceChildren(...children);
+}
+
 /** Puts an element at a place on the screen, kept inside the window. */
 export function placeInWindow(element: HTMLElement, x: number, y: number): void {
   const { width, height } = element.getBoundingClientRect();

@@ -8,6 +8,7 @@ export interface Notice {
   readonly tone: "plain" | "success" | "warning" | "danger";
   readonly topic: NoticeTopic;
   readonly action?: { readonly text: string; run(): void };
+  /** Infinity: until its topic is over, or somebody dismisses it. */
   readonly durationMs?: number;
 }
 
@@ -16,6 +17,10 @@ const DURATION_MS = 4000;
 const DANGER_MS = 8000;
 const READ_MS = 2000;
 const MOST = 2;
+
+const durationOf = (notice: Notice): number =>
+  notice.durationMs ?? (notice.tone === "danger" ? DANGER_MS : DURATION_MS);
+const isEndless = (notice: Notice): boolean => notice.durationMs === Number.POSITIVE_INFINITY;
 
 /** The short messages on the screen, oldest first: two at most, each gone after a while. */
 export class NoticeStore extends Emitter<"notices"> {
@@ -29,7 +34,7 @@ export class NoticeStore extends Emitter<"notices"> {
       this.forget(this.shown.find((other) => other.tone !== "danger") ?? this.shown[0]!);
     }
     this.shown = [...this.shown, notice];
-    this.startClock(notice, notice.durationMs ?? (notice.tone === "danger" ? DANGER_MS : DURATION_MS));
+    this.startClock(notice, durationOf(notice));
     this.emit("notices");
   }
 
@@ -50,7 +55,7 @@ export class NoticeStore extends Emitter<"notices"> {
   }
 
   release(notice: Notice): void {
-    if (this.shown.includes(notice)) this.startClock(notice, READ_MS);
+    if (this.shown.includes(notice)) this.startClock(notice, isEndless(notice) ? durationOf(notice) : READ_MS);
   }
 
   clear(): void {
@@ -59,6 +64,7 @@ export class NoticeStore extends Emitter<"notices"> {
 
   private startClock(notice: Notice, ms: number): void {
     clearTimeout(this.timers.get(notice));
+    if (!Number.isFinite(ms)) return; // a timer would take it for 0
     this.timers.set(
       notice,
       setTimeout(() => this.dismiss(notice), ms),

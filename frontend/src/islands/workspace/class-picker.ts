@@ -1,6 +1,8 @@
 import { el, ICONS, icon } from "../../lib/dom";
 import type { WorkspaceController } from "./controller";
 
+const LIST_ID = "class-picker-list";
+
 /** The button that labels by a list: for more than nine classes, and for who does not know the keys. */
 export class ClassPicker {
   readonly element: HTMLElement;
@@ -34,6 +36,10 @@ export class ClassPicker {
       class: "input input--small",
       placeholder: "Type a class",
       "aria-label": "Class",
+      role: "combobox",
+      "aria-expanded": "true",
+      "aria-controls": LIST_ID,
+      "aria-autocomplete": "list",
       autocomplete: "off",
       oninput: () => {
         this.chosen = 0;
@@ -41,9 +47,14 @@ export class ClassPicker {
       },
       onkeydown: (event: KeyboardEvent) => this.key(event),
     });
-    this.list = el("div", { class: "class-picker__list", role: "listbox" });
+    this.list = el("div", { class: "class-picker__list", role: "listbox", id: LIST_ID, "aria-label": "Classes" });
     this.panel = el("div", { class: "class-picker__panel", hidden: true }, this.search, this.list);
-    this.element = el("div", { class: "class-picker" }, this.button, this.panel);
+    this.element = el(
+      "div",
+      { class: "class-picker", onfocusout: (event: FocusEvent) => this.left(event) },
+      this.button,
+      this.panel,
+    );
     document.addEventListener("pointerdown", this.outside);
     document.addEventListener("choose-class", this.asked);
   }
@@ -66,6 +77,10 @@ export class ClassPicker {
   private readonly outside = (event: PointerEvent): void => {
     if (event.target instanceof Node && !this.element.contains(event.target)) this.close();
   };
+
+  private left(event: FocusEvent): void {
+    if (event.relatedTarget instanceof Node && !this.element.contains(event.relatedTarget)) this.close();
+  }
 
   private open(isTabbedThrough: boolean): void {
     this.isTabbedThrough = isTabbedThrough;
@@ -102,6 +117,8 @@ export class ClassPicker {
             type: "button",
             class: "menu__item",
             role: "option",
+            id: `${LIST_ID}-${labelClass.value}`,
+            tabindex: "-1", // the arrow keys go from one to the next
             "aria-selected": String(index === this.chosen),
             "data-value": String(labelClass.value),
             onclick: () => this.apply(labelClass.value),
@@ -113,6 +130,9 @@ export class ClassPicker {
       ),
     );
     if (matches.length === 0) this.list.append(el("p", { class: "class-picker__none" }, "No such class"));
+    const chosen = this.list.querySelector("[aria-selected=true]");
+    chosen?.scrollIntoView({ block: "nearest" });
+    this.search.setAttribute("aria-activedescendant", chosen?.id ?? "");
   }
 
   private key(event: KeyboardEvent): void {

@@ -1,5 +1,5 @@
 import type { Proposal } from "../../api/types";
-import { el, ICONS, icon } from "../../lib/dom";
+import { el, ICONS, icon, showInstead } from "../../lib/dom";
 import type { WorkspaceController } from "./controller";
 
 /** What to look at next, in one line: what it is and why, a button and a key to go there, and a list of the rest. */
@@ -33,14 +33,13 @@ export class NextBar {
         class: "button button--quiet button--small button--icon",
         title: "Other suggestions",
         "aria-label": "Other suggestions",
-        "aria-haspopup": "menu",
         "aria-expanded": "false",
         "data-testid": "other-suggestions",
         onclick: () => this.open(this.panel.hidden),
       },
       icon(ICONS.down),
     );
-    this.panel = el("div", { class: "next-bar__panel", role: "menu", hidden: true });
+    this.panel = el("div", { class: "next-bar__panel", hidden: true });
     this.element = el(
       "div",
       { class: "next-bar" },
@@ -83,13 +82,12 @@ export class NextBar {
         parts.length,
         el("span", {}, "You may look here, but not label: that takes a role such as rater"),
       );
-    this.line.replaceChildren(...parts);
+    showInstead(this.line, ...parts);
     this.line.classList.toggle("next-bar__line--old", suggestions.isOld && recommended !== undefined);
     this.line.title = parts.map((part) => part.textContent).join(": ");
     this.take.hidden = recommended === undefined || !project.canLabel;
     this.more.hidden = proposals.length < 2 || !project.canLabel;
     if (this.more.hidden) this.open(false);
-    this.panel.replaceChildren(...proposals.map((proposal) => this.item(proposal)));
   }
 
   private item(proposal: Proposal): HTMLElement {
@@ -100,7 +98,6 @@ export class NextBar {
       {
         type: "button",
         class: "menu__item next-bar__item",
-        role: "menuitem",
         "data-kind": proposal.kind,
         onclick: () => {
           this.open(false);
@@ -115,7 +112,10 @@ export class NextBar {
     );
   }
 
+  /** An open list stays as it was opened: what a hand is on its way to does not change under it. */
   private open(open: boolean): void {
+    if (open && this.panel.hidden)
+      this.panel.replaceChildren(...this.controller.suggestions.proposals.map((proposal) => this.item(proposal)));
     this.panel.hidden = !open;
     this.more.setAttribute("aria-expanded", String(open));
   }

@@ -116,3 +116,75 @@ it("draws a lasso among the objects of the image that is shown, and goes back to
   await controller.region.lasso(round(90, 130), "new");
   expect(selection.size).toBe(40);
 });
+
+/** The server's order comes when `answer` is called. */
+function orderThatIsOnItsWay() {
+  let answer: (order: number[]) => void = () => undefined;
+  vi.mocked(fetchOrder).mockReturnValue(
+    new Promise((resolve) => (answer = (order) => resolve(Uint32Array.from(order)))),
+  );
+  return (order: number[]) => answer(order);
+}
+
+function withSimilarity() {
+  const made = makeController();
+  withMap(made.controller);
+  made.project.plotNumber = 1;
+  return made;
+}
+
+it("labels nothing of the region before while the lasso that was just drawn is being sorted", async () => {
+  const answer = orderThatIsOnItsWay();
+  const { controller, selection, labels, told } = withSimilarity();
+  selection.setRegion(Uint32Array.from(range(0, N)), "all");
+  vi.mocked(postAction).mockResolvedValue({ n_changed: 20, revision: 1 } as never);
+  const shown = controller.region.lasso(round(40, 60), "new");
+  controller.labeling.pickAll();
+  controller.labeling.label(1);
+  expect(selection.pickedCount).toBe(0);
+  expect(postAction).not.toHaveBeenCalled();
+  expect(told.at(-1)).toContain("still being sorted");
+  answer(range(40, 20));
+  await shown;
+  controller.labeling.pickAll();
+  controller.labeling.label(1);
+  expect([...labels.shown.entries()].filter(([, value]) => value === 1).map(([ordinal]) => ordinal)).toEqual(
+    range(40, 20),
+  );
+});
+
+it("keeps what has been seen in its place where the order comes after somebody began to work", async () => {
+  const answer = orderThatIsOnItsWay();
+  const { controller, selection } = withSimilarity();
+  const shown = controller.region.lasso(round(40, 60), "new");
+  await vi.waitFor(() => expect(selection.size).toBe(20));
+  controller.region.markSeen(range(40, 5), 5);
+  selection.pickOnly(2);
+  answer(range(40, 20).reverse());
+  await shown;
+  expect([...selection.order]).toEqual([...range(40, 5), ...range(45, 15).reverse()]);
+});
+
+it("takes an order that comes late as a whole where nobody has touched anything", async () => {
+  const answer = orderThatIsOnItsWay();
+  const { controller, selection } = withSimilarity();
+  const shown = controller.region.lasso(round(40, 60), "new");
+  await vi.waitFor(() => expect(selection.size).toBe(20));
+  controller.region.markSeen(range(40, 5), 5);
+  answer(range(40, 20).reverse());
+  await shown;
+  expect([...selection.order]).toEqual(range(40, 20).reverse());
+});
+
+it("keeps what is picked, and what is on the screen, where objects are added meanwhile", async () => {
+  const { controller, selection } = makeController();
+  controller.region.showAll();
+  const { order } = selection;
+  selection.toggle(3);
+  selection.toggle(7);
+  controller.sync.resizeTo(N + 10);
+  expect([...selection.order]).toEqual([...order, ...range(N, 10)]);
+  expect([...selection.picks()]).toEqual([order[3], order[7]]);
+  controller.filters.setMode("labeled");
+  await vi.waitFor(() => expect(selection.size).toBe(0));
+});

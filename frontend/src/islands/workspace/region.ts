@@ -44,12 +44,14 @@ export class ShownRegion extends Part<"order" | "onward"> {
   order: GridOrder = "similarity";
   /** The place in the region that the grid was last told to begin with. */
   firstRank = 0;
-  /** While a lasso is drawn, the points under it stay where they are. */
-  isLassoing = false;
   /** Whether the predictions are newer than the order of the patches that have been on the screen. */
   orderIsOld = false;
   /** So many tiles, from the first, have been on the screen since the region was sorted. */
   private shownTo = 0;
+  /** What waits for the lasso that is being drawn; null where none is. */
+  private afterLasso: (() => void)[] | null = null;
+  /** Whether more than the first screen of it has been. */
+  private wasGoneThrough = false;
   /** The time of `performance.now()` until which a key is not for what was just brought onto the screen. */
   private lookUntil = 0;
   /** What was asked for last, before the filters: the selection's own region follows when its order is known. */
@@ -218,14 +220,44 @@ export class ShownRegion extends Part<"order" | "onward"> {
     put(first ?? this.locally(visible, "image"));
     if (first === null) {
       const late = await ordered;
-      if (late !== null && asked === this.asked && late.length === this.selection.size) this.selection.reorder(late);
+      if (late !== null && asked === this.asked && late.length === this.selection.size) this.takeLateOrder(late);
     }
+  }
+
+  /** The order came after the patches were on the screen: whoever is at work there keeps what has been seen in its place. */
+  private takeLateOrder(late: Uint32Array): void {
+    const { selection } = this;
+    if (!this.isAtWork) {
+      selection.reorder(late);
+      return;
+    }
+    const kept = selection.order.subarray(0, this.shownTo);
+    const isKept = new Set(kept);
+    selection.reorderRest(Uint32Array.from([...kept, ...late.filter((ordinal) => !isKept.has(ordinal))]));
+  }
+
+  /** Whether somebody has done something with these patches, or looked further: they then stay where they are. */
+  private get isAtWork(): boolean {
+    return this.selection.pickedCount > 0 || this.selection.cursorByKeyboard || this.wasGoneThrough;
+  }
+
+  /** What was asked for last is not on the screen yet: a key or a click about a whole region is not for the one before. */
+  get isOnItsWay(): boolean {
+    return !this.isArranged;
   }
 
   /** There are more objects: what shows all of them, or will, goes on with those. */
   grow(): void {
     if (this.wanted.source !== "all") return;
+    const { base, details } = this.wanted;
     this.wanted = { ...this.wanted, base: ordinalsUpTo(this.project.nObjects) };
+    if (this.isArranged && this.isAtWork) {
+      const added = ordinalsUpTo(this.project.nObjects, base.length);
+      const visible = this.filters.active ? added.filter((ordinal) => this.project.hidden[ordinal] === 0) : added;
+      this.selection.reorderRest(Uint32Array.from([...this.selection.order, ...visible]));
+      return;
+    }
+    this.wanted = { ...this.wanted, details: { ...details, keepPicks: true } };
     void this.arrange();
   }
 
@@ -279,6 +311,30 @@ export class ShownRegion extends Part<"order" | "onward"> {
   /** Whether nobody can have looked yet at what was just brought onto the screen. */
   get isTooSoon(): boolean {
     return performance.now() < this.lookUntil;
+  }
+
+  /** While a lasso is drawn, the points under it stay where they are. */
+  get isLassoing(): boolean {
+    return this.afterLasso !== null;
+  }
+
+  beginLasso(): void {
+    this.afterLasso = [];
+  }
+
+  /** Drawn or given up: points may move again, once whoever drew it has said what lies in it. */
+  endLasso(): void {
+    const waiting = this.afterLasso ?? [];
+    this.afterLasso = null;
+    for (const go of waiting) go();
+  }
+
+  /** Resolves when no lasso is being drawn. */
+  lassoEnded(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.afterLasso === null) resolve();
+      else this.afterLasso.push(resolve);
+    });
   }
 
   /** A lasso or a rectangle is being drawn: what it will select is not known yet. */
@@ -409,6 +465,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
 
   private sortedAnew(): void {
     this.shownTo = 0;
+    this.wasGoneThrough = false;
     this.orderIsOld = false;
     this.emit("order");
   }
@@ -440,6 +497,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
 
   /** Patches that were drawn on the screen. @param upTo the tiles of the region, from the first, that have been in view */
   markSeen(ordinals: readonly number[], upTo: number): void {
+    if (this.shownTo > 0 && upTo > this.shownTo) this.wasGoneThrough = true;
     this.shownTo = Math.max(this.shownTo, upTo);
     this.seen.mark(ordinals);
   }

@@ -38,6 +38,8 @@ it("says that an answer is on its way where it takes long, and no more when it i
   expect(told).toEqual([]);
   vi.advanceTimersByTime(200);
   expect(told).toEqual(["Searching for similar objects …"]);
+  vi.advanceTimersByTime(30_000);
+  expect(controller.notices.shown.map(({ text }) => text)).toEqual(told);
   answer({ ordinals: Uint32Array.of(2) } as never);
   await search;
   expect(dismissed).toEqual(["search"]);

@@ -1,5 +1,7 @@
 import { expect, it, vi } from "vitest";
 import { NetworkError } from "../../api/http";
+import { fetchOrder } from "../../api/objects";
+import { fetchPlot } from "../../api/projects";
 import { ProjectSocket } from "../../live/socket";
 import { makeController, settle } from "./testing";
 
@@ -22,4 +24,19 @@ it("saves what could not be saved as soon as the server is there again", async (
   await settle();
   expect(send).toHaveBeenCalledTimes(2);
   expect(controller.queue.failing).toBe(false);
+});
+
+it("draws a new map once the lasso is drawn that somebody is at", async () => {
+  const { controller, project } = makeController();
+  const plot = { bounds: { x0: 0, y0: 0, width: 1, height: 1 }, n: 0, positions: new Uint16Array(0) };
+  vi.mocked(fetchPlot).mockResolvedValue(plot as never);
+  vi.mocked(fetchOrder).mockImplementation((_api, _project, ordinals) => Promise.resolve(ordinals));
+  controller.region.beginLasso();
+  const loaded = controller.sync["loadEmbedding"](2);
+  await settle();
+  expect(fetchPlot).toHaveBeenCalled();
+  expect(project.plotNumber).toBeNull();
+  controller.region.endLasso();
+  await loaded;
+  expect(project.plotNumber).toBe(2);
 });

@@ -92,7 +92,8 @@ export class Sync extends Part {
     }
     // The end of a layout may have been missed.
     const { previewJob } = this.project;
-    if (previewJob !== null && !state.jobs.some((job) => job.id === previewJob && isActive(job))) this.endPreview();
+    if (previewJob !== null && !state.jobs.some((job) => job.id === previewJob && isActive(job)))
+      await this.endPreview();
     await predictions;
   }
 
@@ -111,6 +112,7 @@ export class Sync extends Part {
     this.loadingEmbedding = number;
     try {
       const plot = await fetchPlot(this.config.api, this.config.projectId, number, { signal: this.signal });
+      await this.controller.region.lassoEnded();
       if (this.loadingEmbedding !== number) return;
       if (plot.n > this.project.nObjects) this.resizeTo(plot.n);
       // A layout that still ran had no order by likeness.
@@ -164,7 +166,9 @@ export class Sync extends Part {
   }
 
   /** The layout ended without a map. */
-  private endPreview(): void {
+  private async endPreview(): Promise<void> {
+    await this.controller.region.lassoEnded();
+    if (this.project.previewJob === null) return; // a map came
     this.project.dropPreview();
     this.controller.region.pointsMoved(false);
   }
@@ -245,7 +249,7 @@ export class Sync extends Part {
         if (known !== undefined && isActive(known)) this.controller.jobs.tellOutcome(event.job);
         if (event.job.id === this.project.previewJob) {
           if (event.job.state === "finished") void this.catchUp();
-          else this.endPreview();
+          else void this.endPreview();
         }
         return;
       }

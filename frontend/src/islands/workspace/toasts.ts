@@ -1,7 +1,7 @@
 import { el, ICONS, icon } from "../../lib/dom";
 import type { Notice, NoticeStore } from "../../state/notices";
 
-/** Short messages at the foot of the patches, read out by screen readers. */
+/** Short messages over the top bar, read out by screen readers. */
 export class Toasts {
   readonly element: HTMLElement = el("div", {
     class: "toast-region",
@@ -69,7 +69,12 @@ export class Toasts {
       ),
     );
     toast.addEventListener("pointerenter", () => this.notices.hold(notice));
-    toast.addEventListener("pointerleave", () => this.notices.release(notice));
+    toast.addEventListener("focusin", () => this.notices.hold(notice));
+    const release = () => {
+      if (!toast.matches(":hover, :focus-within")) this.notices.release(notice);
+    };
+    toast.addEventListener("pointerleave", release);
+    toast.addEventListener("focusout", () => queueMicrotask(release)); // the focus is nowhere yet
     return toast;
   }
 }

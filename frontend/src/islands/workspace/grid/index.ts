@@ -22,11 +22,11 @@ import {
   offsetToBegin,
   offsetToShow,
   TALLEST_PX,
+  TILE_SIZES,
   visibleRange,
 } from "./layout";
 import { GridToolbar } from "./toolbar";
 
-export const TILE_SIZES: readonly number[] = [32, 48, 64, 96, 128];
 const CONTEXT_FACTOR = 4;
 const LARGEST_TILE_PX = 256;
 const DRAG_PX = 4;
@@ -63,6 +63,8 @@ export class PatchGrid {
   /** Scroll position in the content, which may be taller than the scrolling area can be. */
   private offset = 0;
   private ownScroll = -1;
+  /** Pixels of the canvas to one of the page. */
+  private ratio = 1;
   private frame = 0;
   private band: Band | null = null;
   private scrollTimer: number | undefined;
@@ -113,6 +115,17 @@ export class PatchGrid {
     this.listen();
     this.resizer = new ResizeObserver(() => this.relayout());
     this.resizer.observe(this.scroller);
+    this.watchPixelRatio();
+  }
+
+  /** A window that is moved to another screen keeps its size, of which no observer speaks. */
+  private watchPixelRatio(): void {
+    const same = window.matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    const changed = () => {
+      this.relayout();
+      this.watchPixelRatio();
+    };
+    same.addEventListener("change", changed, { once: true, signal: this.controller.signal });
   }
 
   /** Puts something between the toolbar and the patches. */
@@ -227,7 +240,12 @@ export class PatchGrid {
         if (selection.cursor < 0) this.scrollTo(0);
         this.showEmpty();
       }),
-      selection.on(["rest", "picks", "focus"], () => this.redraw()),
+      selection.on("rest", () => this.relayout()), // there may be more of them
+      selection.on("picks", () => {
+        this.describeCursor();
+        this.redraw();
+      }),
+      selection.on("focus", () => this.redraw()),
       selection.on("cursor", () => {
         this.describeCursor();
         if (selection.cursorByKeyboard && selection.cursor >= 0) {
@@ -310,6 +328,7 @@ export class PatchGrid {
     this.layout = layoutGrid(this.controller.selection.size, this.tilePx, width, height);
     this.spacer.style.height = `${Math.max(0, Math.min(this.layout.contentHeight, TALLEST_PX) - height)}px`;
     const ratio = window.devicePixelRatio;
+    this.ratio = ratio;
     this.canvas.style.width = `${width}px`;
     this.canvas.style.height = `${height}px`;
     const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -326,7 +345,7 @@ export class PatchGrid {
     const extent = this.controller.project.patchSizePx * (this.view === "context" ? CONTEXT_FACTOR : 1);
     // More pixels than the patch has show nothing new, but keep the line thin.
     const useful = outline ? 2 * extent : extent;
-    const needed = Math.min(this.tilePx * window.devicePixelRatio, useful, LARGEST_TILE_PX);
+    const needed = Math.min(this.tilePx * this.ratio, useful, LARGEST_TILE_PX);
     this.cache.configure({ tilePx: Math.max(16, Math.ceil(needed)), view: this.view, outline });
   }
 
@@ -387,12 +406,13 @@ export class PatchGrid {
     if (context === null) return;
     const { selection, labels, project, sampling } = this.controller;
     const { layout, theme } = this;
-    const ratio = window.devicePixelRatio;
+    const { ratio } = this;
     this.configureCache();
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     context.imageSmoothingQuality = "high";
     const [first, last] = visibleRange(layout, this.offset);
+    this.scroller.toggleAttribute("data-cursor-in-view", first <= selection.cursor && selection.cursor < last);
     const inView: number[] = [];
     for (let index = first; index < last; index++) {
       const ordinal = selection.order[index]!;
@@ -568,6 +588,8 @@ export class PatchGrid {
         : `predicted ${predicted.name}, ${percent(project.confidences[ordinal]! / 255)}`;
     this.active.textContent = `Object ${ordinal}: ${guess}; ${labeled === undefined ? "unlabeled" : `labeled ${labeled.name}${labels.unseen[ordinal] === 1 ? " by sample" : ""}`}`;
     this.active.setAttribute("aria-selected", String(selection.isPicked(ordinal)));
+    this.active.setAttribute("aria-posinset", String(selection.cursor + 1));
+    this.active.setAttribute("aria-setsize", String(selection.size));
     this.scroller.setAttribute("aria-activedescendant", this.active.id);
   }
 

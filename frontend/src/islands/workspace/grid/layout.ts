@@ -7,6 +7,8 @@ export const framePx = (tilePx: number): number => (tilePx < 64 ? 2 : 3);
 export const NO_FRAME_PX = 1;
 export const GAP_PX = 6;
 const MARGIN_PX = 10;
+/** The sizes of tiles that one may choose, in pixels of the page. */
+export const TILE_SIZES: readonly number[] = [32, 48, 64, 96, 128];
 /** Browsers clip elements taller than about 33 million pixels: above this, the scrollbar stands for more than it shows. */
 export const TALLEST_PX = 12_000_000;
 

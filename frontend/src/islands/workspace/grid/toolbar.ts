@@ -6,6 +6,7 @@ import { GRID_ORDERS, type GridOrder } from "../../../state/order";
 import { ClassPicker } from "../class-picker";
 import type { WorkspaceController } from "../controller";
 import { RegionBanner } from "./banner";
+import { TILE_SIZES } from "./layout";
 
 const ORDER_NAMES: Record<GridOrder, string> = {
   similarity: "Similarity",
@@ -13,8 +14,6 @@ const ORDER_NAMES: Record<GridOrder, string> = {
   uncertain: "Most uncertain",
   image: "Image",
 };
-
-const TILE_SIZES: readonly number[] = [32, 48, 64, 96, 128];
 
 /** What the toolbar may ask of the grid. */
 interface GridControls {
@@ -262,7 +261,7 @@ export class GridToolbar {
     showOrder();
     showOutline();
     this.subscriptions = [
-      selection.on(["region", "picks", "cursor"], showCounts),
+      selection.on(["region", "rest", "picks", "cursor"], showCounts),
       selection.on("region", showOrder),
       project.on(["session", "state"], () => {
         showSteps();

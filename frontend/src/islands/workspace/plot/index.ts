@@ -1,6 +1,6 @@
 import { HIDDEN, type Look, MARKED, PointLayer } from "../../../gl/point-layer";
 import { isDark, parseColor, type Rgb } from "../../../lib/colors";
-import { el, ICONS, icon } from "../../../lib/dom";
+import { el, ICONS, icon, showInstead } from "../../../lib/dom";
 import { plural } from "../../../lib/format";
 import { clamp, type Point, simplify } from "../../../lib/geometry";
 import { zoomFactor } from "../../../lib/wheel";
@@ -467,7 +467,7 @@ export class EmbeddingPlot {
     } else {
       const op: LassoOp = event.shiftKey ? "add" : event.altKey ? "subtract" : "new";
       this.gesture = { kind: "lasso", op, path: [[x, y]] };
-      this.controller.region.isLassoing = true;
+      this.controller.region.beginLasso();
     }
     if (event.button === 1) event.preventDefault();
     this.showCursor();
@@ -498,7 +498,7 @@ export class EmbeddingPlot {
     const { gesture } = this;
     if (gesture === null) return;
     this.gesture = null;
-    this.controller.region.isLassoing = false;
+    this.controller.region.endLasso();
     this.showCursor();
     const [x, y] = this.at(event);
     const ordinal = this.pick(x, y);
@@ -526,7 +526,7 @@ export class EmbeddingPlot {
   cancelGesture(): boolean {
     if (this.gesture === null) return false;
     this.gesture = null;
-    this.controller.region.isLassoing = false;
+    this.controller.region.endLasso();
     this.showCursor();
     this.redrawOverlay();
     return true;
@@ -554,6 +554,8 @@ export class EmbeddingPlot {
   private wheel(event: WheelEvent): void {
     if (this.onControl(event)) return;
     event.preventDefault();
+    // A lasso is drawn around points where they are.
+    if (this.gesture?.kind === "lasso") return;
     const [x, y] = this.at(event);
     this.hover.hide();
     this.controller.viewport.zoomAt(zoomFactor(event), x, y);
@@ -683,14 +685,16 @@ export class EmbeddingPlot {
   private showChips(): void {
     const { filters, project } = this.controller;
     const chips: HTMLElement[] = [];
-    const chip = (text: string, title: string, run: () => void) =>
-      chips.push(el("button", { type: "button", class: "filter-chip", title, onclick: run }, text, icon(ICONS.close)));
+    const chip = (text: string, title: string, run: () => void, more: Record<string, unknown> = {}) =>
+      chips.push(
+        el("button", { type: "button", class: "filter-chip", title, onclick: run, ...more }, text, icon(ICONS.close)),
+      );
     if (project.plot !== null) {
       if (filters.mode !== "all")
         chip(FILTER_CHIPS[filters.mode] ?? `Only ${filters.mode}`, "Show all", () => filters.setMode("all"));
       for (const value of filters.classes) {
         const name = project.classOf(value)?.name ?? String(value);
-        chip(name, `No longer only ${name}`, () => filters.toggleClass(value));
+        chip(name, `No longer only ${name}`, () => filters.toggleClass(value), { "data-class": value });
       }
       const [only] = filters.classes;
       if (only !== undefined && filters.classes.size === 1) {
@@ -702,6 +706,7 @@ export class EmbeddingPlot {
               class: "filter-chip filter-chip--info",
               title: "What the model calls this class and nobody labeled yet (Shift and the key of the class)",
               "data-testid": "review",
+              "data-class": only,
               onclick: () => void this.controller.region.review(only),
             },
             "Review, surest first",
@@ -751,6 +756,6 @@ export class EmbeddingPlot {
         ),
       );
     }
-    this.chips.replaceChildren(...chips);
+    showInstead(this.chips, ...chips);
   }
 }
