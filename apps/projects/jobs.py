@@ -37,7 +37,9 @@ from apps.projects.signals import job_ended
 logger = logging.getLogger(__name__)
 
 Queue = Literal["cpu", "gpu"]
-MAX_ATTEMPTS = 3
+# So many workers in a row may die of a job without getting further than those before them, by this share of the whole.
+MOST_DEATHS = 3
+LEAST_PROGRESS = 0.01
 # So many exports, or picture searches, of one person wait or run: one worker does those of all organizations.
 MOST_OF_A_PERSON = 3
 REPORT_INTERVAL_S = 0.5
@@ -181,9 +183,12 @@ class Report:
         self.log(line)
 
     def confirm_ownership(self) -> None:
-        """Lock the job's row inside the transaction that publishes its result; raises Stopped if it was lost."""
-        if not list(self._own_row().select_for_update(no_key=True).values_list("pk")):
+        """Lock the job's row inside the transaction that publishes its result; raises Stopped if it was lost or cancelled."""
+        own = list(self._own_row().select_for_update(no_key=True).values_list("cancel_requested", flat=True))
+        if not own:
             raise Stopped("another worker has taken this job up")
+        if own[0]:
+            raise Stopped("the job was cancelled")
 
     def keep_result(self, result: dict[str, Any]) -> None:
         """Enter the job's result inside the transaction that publishes it, after `confirm_ownership`: a worker that dies
@@ -315,7 +320,8 @@ def requeue_lost_jobs() -> int:
     """Take up jobs whose worker died and jobs that never reached the queue; returns how many.
 
     A second delivery does no harm (see `run_job`), so a queued job is sent again when it has waited long, at growing
-    intervals. A job that killed its worker MAX_ATTEMPTS times fails with that as its error.
+    intervals. A job at which MOST_DEATHS workers died, none of them further on than the one before, fails with that as its
+    error; one that got further is gone on with however often the machine is switched off.
     """
     now = timezone.now()
     taken = 0
@@ -328,9 +334,14 @@ def requeue_lost_jobs() -> int:
         )
         for job in lost:
             taken += 1
-            has_to_end = not job.result and (job.attempt >= MAX_ATTEMPTS or job.cancel_requested)
+            if job.state == Job.State.RUNNING:
+                job.deaths = 1 if job.progress >= job.furthest + LEAST_PROGRESS else job.deaths + 1
+                job.furthest = max(job.furthest, job.progress)
+            has_to_end = not job.result and (job.deaths >= MOST_DEATHS or job.cancel_requested)
             if job.state == Job.State.RUNNING and has_to_end:
-                died = f"its worker died {job.attempt} times, the last was {job.worker} (out of memory?)"
+                died = (
+                    f"its worker died {job.deaths} times and got no further, the last was {job.worker} (out of memory?)"
+                )
                 job.state = Job.State.CANCELLED if job.cancel_requested else Job.State.FAILED
                 job.error = "" if job.cancel_requested else died
                 job.finished_at, job.lease_expires_at = now, None
@@ -344,7 +355,9 @@ def requeue_lost_jobs() -> int:
                 job.lease_expires_at = now + max(QUEUED_GRACE, now - job.created_at)
                 transaction.on_commit(partial(_enqueue, job))
                 send_event_on_commit(job.project_id, JobEvent(type="job.progress", job=job_state(job)))
-            job.save(update_fields=["state", "error", "message", "finished_at", "lease_expires_at"])
+            job.save(
+                update_fields=["state", "error", "message", "finished_at", "lease_expires_at", "deaths", "furthest"]
+            )
     return taken
 
 

@@ -122,6 +122,9 @@ class Job(models.Model):
     requested_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     worker = models.CharField(max_length=120, blank=True)
     attempt = models.PositiveSmallIntegerField(default=0)
+    # So many workers died of it since one got further than all before, and how far that was, as a share of 1.
+    deaths = models.PositiveSmallIntegerField(default=0)
+    furthest = models.FloatField(default=0.0)
     lease_expires_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)

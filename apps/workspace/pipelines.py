@@ -60,7 +60,8 @@ def export_job(job: Job, report: Report) -> dict[str, Any]:
         check_space(Path(work), sum(path.stat().st_size for path in written))
         with replacing(archive) as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:  # PNG does not get smaller
-                for path in written:
+                for k, path in enumerate(written):
+                    report.progress("packing", k / len(written))
                     packed.write(path, path.relative_to(work))
             with transaction.atomic():
                 report.confirm_ownership()

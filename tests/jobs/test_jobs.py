@@ -219,12 +219,34 @@ def test_a_queued_job_that_never_reached_the_queue_is_sent_again(job):
 
 
 def test_a_job_that_kills_every_worker_fails_visibly(job):
-    for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
-        Job.objects.filter(pk=job.pk).update(state="running", attempt=attempt, worker="box:1")
+    for attempt in range(1, jobs.MOST_DEATHS + 1):
+        Job.objects.filter(pk=job.pk).update(state="running", attempt=attempt, worker="box:1", progress=0.3)
         expire_lease(job)
         requeue_lost_jobs()
     assert state(job) == "failed"
-    assert "died 3 times" in job.error
+    assert "died 3 times and got no further" in job.error
+
+
+def test_a_job_goes_on_however_often_the_machine_is_switched_off_as_long_as_it_gets_further(job):
+    for attempt in range(1, 10):
+        Job.objects.filter(pk=job.pk).update(state="running", attempt=attempt, progress=attempt / 20)
+        expire_lease(job)
+        requeue_lost_jobs()
+    assert state(job) == "queued"
+
+
+def test_a_job_that_was_cancelled_publishes_nothing_more(job, world):
+    published: list[int] = []
+
+    def cancelled_at_the_end(job: Job, report: Report) -> dict[str, Any]:
+        cancel_job(job=job, cancelled_by=world.manager)
+        with transaction.atomic():
+            report.confirm_ownership()
+            published.append(1)
+        return {"answer": 42}
+
+    run_job(job.pk, cancelled_at_the_end)
+    assert (state(job), published) == ("cancelled", [])
 
 
 WORKER = """

@@ -32,7 +32,7 @@ from apps.models.tasks import run_iteration
 from apps.objects.selectors import patch_reader
 from apps.projects import files
 from apps.projects.files import folder, project_folder
-from apps.projects.jobs import MAX_ATTEMPTS, Report, cancel_job, requeue_lost_jobs
+from apps.projects.jobs import MOST_DEATHS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from apps.projects.services import Learning, update_project_learning
 from apps.workspace.housekeeping import ABANDONED_ITERATION, keep_house
@@ -181,7 +181,7 @@ def test_an_iteration_killed_when_it_has_published_only_ends(world: World) -> No
     die_in_an_iteration(job, "when published")
     embeddings = list(world.project.embeddings.order_by("number"))
     assert len(embeddings) == 2, "from measurements, and from the training"
-    Job.objects.filter(pk=job.pk).update(attempt=MAX_ATTEMPTS, cancel_requested=True)  # too late: it is done
+    Job.objects.filter(pk=job.pk).update(deaths=MOST_DEATHS, cancel_requested=True)  # too late: it is done
     assert requeue_lost_jobs() == 1
     job.refresh_from_db()
     cancel_job(job=job, cancelled_by=world.manager)  # and this as well
@@ -439,6 +439,18 @@ def test_what_was_measured_is_measured_anew_where_its_file_is_damaged(world: Wor
     assert job.state == Job.State.FINISHED
     assert "0.npy is damaged" in job.log
     np.testing.assert_array_equal(np.load(measured), whole)
+
+
+def test_an_iteration_that_was_given_up_leaves_its_epochs_to_the_next(world: World) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=3)
+    die_in_an_iteration(job, "in training")
+    Job.objects.filter(pk=job.pk).update(deaths=MOST_DEATHS - 1, furthest=1.0)
+    requeue_lost_jobs()
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED and "died 3 times" in job.error
+    keep_house()
+    assert "went on after epoch" in run_again(world).log
 
 
 def test_what_a_job_left_that_was_cancelled_after_its_worker_died_is_cleared(world: World) -> None:

@@ -52,7 +52,7 @@ from apps.objects.selectors import patch_reader
 from apps.objects.signals import import_finished
 from apps.projects.events import group_of
 from apps.projects.files import folder, read_array
-from apps.projects.jobs import MAX_ATTEMPTS, Report, cancel_job, requeue_lost_jobs
+from apps.projects.jobs import MOST_DEATHS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
 from apps.workspace.housekeeping import keep_house
 from tests.conftest import World
@@ -449,7 +449,7 @@ def test_objects_are_placed_after_an_iteration_was_given_up_that_would_have_seen
     job = start_iteration(project=project, requested_by=None)
     make_image(project)
     Job.objects.filter(pk=job.pk).update(
-        state=Job.State.RUNNING, attempt=MAX_ATTEMPTS, lease_expires_at=timezone.now() - timedelta(seconds=1)
+        state=Job.State.RUNNING, deaths=MOST_DEATHS - 1, lease_expires_at=timezone.now() - timedelta(seconds=1)
     )
     requeue_lost_jobs()
     assert project.jobs.filter(kind="place", state=Job.State.QUEUED).exists()

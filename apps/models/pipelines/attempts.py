@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from django.db import DatabaseError
 from numpy.typing import NDArray
 
 from apps.engine.arrays import write_array
@@ -15,16 +14,13 @@ from apps.engine.durable import move_folder, remove_folder
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.pipelines.planning import Plan, make_plan
 from apps.models.selectors import failed_iteration
+from apps.models.work import TAKEN_OVER_NAME, TRAINED_NAME, amount_done
 from apps.projects.files import folder, read_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 
 # In a work folder: what the job set out to do, and the labels as they were then, with their revision.
 PLAN_NAME, LABELS_NAME, REVISION_NAME = "plan.json", "labels.npy", "revision.json"
-# And whether the training came to its end; how much another job had done, if this one took its work over.
-TRAINED_NAME, TAKEN_OVER_NAME = "trained", "taken-over"
-# Of what came from outside, the work itself is not to blame.
-OUTER_FAULTS = (OSError, MemoryError, DatabaseError)
 
 
 def work_folder(project: Project, job: Job) -> Path:
@@ -74,7 +70,7 @@ def _take_over(project: Project, work: Path, plan: bytes) -> bool:
     if is_half_trained and json.loads(revision.read_bytes()) != shown_revision(shared_label_set(project)):
         return False
     move_folder(failed, work)
-    write_bytes(work / TAKEN_OVER_NAME, str(_amount_done(work)).encode())
+    write_bytes(work / TAKEN_OVER_NAME, str(amount_done(work)).encode())
     return True
 
 
@@ -89,21 +85,6 @@ def labels_at_the_start(project: Project, work: Path) -> tuple[NDArray[np.uint8]
         write_bytes(revision, json.dumps(shown_revision(shared_label_set(project))).encode())
         write_array(labels, labels_to_learn_from(project))
     return read_array(labels), json.loads(revision.read_text())
-
-
-def is_worth_keeping(work: Path, error: Exception) -> bool:
-    """Whether there is anything that the next iteration could go on with; where two fail at the same point by no fault from
-    outside, the fault may lie in what they share."""
-    taken_over = work / TAKEN_OVER_NAME
-    before = int(taken_over.read_text()) if taken_over.exists() else 0
-    return _amount_done(work) > (0 if isinstance(error, OUTER_FAULTS) else before)
-
-
-def _amount_done(work: Path) -> int:
-    """Grows with each epoch whose state is kept, the end of the training, and each shard of features."""
-    epochs = (int(path.name.removeprefix("epoch-")) for path in work.glob("new/states/epoch-*"))
-    shards = sum(path.is_file() for path in work.glob("new/shards/**/*"))
-    return max(epochs, default=0) + (work / "new" / TRAINED_NAME).exists() + shards
 
 
 def clear(work: Path, report: Report) -> None:

@@ -30,9 +30,7 @@ from apps.engine.registry import CLASSIFIERS
 from apps.models.events import EmbeddingPreview
 from apps.models.pipelines.attempts import (
     PLAN_NAME,
-    TRAINED_NAME,
     clear,
-    is_worth_keeping,
     labels_at_the_start,
     plan_of_attempt,
     work_folder,
@@ -56,6 +54,7 @@ from apps.models.selectors import (
     model_settings,
     preview_file,
 )
+from apps.models.work import TRAINED_NAME, is_worth_keeping
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event
 from apps.projects.files import write_bytes
