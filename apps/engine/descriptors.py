@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.engine.cores import usable_cores
+from apps.engine.errors import EngineError
 from apps.engine.jit import kernel
 from apps.engine.progress import Progress, ProgressCallback, StopCallback, ignore_progress, never_stop
 
@@ -25,6 +26,7 @@ Masks = npt.NDArray[np.bool_]
 
 # Patches of more pixels are shrunk to this first: the descriptors of a glomerulus need no more, and take as long.
 LARGEST_SIZE_PX = 64
+SMALLEST_SIZE_PX = 8
 # Beyond the patch, rings of this many patch widths say where the object lies: epithelium and stroma differ in color there.
 CONTEXT_WIDTHS = 2
 BATCH_SIZE = 256
@@ -92,8 +94,13 @@ def describe_objects(
 
     On all cores; `source` is read by several threads at once. `keep` gets the rows in their order, KEPT_TOGETHER at a
     time, as soon as they are there: what a caller who is stopped or killed may go on from. Reports the stage "measuring";
-    raises `Stopped`. Columns in the order of GROUPS.
+    raises `Stopped`, and `EngineError` for patches of fewer than SMALLEST_SIZE_PX or of an odd number of pixels, which have no middle
+    to be the same in patch and context. Columns in the order of GROUPS.
     """
+    if source.patch_size_px < SMALLEST_SIZE_PX or source.patch_size_px % 2:
+        raise EngineError(
+            f"patches of {source.patch_size_px} px cannot be measured: it takes an even number from {SMALLEST_SIZE_PX} on"
+        )
     wanted = np.arange(len(source), dtype=np.int64) if ordinals is None else np.asarray(ordinals, np.int64)
     size = min(source.patch_size_px, LARGEST_SIZE_PX)
     described = np.empty((len(wanted), N_DESCRIPTORS), np.float32)
@@ -120,7 +127,7 @@ def describe_objects(
 def describe_picture(picture: Patches) -> Floats:
     """Descriptors (1, N_DESCRIPTORS) of a picture (p, p, 3) of one object; NaN for what it does not show: the object's
     outline, and what lies around."""
-    size = min(len(picture), LARGEST_SIZE_PX)
+    size = min(max(len(picture) // 2 * 2, SMALLEST_SIZE_PX), LARGEST_SIZE_PX)
     square = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
     beyond = size * (CONTEXT_WIDTHS - 1) // 2
     context = cv2.copyMakeBorder(square, beyond, beyond, beyond, beyond, cv2.BORDER_REFLECT_101)

@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def move_folder(source: Path, target: Path) -> None:
     """Rename a folder of synced files; what lies under the new name already is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
+    remove_folder(target)
     sync_folder(source)
     source.rename(target)
     sync_folder(target.parent)

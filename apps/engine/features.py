@@ -62,18 +62,20 @@ class FeatureSpace:
 
     @classmethod
     def fit(cls, parts: Sequence[Part]) -> FeatureSpace:
-        """From the features of all objects."""
-        step = max(1, len(parts[0].rows) // FITTED_ROWS)
+        """From the features of all objects, one part at least, all of as many rows. What is not finite is not known, and counts
+        for nothing."""
+        step = max(1, -(-len(parts[0].rows) // FITTED_ROWS))
         sample = [replace(part, rows=part.rows[::step]) for part in parts]
         centers, scales, limits = [], [], []
         for part in sample:
-            rows = part.rows.astype(np.float32)
-            rows = np.clip(np.where(np.isfinite(rows), rows, 0), -LARGEST, LARGEST)
-            center = rows.mean(axis=0)
-            rows -= center
+            rows = np.clip(part.rows.astype(np.float32), -LARGEST, LARGEST)
+            known = np.isfinite(part.rows)
+            n_known = np.maximum(known.sum(axis=0), 1)
+            center = (np.where(known, rows, 0).sum(axis=0, dtype=np.float64) / n_known).astype(np.float32)
+            rows = np.where(known, rows - center, np.float32(0))  # what is not known is as the mean
             scale = np.ones(rows.shape[1], np.float32)
             if part.by_column:
-                spread = rows.std(axis=0)
+                spread = np.sqrt(np.square(rows).sum(axis=0, dtype=np.float64) / n_known)
                 # A column that is the same everywhere says nothing, and its rounding errors must not.
                 varies = spread > 1e-6 * np.maximum(1.0, np.abs(center))
                 scale = np.where(varies, 1 / np.where(varies, spread, 1), 0).astype(np.float32)

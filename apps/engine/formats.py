@@ -32,6 +32,7 @@ HEADER_BYTES = 1024  # what a format is recognized by, and all of a PNG's header
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_BITS = 64  # of a TIFF's pixel: four channels of 16, or a mask's numbers as float64
+LOOKED_UP_TOGETHER = 1 << 20  # samples
 LARGE_TILE_PX = 2048 * 2048  # as they are used for slides; small images may have them, too
 # Compressions of a TIFF that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
 JPEG_IN_TIFF = 7
@@ -289,6 +290,11 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
             if samples.dtype != np.uint8 or samples.ndim != 3 or samples.shape[2] != 4:
                 raise BadInput(name, "CMYK TIFF is supported with 8 bits and 4 channels only")
             samples = np.array(Image.fromarray(samples, "CMYK").convert("RGB"))
+        elif photometric == "YCBCR" and page.compression not in tifffile.TIFF.IMAGE_COMPRESSIONS:
+            # Whatever is compressed as an image comes as RGB; this is as it was stored.
+            if samples.dtype != np.uint8 or samples.ndim != 3 or samples.shape[2] != 3:
+                raise BadInput(name, "YCbCr TIFF is supported with 8 bits and 3 channels only")
+            samples = np.array(Image.fromarray(samples, "YCbCr").convert("RGB"))
         elif photometric not in ("MINISBLACK", "RGB", "YCBCR"):
             raise BadInput(name, f"TIFF files with colors of type {photometric} are not supported")
         if samples.ndim == 3 and samples.shape[2] not in (2, 3, 4):
@@ -328,7 +334,7 @@ def _scale(samples: npt.NDArray[np.generic], maximum: int) -> npt.NDArray[np.uin
     """0..maximum -> 0..255, rounded to nearest. By a table: 16-bit images are as quick as 8-bit ones."""
     steps = np.arange(maximum + 1, dtype=np.uint64)
     table = ((steps * 255 + maximum // 2) // maximum).astype(np.uint8)
-    return np.asarray(np.take(table, samples.astype(np.intp, copy=False), mode="clip"), dtype=np.uint8)
+    return _looked_up(table, samples)
 
 
 def _to_8_bits(samples: npt.NDArray[np.generic], maximum: int, name: str) -> npt.NDArray[np.uint8]:
@@ -346,12 +352,20 @@ def _to_8_bits(samples: npt.NDArray[np.generic], maximum: int, name: str) -> npt
 def _apply_palette(
     samples: npt.NDArray[np.generic], palette: npt.NDArray[np.uint8], name: str
 ) -> npt.NDArray[np.uint8]:
-    indices = samples.astype(np.intp, copy=False)
-    if indices.size and int(indices.max()) >= len(palette):
-        raise BadInput(
-            name, f"a pixel has palette index {int(indices.max())}, but the palette has {len(palette)} colors"
-        )
-    return np.asarray(palette[indices], dtype=np.uint8)
+    largest = int(samples.max(initial=0))
+    if samples.size and largest >= len(palette):
+        raise BadInput(name, f"a pixel has palette index {largest}, but the palette has {len(palette)} colors")
+    return _looked_up(palette, samples)
+
+
+def _looked_up(table: npt.NDArray[np.uint8], samples: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    """table[samples], some rows at a time: numpy makes indices of 8 bytes of all it is given, which of a large image is gigabytes."""
+    found = np.empty(samples.shape + table.shape[1:], np.uint8)
+    together = max(1, LOOKED_UP_TOGETHER // max(1, samples[:1].size))
+    for first in range(0, len(samples), together):
+        rows = samples[first : first + together]
+        found[first : first + together] = np.take(table, rows.astype(np.intp), axis=0, mode="clip")
+    return found
 
 
 def _without_alpha(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

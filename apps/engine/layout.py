@@ -27,7 +27,7 @@ def align_to(points: Floats, previous: Floats) -> Floats:
 
     Rows of `previous` with NaN have no earlier place and follow the others. The fit is orthogonal Procrustes
     (Schoenemann 1966) on the objects that moved least, found by the least median of squares (Rousseeuw 1984): clusters
-    that labels pulled elsewhere do not turn or shrink the rest of the map.
+    that labels pulled elsewhere do not turn or shrink the rest of the map. Those that moved least keep the width that they had.
     """
     known = np.isfinite(previous).all(axis=1)
     if not known.any():
@@ -61,14 +61,17 @@ def _median_distance(source: Points, target: Points, fit: tuple[Points, Points])
 
 
 def _similarity(source: Points, target: Points) -> tuple[Points, Points]:
-    """The 2 x 2 matrix and the shift of the best `source @ matrix + shift` in least squares."""
+    """The 2 x 2 matrix and the shift of the `source @ matrix + shift` that is turned as in least squares and as wide as `target`.
+
+    The scale of least squares is that times the correlation of the two: each new map would be smaller than the one before.
+    """
     source_center, target_center = source.mean(axis=0), target.mean(axis=0)
     source, target = source - source_center, target - target_center
-    spread = float((source**2).sum())
-    if spread <= 1e-12 or float((target**2).sum()) <= 1e-12:  # one place: nothing says how to turn or to scale
+    spread, wanted = float((source**2).sum()), float((target**2).sum())
+    if min(spread, wanted) <= 1e-12:  # one place: nothing says how to turn or to scale
         return np.eye(2), target_center - source_center
-    left, values, right = np.linalg.svd(source.T @ target)
-    matrix = (left @ right) * (values.sum() / spread)
+    left, _values, right = np.linalg.svd(source.T @ target)
+    matrix = (left @ right) * np.sqrt(wanted / spread)
     return matrix, target_center - source_center @ matrix
 
 

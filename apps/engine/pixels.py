@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,15 @@ from apps.engine.errors import EngineError
 from apps.engine.jit import kernel
 
 PARTS = ("pixels", "objects", "centroids")
-MAX_OPEN_IMAGES = 512
+# Of one reader; fewer where the process may not have as many files open. The processes' limit is often 1,024 until it is raised.
+MOST_OPEN_IMAGES = 512
+MOST_OPEN_FILES = 65_536
+# Files that are for others: connections, the database, libraries.
+FILES_OF_OTHERS = 256
+# So many readers a process keeps, at most, each of which maps two files of an image.
+READERS_KEPT = 4
+# Patches that are resized are read so many bytes at a time, whatever their size and number.
+READ_TOGETHER_BYTES = 16 << 20
 BEYOND = np.uint8(128)  # the gray beyond the border where patches are not mirrored
 
 Ordinals = Sequence[int] | npt.NDArray[np.integer]
@@ -125,7 +136,7 @@ class PatchReader:
     """
 
     def __init__(
-        self, images: Sequence[StoredImage], patch_size_px: int, *, max_open_images: int = MAX_OPEN_IMAGES
+        self, images: Sequence[StoredImage], patch_size_px: int, *, max_open_images: int | None = None
     ) -> None:
         if patch_size_px < 1:
             raise EngineError(f"a patch cannot be {patch_size_px} px wide")
@@ -135,7 +146,7 @@ class PatchReader:
         starts = [image.first_ordinal for image in self.images]
         if starts != [0, *self._ends[:-1].tolist()][: len(starts)]:
             raise EngineError("the images' ordinals have gaps or overlap")
-        self._max_open = max_open_images
+        self._max_open = max_open_images or most_open_images()
         self._open_images: OrderedDict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]] = OrderedDict()
         self._open_rasters: OrderedDict[int, npt.NDArray[np.generic]] = OrderedDict()
         self._lock = threading.Lock()
@@ -159,11 +170,14 @@ class PatchReader:
         """
         extent = patch_size_px or self.patch_size_px
         wanted = self._checked(ordinals)
-        patches = np.empty((len(wanted), extent, extent, 3), np.uint8)
-        for image_index, positions, indices in self._groups(wanted):
-            pixels, centers = self._image(image_index)
-            _crop(pixels, centers, indices, positions, mirrored, patches.reshape(len(wanted), extent, 3 * extent))
-        return patches if size_px is None or size_px == extent else resize(patches, size_px)
+        if size_px is None or size_px == extent:
+            return self._cropped(wanted, extent, mirrored)
+        resized = np.empty((len(wanted), size_px, size_px, 3), np.uint8)
+        together = max(1, READ_TOGETHER_BYTES // (3 * extent**2))
+        for first in range(0, len(wanted), together):
+            some = slice(first, first + together)
+            resize(self._cropped(wanted[some], extent, mirrored), size_px, out=resized[some])
+        return resized
 
     def read_masks(self, ordinals: Ordinals, *, patch_size_px: int | None = None) -> npt.NDArray[np.bool_]:
         """(n, p, p) bool: true on the pixels of that object alone, never on a neighbor's; false beyond the image."""
@@ -174,6 +188,13 @@ class PatchReader:
             _, centers = self._image(image_index)
             _crop_mask(self._raster(image_index), centers, indices, positions, masks)
         return masks
+
+    def _cropped(self, wanted: npt.NDArray[np.int64], extent: int, mirrored: bool) -> npt.NDArray[np.uint8]:
+        patches = np.empty((len(wanted), extent, extent, 3), np.uint8)
+        for image_index, positions, indices in self._groups(wanted):
+            pixels, centers = self._image(image_index)
+            _crop(pixels, centers, indices, positions, mirrored, patches.reshape(len(wanted), extent, 3 * extent))
+        return patches
 
     def _checked(self, ordinals: Ordinals) -> npt.NDArray[np.int64]:
         wanted = np.asarray(ordinals, dtype=np.int64).reshape(-1)
@@ -226,9 +247,27 @@ class PatchReader:
         return raster
 
 
-def resize(patches: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.uint8]:
-    """(n, p, p, 3) -> (n, size_px, size_px, 3): area average when shrinking, linear when growing."""
-    resized = np.empty((len(patches), size_px, size_px, 3), np.uint8)
+@cache
+def most_open_images() -> int:
+    """Of one reader, as many as all readers of a process may have: the limit of its open files is raised as far as it may be.
+
+    A mapped file counts as an open one (Python's mmap keeps a descriptor).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    files = MOST_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+    return max(8, min(MOST_OPEN_IMAGES, (files - FILES_OF_OTHERS) // (2 * READERS_KEPT)))
+
+
+def resize(
+    patches: npt.NDArray[np.uint8], size_px: int, *, out: npt.NDArray[np.uint8] | None = None
+) -> npt.NDArray[np.uint8]:
+    """(n, p, p, 3) -> (n, size_px, size_px, 3), into `out` where it is given: area average when shrinking, linear when growing."""
+    resized = np.empty((len(patches), size_px, size_px, 3), np.uint8) if out is None else out
     how = cv2.INTER_AREA if size_px < patches.shape[1] else cv2.INTER_LINEAR
     for patch, out in zip(patches, resized, strict=True):
         cv2.resize(patch, (size_px, size_px), dst=out, interpolation=how)

@@ -34,7 +34,7 @@ class Entry:
         module, _, attribute = self.implementation.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # a package of somebody else's may raise anything
+        except (Exception, SystemExit) as error:  # a package of somebody else's may raise anything
             raise EngineError(f"{self.name} cannot be used: {self.implementation}: {_in_words(error)}") from error
 
     @contextmanager
@@ -149,7 +149,7 @@ class Registry(Generic[Kind]):
             for point in sorted(entry_points(group=self._group), key=lambda point: point.name):
                 try:
                     entry = self._loaded(point, entries)
-                except Exception as error:  # a package of somebody else's may raise anything
+                except (Exception, SystemExit) as error:  # a package of somebody else's may raise anything
                     faults[point.name] = (
                         f"The {self.what} {point.name!r} of the package {_package(point)} cannot be used: "
                         f"{_in_words(error)}"

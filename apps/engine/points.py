@@ -42,7 +42,9 @@ def read_points(source: str | os.PathLike[str] | bytes, *, name: str | None = No
     Raises BadInput naming the file and the line.
     """
     rows, shown = csvfiles.read_rows(source, name=name, most_rows=MOST_POINTS + 1)
-    at_row, at_column, at_class, at_image = 0, 1, 2, None
+    at_row, at_column = 0, 1
+    at_class: int | None = 2
+    at_image: int | None = None
     if _number(csvfiles.cell(rows[0][1], 0)) is None and _number(csvfiles.cell(rows[0][1], 1)) is None:
         columns = csvfiles.columns_of(rows[0][1])
         found = [
@@ -55,7 +57,7 @@ def read_points(source: str | os.PathLike[str] | bytes, *, name: str | None = No
                 else ""
             )
             raise BadInput(shown, f"the first line names no columns row and column{whole}")
-        at_row, at_column, at_class = found[0], found[1], found[2] if found[2] is not None else len(columns)
+        at_row, at_column, at_class = found[0], found[1], found[2]
         at_image = columns.get("image")
         rows = rows[1:]
     if not rows:

@@ -214,6 +214,7 @@ def fit_head(
     an object's label would agree with it, right or wrong.
     The head's temperature (Guo et al. 2017) comes from predictions of labels that were held out, and never from the fifth
     that the calibration error is measured on.
+    Raises `EngineError` where features and labels are of another number of objects, or all labels are held out.
     """
     if len(features) != len(class_values):
         raise EngineError(f"There are features of {len(features)} objects, but class values for {len(class_values)}")

@@ -203,10 +203,10 @@ def _settled(
     points = np.einsum("mk,mkc->mc", shares, placed[neighbors])
     known = ~np.isnan(start[:, 0])
     points[known] = start[known]
-    # Equal objects would stay on one spot.
-    points += np.random.default_rng(seed).normal(scale=1e-3, size=points.shape).astype(np.float32)
     scale = scale_to_forces(placed)
     everyone = np.ascontiguousarray(np.vstack([points, placed]) * scale, dtype=np.float32)
+    # Equal objects would stay on one spot.
+    everyone[:m] += np.random.default_rng(seed).normal(scale=1e-3, size=points.shape).astype(np.float32)
     graph = Graph(np.arange(m + 1, dtype=np.int64) * k, (neighbors + m).astype(np.int32).ravel(), weights.ravel())
     descend(
         everyone, graph, n_epochs=PLACING_EPOCHS, alpha=PLACING_ALPHA, seed=seed,

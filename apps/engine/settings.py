@@ -40,7 +40,6 @@ class Setting:
     name: str  # "temperature", "augment.stain"
     kind: type  # int, float, bool or str
     optional: bool  # may be None
-    default: Any
     info: SettingInfo
     group: str  # title of the group, "" outside of groups
 
@@ -71,6 +70,8 @@ class Settings:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The settings from `to_json`: what is missing has its default, a name from another version is left out."""
+        if not isinstance(values, Mapping):
+            raise EngineError(f"settings have to be names with values, and not {values!r}")
         hints = _hints(cls)
         known = {}
         for name in hints.keys() & values.keys():
@@ -136,7 +137,7 @@ def _flat(settings: type[Settings], before: str, group: str) -> Iterator[Setting
         if issubclass(kind, Settings):
             yield from _flat(kind, f"{before}{one.name}.", info.title)
         else:
-            yield Setting(f"{before}{one.name}", kind, optional, one.default, info, group)
+            yield Setting(f"{before}{one.name}", kind, optional, info, group)
 
 
 def _hints(settings: type[Settings]) -> dict[str, Any]:
@@ -173,8 +174,15 @@ def _checked(name: str, value: Any, hint: Any, info: SettingInfo) -> Any:
         too_low = info.at_least is not None and value < info.at_least
         too_low |= info.above is not None and value <= info.above
         if too_low or (info.at_most is not None and value > info.at_most):
-            raise EngineError(f"{name} is {value:g}, but has to be {_expected(kind, info)}")
+            raise EngineError(f"{name} is {_shown(value)}, but has to be {_expected(kind, info)}")
     return value
+
+
+def _shown(number: float) -> str:
+    try:
+        return f"{number:g}"
+    except OverflowError:  # of an int
+        return "larger than any number"
 
 
 def _expected(kind: type, info: SettingInfo) -> str:

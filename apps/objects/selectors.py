@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from numpy.typing import NDArray
 
 from apps.engine.outlines import outline_points
-from apps.engine.pixels import PatchReader
+from apps.engine.pixels import READERS_KEPT, PatchReader
 from apps.images.models import Image
 from apps.images.selectors import stored_image
 from apps.objects.models import HistoObject
@@ -25,7 +25,7 @@ def patch_reader(project: Project, *, n_objects: int | None = None) -> PatchRead
     return _reader(project.pk, n, project.patch_size_px)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=READERS_KEPT)
 def _reader(project_id: int, n_objects: int, patch_size_px: int) -> PatchReader:
     # n_objects is part of the key: an import that ends later makes another reader, the old one stays right for its own.
     images = Image.objects.filter(project_id=project_id, first_ordinal__lt=n_objects).select_related("project")

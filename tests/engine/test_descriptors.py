@@ -241,3 +241,27 @@ def test_a_space_that_belongs_to_other_features_is_refused(tmp_path: Path) -> No
     (tmp_path / SPACE_NAME).write_bytes(b"no arrays")
     with pytest.raises(EngineError, match="cannot be read"):
         FeatureSpace.load(tmp_path)
+
+
+@pytest.mark.parametrize("size", [2, 17])
+def test_patches_without_a_middle_are_refused(size: int) -> None:
+    with pytest.raises(EngineError, match=f"patches of {size} px cannot be measured"):
+        describe_objects(Drawn(np.zeros((3, 2 * size, 2 * size, 3), np.uint8), np.ones((3, size, size), bool)))
+
+
+def test_a_picture_of_any_size_can_be_described() -> None:
+    for size in (1, 5, 63, 200):
+        picture = np.random.default_rng(size).integers(0, 256, (size, size, 3), np.uint8)
+        described = descriptors.describe_picture(picture)
+        assert np.isfinite(described[:, descriptors.columns_of(("patch color", "patch histogram"))]).all()
+
+
+def test_what_is_not_known_of_some_objects_does_not_change_how_far_the_others_are_apart() -> None:
+    """The scale is that of what is known."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(1000, 10, (200, 6)).astype(np.float32)
+    half = rows.copy()
+    half[::2] = np.nan
+    known = FeatureSpace.fit([Part(half, by_column=True)]).join([Part(rows, by_column=True)])[1::2].astype(np.float32)
+    alone = FeatureSpace.fit([Part(rows[1::2], by_column=True)]).join([Part(rows[1::2], by_column=True)])
+    np.testing.assert_allclose(known, alone.astype(np.float32), atol=2e-3)

@@ -384,3 +384,22 @@ def test_the_size_of_a_large_file_costs_no_memory(tmp_path, name):
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_tiff_of_brightness_and_color_differences_has_its_colors_whatever_it_is_compressed_with():
+    stored = np.array(Image.fromarray(RGB).convert("YCbCr"))
+    for compression in (None, "zlib"):
+        read = read_image(tiff(stored, photometric="ycbcr", compression=compression), name="a.tif")
+        assert np.abs(read.astype(int) - RGB).max() <= 3
+
+
+def test_a_large_image_of_16_bits_or_with_a_palette_takes_little_more_than_its_pixels():
+    deep = tiff(RNG.integers(0, 65536, (1500, 2000), dtype=np.uint16))
+    few = Image.fromarray(RNG.integers(0, 7, (1500, 2000), dtype=np.uint8), "P")
+    few.putpalette([k for k in range(7) for _ in range(3)])
+    for data in (deep, saved(few, "PNG")):
+        tracemalloc.start()
+        read_image(data, name="a")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 30e6, "indices of 8 bytes would be 24 MB beside the rest"

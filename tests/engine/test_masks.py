@@ -302,6 +302,8 @@ def test_points_are_read_with_and_without_header():
     plain = read_points(b"1,2\n3.5,4.25,tumor\n", name="p.csv")
     assert (plain.row.tolist(), plain.column.tolist()) == ([1.0, 3.5], [2.0, 4.25])
     assert plain.class_name == [None, "tumor"]
+    twice = read_points(b"row,column,note,note\n1,2,hello,Tumor?\n", name="p.csv")
+    assert twice.class_name == [None], "no column says that it holds classes"
     named = read_points(b"image,column,row,class_name\na,2,1,\na,4.25,3.5,tumor\n", name="p.csv")
     assert (named.row.tolist(), named.class_name) == ([1.0, 3.5], [None, "tumor"])
     assert plain.line == [1, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from apps.engine import pixels
 from apps.engine.atlas import atlas, single_patch
 from apps.engine.errors import EngineError
 from apps.engine.masks import MaskKind, find_objects, objects_from_points, read_points
@@ -279,3 +281,24 @@ def test_one_patch_with_its_outline_and_its_context(tmp_path: Path):
     context = decoded(single_patch(reader, 0, size_px=160, outline=True, context=True)).astype(int)
     rows, _ = np.nonzero((context[..., 0] > 180) & (context[..., 2] < 110))
     assert abs(rows.min() - 70) <= 2
+
+
+def test_patches_that_are_resized_are_the_same_however_many_are_read_together(tmp_path: Path, monkeypatch):
+    _, stored = image_with_points(tmp_path, "k", (60, 60), [(20, 20), (30, 30), (40, 10)])
+    reader = PatchReader([stored], 16)
+    at_once = reader.read([2, 0, 1, 1], size_px=8, patch_size_px=32)
+    monkeypatch.setattr(pixels, "READ_TOGETHER_BYTES", 1)
+    np.testing.assert_array_equal(reader.read([2, 0, 1, 1], size_px=8, patch_size_px=32), at_once)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised_to"), [(1024, 1 << 20, 65_536), (1024, 4096, 4096), (1024, 1024, None)]
+)
+def test_readers_hold_no_more_images_open_than_a_process_may_have_files(monkeypatch, soft, hard, raised_to):
+    raised: list[int] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits[0]))
+    most = pixels.most_open_images.__wrapped__()
+    assert raised == ([raised_to] if raised_to else [])
+    assert 64 <= most <= pixels.MOST_OPEN_IMAGES
+    assert 2 * most * pixels.READERS_KEPT <= (raised_to or soft) - 256, "pixels and objects of each"

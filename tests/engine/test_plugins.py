@@ -73,6 +73,24 @@ def test_another_package_s_classifier_predicts() -> None:
             "x = broken:ENTRY",
             "the settings of x have to be TrainingSettings",
         ),
+        ("raise SystemExit('needs a GPU')", "x = broken:ENTRY", "SystemExit: needs a GPU"),
+        (
+            "from apps.engine.approaches.base import Approach\n"
+            "ENTRY = Approach('x', 'X', 'X.', trains=False, uses_network=False)",
+            "x = broken:ENTRY",
+            "the approach x makes no features",
+        ),
+        (
+            "from dataclasses import dataclass\n"
+            "from apps.engine.approaches.base import Approach\n"
+            "from apps.engine.settings import Settings, setting\n"
+            "@dataclass(frozen=True)\n"
+            "class Lists(Settings):\n"
+            "    sizes: list[int] = setting(None, title='Sizes', help='Of what.')\n"
+            "ENTRY = Approach('x', 'X', 'X.', 'broken:f', settings=Lists, trains=False, uses_network=False)",
+            "x = broken:ENTRY",
+            "the settings of x cannot be used: list[int] is no type for a setting",
+        ),
     ],
 )
 def test_a_broken_package_is_named_and_stops_nobody_else(

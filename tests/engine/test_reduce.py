@@ -370,3 +370,22 @@ def test_a_cluster_that_moved_does_not_turn_the_rest_of_the_map() -> None:
     turned = (points @ TURN).astype(np.float32)
     aligned = align_to(turned, previous)
     np.testing.assert_allclose(aligned[20:], previous[20:], atol=1e-3)
+
+
+def test_a_map_does_not_shrink_however_often_it_is_drawn_anew() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(500, 2)).astype(np.float32)
+    points = first
+    for _ in range(20):
+        points = align_to(first + rng.normal(scale=0.5, size=first.shape).astype(np.float32), points)
+    assert np.ptp(points, axis=0).max() > 0.7 * np.ptp(first, axis=0).max()
+
+
+def test_a_new_object_lies_by_its_twin_on_a_small_map_too() -> None:
+    features, _ = make_features(180)
+    places = reduce_to_plot(features) * np.float32(1e-5)
+    both = np.concatenate([features, features[:10]])
+    known = np.concatenate([places, np.full((10, 2), np.nan, np.float32)])
+    placed = place_new(both, known)
+    apart = np.linalg.norm(placed[-10:] - placed[:10], axis=1)
+    assert np.median(apart) < 0.1 * np.ptp(places, axis=0).max()

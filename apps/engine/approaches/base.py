@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from apps.engine.backbone_names import NAME_PATTERN, RESNETS, TIMM_PREFIX, WEIGHTS_PREFIX
 from apps.engine.errors import EngineError
 from apps.engine.plugins import Entry
-from apps.engine.settings import Settings, setting
+from apps.engine.settings import Settings, list_settings, setting
 
 ABOUT_SURROUNDINGS = (
     "Surroundings help where they tell classes apart, and distract where objects are crowded. Predictions also look at the objects "
@@ -37,7 +37,8 @@ class Approach(Entry):
     `apps.engine.nn.approaches.base.TrainedApproach`; `settings` is then a `TrainingSettings`. With `uses_network` alone, "":
     the backbone's features are the result; `settings` is a `NetworkSettings`. Without a network, a function
     `(patches, settings, *, on_progress, should_stop)` that returns features (n, d) from a `PatchReader`, in which what is not finite is not known;
-    `settings` is any `Settings`. With neither, "": nothing but what needs no training, the objects' descriptors first of all.
+    `settings` is any `Settings`. With neither, "": the objects' descriptors, which its settings then have to name, and what else needs no
+    training. `EngineError` for what does not fit together.
     """
 
     what = "approach"
@@ -49,6 +50,13 @@ class Approach(Entry):
         needed = TrainingSettings if self.trains else NetworkSettings if self.uses_network else Settings
         if not issubclass(self.settings, needed):
             raise EngineError(f"the settings of {self.name} have to be {needed.__name__}")
+        try:
+            list_settings(self.settings)
+            defaults = self.settings()
+        except (TypeError, KeyError) as error:  # a package of somebody else's may have written anything
+            raise EngineError(f"the settings of {self.name} cannot be used: {error}") from error
+        if not (self.uses_network or self.implementation or getattr(defaults, "descriptors", False)):
+            raise EngineError(f"the approach {self.name} makes no features: it has neither network nor implementation")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ class TrainConfig:
     settings: NetworkSettings = _DEFAULTS
     encoder_size_px: int = 64  # what the network sees; patches of another size are resized
     epochs: int = 20  # of this run; what the approach's settings wish for is decided by the caller
-    # Objects per step, two views of each. An upper bound: small projects and CPUs take less, see `batch_size_for`.
+    # Objects per step, two views of each; fewer in small projects and on CPUs (`batch_size_for`), and up to an eighth more where
+    # labels come more than once in an epoch.
     batch_size: int = 256
     learning_rate: float = 1e-3  # the peak of a warm-up and cosine schedule
     warmup_fraction: float = 0.05
@@ -43,7 +44,7 @@ class TrainConfig:
             object.__setattr__(self, "settings", approach.settings())
         if type(self.settings) is not approach.settings:
             raise EngineError(f"{self.approach} takes {approach.settings.__name__}, not {type(self.settings).__name__}")
-        for name, lowest in (("encoder_size_px", 8), ("epochs", 1), ("batch_size", 2)):
+        for name, lowest in (("encoder_size_px", 8), ("epochs", 1), ("batch_size", 2), ("seed", 0)):
             if getattr(self, name) < lowest:
                 raise EngineError(f"{name} is {getattr(self, name)}, but has to be at least {lowest}")
 

@@ -68,7 +68,9 @@ def embed_patches(
     number_format = choose_precision(precision, on_device)
     model.backbone.prepare_for_features()
     model = model.to(on_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch_size = batch_size or batch_size_for(model.backbone, on_device)
+    batch_size = batch_size or batch_size_for(
+        model.backbone, on_device, model.backbone.input_size_px or config.encoder_size_px
+    )
     seen = with_object_mask(patches, config.settings.object_mask)
     work = _Work(seen, config.encoder_size_px, model.backbone.feature_dim, batch_size)
     identity = [on_device.type, str(number_format), batch_size, len(patches)]
@@ -112,11 +114,13 @@ def embed_patches(
     return done.mapped()
 
 
-def batch_size_for(backbone: Backbone, device: torch.device) -> int:
-    """Images per batch: enough to keep the device busy, few where each takes long."""
+def batch_size_for(backbone: Backbone, device: torch.device, size_px: int) -> int:
+    """Images of `size_px` per batch: enough to keep the device busy, few where each takes long or is large."""
     if backbone.n_weights < MANY_WEIGHTS:
-        return 512
-    return 8 if device.type == "cpu" else 64
+        at_most, of_px = 512, 64
+    else:  # foundation models
+        at_most, of_px = 8 if device.type == "cpu" else 64, 224
+    return max(1, int(at_most / max(1.0, (size_px / of_px) ** 2)))
 
 
 class _Work:

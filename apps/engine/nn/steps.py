@@ -63,6 +63,10 @@ class BatchLoss(nn.Module):
                 raise EngineError(
                     f"the approach {self._approach.name} gave no loss, but numbers of shape {tuple(loss.shape)}"
                 )
+            if not loss.requires_grad:
+                raise EngineError(
+                    f"the approach {self._approach.name} gave a loss that does not depend on its features"
+                )
         if self.model.classifier is not None and self._weights is not None:
             logits = self.model.classifier(features)
             cross_entropy = weighted_cross_entropy(logits, classes.repeat(2), self._weights)

@@ -3,6 +3,7 @@
 import torch
 
 from apps.engine.approaches.base import NetworkSettings
+from apps.engine.errors import EngineError
 from apps.engine.nn.approaches.base import TrainedApproach
 from apps.engine.registry import APPROACHES
 
@@ -19,5 +20,7 @@ def create_approach(
         return None
     kind = approach.load()
     with approach.blamed(but=(torch.OutOfMemoryError,)):
-        created: TrainedApproach = kind(feature_dim, settings, encoder_size_px=encoder_size_px)
+        created = kind(feature_dim, settings, encoder_size_px=encoder_size_px)
+    if not isinstance(created, TrainedApproach):
+        raise EngineError(f"the approach {name} made a {type(created).__name__}, which is no TrainedApproach")
     return created

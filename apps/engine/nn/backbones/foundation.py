@@ -151,7 +151,7 @@ def _read_config(folder: Path, name: str) -> Config:
     if "model_type" in config:
         preprocessor = folder / PREPROCESSOR_NAME
         return {**config, "preprocessor": _read_json(preprocessor) if preprocessor.is_file() else {}}
-    merged = {part: {**known.get(part, {}), **config.get(part, {})} for part in ("model_args", "pretrained_cfg")}
+    merged = {part: {**known.get(part, {}), **(config.get(part) or {})} for part in ("model_args", "pretrained_cfg")}
     return {**known, **config, **merged}
 
 

@@ -38,6 +38,8 @@ class TimmBackbone(Backbone):
     ) -> None:
         if pooling not in get_args(Pooling):
             raise EngineError(f"There is no pooling {pooling!r}; there are {', '.join(get_args(Pooling))}")
+        if interpolation not in ("bilinear", "bicubic"):
+            raise EngineError(f"There is no interpolation {interpolation!r}; there are bilinear and bicubic")
         width = int(getattr(network, "head_hidden_size", network.num_features))
         super().__init__(2 * width if pooling == "class_and_mean" else width, mean, std)
         if pooling == "network" and getattr(network, "global_pool", None) == "":
