@@ -108,7 +108,10 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
         user = _locked_account(user)
         if not user.is_active:
             raise ValidationError(
-                {"email": "This account was deactivated. Whoever did so, or runs the server, reactivates it first."}
+                {
+                    "email": "This account was deactivated. Whoever did so reactivates it first; where it belongs to no organization any "
+                    f"more, who runs the server: manage.py give_password {user.email}"
+                }
             )
     one_time_password = None
     if user is None:
@@ -123,8 +126,8 @@ def invite_member(*, organization: Organization, email: str, name: str, role: st
         )
     elif organization_role_of(user, organization):
         raise ValidationError({"email": "This person is a member already."})
-    elif user.home_organization is None and not user.organization_memberships.exists() and not user.is_superuser:
-        # It belongs nowhere any more, so to nobody else; but who made it may know its password.
+    elif _belongs_nowhere(user):
+        # So to nobody else; but who made it may know its password.
         user.home_organization = organization
         one_time_password = _give_one_time_password(user)
         user.save(update_fields=["home_organization"])
@@ -186,7 +189,8 @@ def deactivate_member(*, member: OrganizationMember, deactivated_by: User) -> No
     member = _locked(member)
     _check_may_change(deactivated_by, member)
     _check_account_is_ours(member)
-    _check_not_last_owner(member)
+    for membership in member.user.organization_memberships.select_related("organization"):
+        _check_not_last_owner(membership)
     if member.user == deactivated_by:
         raise ValidationError("You cannot deactivate your own account.")
     member.user.is_active = False
@@ -227,12 +231,17 @@ def reset_password(*, member: OrganizationMember, reset_by: User) -> str:
 
 @transaction.atomic
 def give_password(*, user: User) -> str:
-    """For who runs the server: give an account a new password for one sign-in, and return it. Raises ValidationError for a closed one."""
+    """For who runs the server: give an account a new password for one sign-in, and return it. A closed one is opened where it belongs to
+    no organization any more, whose owners could; ValidationError for any other."""
     user = _locked_account(user)
-    if not user.is_active:
+    if not user.is_active and not _belongs_nowhere(user):
         raise ValidationError(
             "This account was deactivated: an owner or admin of its organization reactivates it first."
         )
+    if not user.is_active:
+        user.is_active = True
+        user.save(update_fields=["is_active"])
+        _record_change(user, None, "account.reactivate")
     password = _give_one_time_password(user)
     _record_change(user, None, "account.password.reset")
     return password
@@ -251,6 +260,13 @@ def change_name(*, user: User, name: str) -> None:
     user.full_clean(exclude=["password"])
     user.save(update_fields=["name"])
     _record_of_own(user, "account.name", {"changes": {"name": [previous, user.name]}})
+
+
+def check_unchanged(*, user: User) -> None:
+    """Lock the account in the caller's transaction; ValidationError where it was closed or got another password since `user` was read."""
+    now = _locked_account(User.objects.get(pk=user.pk))
+    if not now.is_active or now.password != user.password:
+        raise ValidationError("This account was closed, or its password changed, a moment ago. Sign in again.")
 
 
 @transaction.atomic
@@ -362,7 +378,11 @@ def _check_not_last_owner(member: OrganizationMember) -> None:
         organization=member.organization, role=Role.OWNER, user__is_active=True
     ).exclude(pk=member.pk)
     if not others.exists():
-        raise ValidationError("An organization needs an owner. Make somebody else an owner first.")
+        raise ValidationError(f"{member.organization} needs an owner. Make somebody else an owner there first.")
+
+
+def _belongs_nowhere(user: User) -> bool:
+    return user.home_organization is None and not user.organization_memberships.exists() and not user.is_superuser
 
 
 def _check_account_is_ours(member: OrganizationMember) -> None:

@@ -7,6 +7,7 @@ from allauth.account import views as allauth_views
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse, reverse_lazy
@@ -21,6 +22,7 @@ from apps.accounts.selectors import members_of, memberships_of, organization_rol
 from apps.accounts.services import (
     change_member_role,
     change_name,
+    check_unchanged,
     create_token,
     deactivate_member,
     invite_member,
@@ -74,8 +76,14 @@ class PasswordChangeView(_WithoutPlaceholders, allauth_views.PasswordChangeView)
     def form_valid(self, form: Any) -> HttpResponse:
         if self.request.user.must_change_password:  # who came to work, and had to choose one before
             self.success_url = reverse_lazy("project_list")
-        response = super().form_valid(form)
-        note_password_changed(user=self.request.user)
+        with transaction.atomic():
+            try:
+                check_unchanged(user=self.request.user)
+            except ValidationError as error:
+                form.add_error(None, error)
+                return self.form_invalid(form)
+            response = super().form_valid(form)
+            note_password_changed(user=self.request.user)
         return response
 
 

@@ -148,6 +148,10 @@ def sweep_uploads(*, older_than: timedelta) -> int:
     ids = [params.get("upload") for params in failed.values_list("params", flat=True)]
     for upload in Upload.objects.filter(imported_at__isnull=False, pk__in=ids):
         reopen_upload(upload)
+    imported = Job.objects.filter(kind="import", state=Job.State.FINISHED)
+    ids = [params.get("upload") for params in imported.values_list("params", flat=True)]
+    for upload in Upload.objects.filter(imported_at__isnull=False, pk__in=ids).select_related("project"):
+        shutil.rmtree(_place_of(upload), ignore_errors=True)  # where the worker died between the two
     before = timezone.now() - older_than
     waiting = Upload.objects.filter(imported_at=None, created_at__lt=before)
     return sum(_discard_if_untouched(upload, before) for upload in waiting)

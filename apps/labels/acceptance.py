@@ -31,7 +31,7 @@ from apps.engine.sampling import (
 )
 from apps.labels.models import LabelAction, LabelSet, StratumSample
 from apps.labels.selectors import attempts_at, denied_ordinals, labels_of, open_sample
-from apps.labels.services import Gesture, LabelError, checked_ordinals, label_objects, lock_chain
+from apps.labels.services import Gesture, LabelError, check_class_is_there, checked_ordinals, label_objects, lock_chain
 from apps.projects.models import LabelClass, Project
 
 State = StratumSample.State
@@ -81,6 +81,7 @@ def draw_sample(
         raise SampleNotAllowed("labels by sample are not allowed in this project")
     if label_class.project_id != project.pk:
         raise LabelError("this class belongs to another project")
+    check_class_is_there(label_class)
     if label_set.kind != LabelSet.Kind.SHARED:
         raise LabelError("samples are of the shared labels")
     mine = open_sample(project, drawn_by)

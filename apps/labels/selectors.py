@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -377,30 +377,11 @@ def labels_of(label_set: LabelSet, ordinals: NDArray[Any]) -> tuple[NDArray[np.u
 
 def counts_by_class(label_set: LabelSet, n_objects: int) -> dict[str, int]:
     """Objects per class value as shown, as strings for JSON; "0" are the unlabeled."""
-    counts = Counter({value: n for value, n in label_set.counts.items() if n})
-    for value, n in _counts_beneath(label_set):
-        counts[str(value)] += n
+    counts = {value: n for value, n in label_set.counts.items() if n}
+    if sets_beneath(label_set):
+        shown = np.bincount(kept_class_values(label_set, n_objects), minlength=1)
+        counts = {str(value): int(shown[value]) for value in np.flatnonzero(shown) if value}
     return {"0": n_objects - sum(counts.values()), **dict(sorted(counts.items()))}
-
-
-def _counts_beneath(label_set: LabelSet) -> list[tuple[int, int]]:
-    beneath = sets_beneath(label_set)
-    if not beneath:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT imported.value, count(*) FROM (
-                SELECT DISTINCT ON (ordinal) ordinal, value FROM labels_label
-                WHERE label_set_id = ANY(%s) AND value > 0 ORDER BY ordinal, label_set_id DESC
-            ) imported
-            LEFT JOIN labels_label label ON label.label_set_id = %s AND label.ordinal = imported.ordinal
-            WHERE label.source IS NULL GROUP BY imported.value
-            """,
-            [beneath, label_set.pk],
-        )
-        rows: list[tuple[int, int]] = cursor.fetchall()
-    return rows
 
 
 def last_undoable(label_set: LabelSet, actor: User) -> LabelAction | None:
@@ -451,7 +432,8 @@ def _gesture_of(action: LabelAction) -> LabelAction:
 def was_ever_used(label_class: LabelClass) -> bool:
     """Whether anything in the project's history names the class. Reads all of it where nothing does."""
     gestures = LabelAction.objects.filter(project_id=label_class.project_id)
-    events = LabelEvent.objects.filter(action__in=gestures)  # of imports, whose actions name no class
+    # Gestures name their class, so only imports have to be read, whose actions name none.
+    events = LabelEvent.objects.filter(action__in=gestures.filter(kind=LabelAction.Kind.IMPORT))
     return (
         gestures.filter(label_class=label_class).exists()
         or StratumSample.objects.filter(project_id=label_class.project_id, label_class=label_class).exists()

@@ -61,6 +61,7 @@ class AnotherGesture(NothingToUndo):
     """What would be undone or redone is not what this user takes for it: another tab of theirs has been at work."""
 
 
+QUICK_REVIEW_IS_A_PERSONS = "a quick review is labeled by a person, one object after the other"
 ANOTHER = {
     LabelAction.Kind.UNDO: "Your last gesture is another one by now: {}. Once more takes that back.",
     LabelAction.Kind.REDO: "What you undid last is another one by now: {}. Once more brings that back.",
@@ -120,7 +121,7 @@ def label_objects(
     unique = ordinals if only_leaves_out else checked_ordinals(ordinals, label_set.project)
     value = label_class.value if label_class else 0
     if label_set.kind == LabelSet.Kind.BASELINE and (gesture.token or len(unique) != 1):
-        raise LabelError("a quick review is labeled by a person, one object after the other")
+        raise LabelError(QUICK_REVIEW_IS_A_PERSONS)
     if (fault := _fault_of_screen(gesture, unique)) is not None:
         raise LabelError(fault)
     if left_out:
@@ -235,6 +236,8 @@ def _revert(
     token: str,
     worked_s: float | None,
 ) -> LabelAction:
+    if label_set.kind == LabelSet.Kind.BASELINE and token:
+        raise LabelError(QUICK_REVIEW_IS_A_PERSONS)
     with transaction.atomic():
         lock_chain(label_set.project_id)  # two quick presses of Z undo two gestures, not one twice
         if sent_before := _sent_before(label_set, actor, kind, client_key):
@@ -280,6 +283,12 @@ def checked_ordinals(ordinals: NDArray[np.uint32], project: Project) -> NDArray[
     return unique
 
 
+def check_class_is_there(label_class: LabelClass | None) -> None:
+    """With the chain locked, so that it stays. Raises LabelError where it was removed since it was read."""
+    if label_class is not None and not LabelClass.objects.filter(pk=label_class.pk).exists():
+        raise LabelError(f"the class {label_class.name} was removed a moment ago")
+
+
 @transaction.atomic
 def _act(
     *,
@@ -299,6 +308,7 @@ def _act(
         if (sent_before.label_class, sent_before.n_asked, sent_before.selection.get(LEFT_OUT)) != asked:
             raise LabelError("this client_key was used for another class or for other objects")
         return sent_before
+    check_class_is_there(label_class)
     changed = change(action_id)
     now = timezone.now()
     action = LabelAction(

@@ -113,6 +113,8 @@ def add_image(
     _copy_objects(image, found)
     project.n_objects += len(found)
     project.save(update_fields=["n_objects"])
+    objects_imported.send(sender=Image, image=image, class_names=found.source_class, imported_by=imported_by)
+    # Last: the trail's head is locked from here on, and everybody in the organization writes to it.
     record(
         actor=imported_by,
         action="image.import",
@@ -121,7 +123,6 @@ def add_image(
         project_id=project.pk,
         detail={"objects": len(found), "checksum": image.checksum, "mask_kind": image.mask_kind},
     )
-    objects_imported.send(sender=Image, image=image, class_names=found.source_class, imported_by=imported_by)
     send_event_on_commit(project.pk, ObjectsAdded(type="objects.added", n_objects=project.n_objects))
     return image
 

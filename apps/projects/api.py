@@ -19,7 +19,7 @@ from apps.projects.access import get_project_for_user, permissions_of
 from apps.projects.models import LabelClass, Project
 from apps.projects.permissions import Permission
 from apps.projects.selectors import label_classes_of, projects_by_organization
-from apps.projects.services import MAX_SIZE_PX, MIN_SIZE_PX, Learning, add_label_class, create_project
+from apps.projects.services import MAX_DESCRIPTION, MAX_SIZE_PX, MIN_SIZE_PX, Learning, add_label_class, create_project
 
 
 class Organizations(APIView):
@@ -54,7 +54,7 @@ class NewProject(APIView):
     class Input(Fields):
         name = serializers.CharField(max_length=120)
         classes = serializers.ListField(child=serializers.CharField(max_length=80), min_length=1, max_length=254)
-        description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+        description = serializers.CharField(required=False, allow_blank=True, max_length=MAX_DESCRIPTION)
         patch_size_px = serializers.IntegerField(min_value=MIN_SIZE_PX, max_value=MAX_SIZE_PX, default=64)
         encoder_size_px = serializers.IntegerField(min_value=MIN_SIZE_PX, max_value=MAX_SIZE_PX, default=64)
         approach = serializers.CharField(default=Learning.approach)

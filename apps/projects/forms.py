@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 from django import forms
@@ -15,10 +16,17 @@ from apps.engine.plugins import Registry
 from apps.engine.registry import APPROACHES, CLASSIFIERS, REDUCERS
 from apps.engine.sampling import longest_first_look
 from apps.engine.settings import Setting, Settings, list_settings
-from apps.projects.models import MAX_SAMPLED_ERROR, MIN_SAMPLED_ERROR, Project
+from apps.projects.models import MAX_LABEL_CLASSES, MAX_SAMPLED_ERROR, MIN_SAMPLED_ERROR, Project
 from apps.projects.permissions import Permission, ProjectRole
 from apps.projects.selectors import people_to_add
-from apps.projects.services import MAX_SIZE_PX, MIN_SIZE_PX, Learning, class_name_fault
+from apps.projects.services import (
+    MAX_CLASS_NAME,
+    MAX_DESCRIPTION,
+    MAX_SIZE_PX,
+    MIN_SIZE_PX,
+    Learning,
+    class_name_fault,
+)
 
 ROLE_HELP = {
     ProjectRole.MANAGER: "everything, including members and classes",
@@ -49,7 +57,7 @@ def _size_field(label: str, help_text: str) -> forms.IntegerField:
 
 class ProjectForm(forms.Form):
     name = forms.CharField(max_length=120)
-    description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    description = forms.CharField(required=False, max_length=MAX_DESCRIPTION, widget=forms.Textarea(attrs={"rows": 3}))
     patch_size_px = _size_field(
         "Patch size",
         f"Pixels around each object, even, {MIN_SIZE_PX} to {MAX_SIZE_PX}. You can change it at any time.",
@@ -62,6 +70,7 @@ class ProjectForm(forms.Form):
 
 class NewProjectForm(ProjectForm):
     classes = forms.CharField(
+        max_length=MAX_LABEL_CLASSES * (MAX_CLASS_NAME + 2),
         help_text="One class per line. The first nine get the keys 1 to 9. Classes can be added and renamed later, and removed while nothing was labeled with them.",
         widget=forms.Textarea(attrs={"rows": 5, "placeholder": "Lymphocyte\nEpithelial cell\nOther"}),
     )
@@ -80,8 +89,8 @@ class NewProjectForm(ProjectForm):
         names = [name for name in names if name]
         if not names:
             raise forms.ValidationError("Name at least one class.")
-        folded = [name.lower() for name in names]
-        if twice := next((name for name in names if folded.count(name.lower()) > 1), None):
+        of_name = Counter(name.lower() for name in names)
+        if twice := next((name for name in names if of_name[name.lower()] > 1), None):
             raise forms.ValidationError(f"There are two classes {twice}: upper and lower case do not tell them apart.")
         if faults := [fault for name in names if (fault := class_name_fault(name))]:
             raise forms.ValidationError(faults)

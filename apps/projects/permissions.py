@@ -51,16 +51,17 @@ PERMISSIONS_BY_ORGANIZATION_ROLE: dict[str, frozenset[Permission]] = {
 def effective_permissions(
     *, organization_role: str | None, project_role: str | None, grants: list[str], denials: list[str]
 ) -> frozenset[Permission]:
-    """Union of both roles and the single grants, less the single denials; unknown names in either have no effect.
+    """What the organization's role allows, with the project's role and single grants less its denials; unknown names have no effect.
 
-    Without a role in the organization nothing else counts: who leaves it has left everything.
+    A project's managers take from nobody what the organization gives: they would shut out who looks after them. Without a role in the
+    organization nothing else counts: who leaves it has left everything.
     """
     if organization_role is None:
         return frozenset()
     allowed = PERMISSIONS_BY_ORGANIZATION_ROLE.get(organization_role, frozenset())
     if project_role:
         allowed |= project_permissions(project_role, grants, denials)
-    return allowed.difference(denials)
+    return allowed
 
 
 def project_permissions(role: str, grants: Collection[str], denials: Collection[str]) -> frozenset[Permission]:

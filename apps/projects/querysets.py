@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, user: User) -> ProjectQuerySet:
-        """Projects of the user's organizations that they are a member of, run or audit, unless they are denied it."""
-        memberships = user.project_memberships.all()
+        """Projects of the user's organizations that they run or audit, or are a member of that is not denied them."""
+        memberships = user.project_memberships.exclude(denials__contains=[Permission.VIEW])
         through_organization = Q(organization__members__role__in=["owner", "admin", "auditor"])
         return self.filter(
             Q(pk__in=memberships.values("project")) | through_organization, organization__members__user=user
-        ).exclude(pk__in=memberships.filter(denials__contains=[Permission.VIEW]).values("project"))
+        )

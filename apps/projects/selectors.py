@@ -79,13 +79,18 @@ def jobs_of(project: Project) -> QuerySet[Job]:
     return Job.objects.filter(project=project).select_related("requested_by").order_by("-id")
 
 
+def listed_jobs(project: Project) -> QuerySet[Job]:
+    """As `jobs_of`, without what a list says nothing of: of an import of thousands of images, log and result are megabytes."""
+    return jobs_of(project).defer("log", "result", "params")
+
+
 def project_trail(project: Project) -> QuerySet[AuditEvent]:
     """What is kept about the project, the newest first."""
     return AuditEvent.objects.filter(project_id=project.pk).select_related("actor").order_by("-sequence")
 
 
 def organization_trail(organization: Organization, reader: User) -> QuerySet[AuditEvent]:
-    """What is kept about the organization, with its accounts and all projects but those that the reader is denied, the newest first."""
+    """What is kept about the organization, with its accounts and the projects that the reader may see, the newest first."""
     seen = Project.objects.visible_to(reader).filter(organization=organization)
     of_it = AuditEvent.objects.filter(organization_id=organization.pk)
     return (

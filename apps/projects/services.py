@@ -53,6 +53,7 @@ PALETTE = (
 )
 MIN_SIZE_PX, MAX_SIZE_PX = 16, 512
 MAX_CLASS_NAME = 80
+MAX_DESCRIPTION = 10_000
 
 
 @dataclass(frozen=True)

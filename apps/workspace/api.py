@@ -44,6 +44,7 @@ from apps.projects.files import EXPORT_KEPT, export_archive
 from apps.projects.jobs import TooManyJobs, cancel_job, job_state
 from apps.projects.models import Job, Project
 from apps.projects.permissions import Permission
+from apps.projects.selectors import listed_jobs
 from apps.workspace import selectors
 from apps.workspace.services import start_export
 from apps.workspace.similar import Among, similar_to_objects, similar_to_picture
@@ -254,7 +255,7 @@ class Jobs(APIView):
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def get(self, request: ApiRequest, project_id: int) -> Response:
         project = get_project_for_user(request.user, project_id)
-        return Response([job_state(job) for job in project.jobs.select_related("requested_by")[:100]])
+        return Response([job_state(job) for job in listed_jobs(project)[:100]])
 
     @extend_schema(request=Input, responses={201: OpenApiTypes.OBJECT})
     def post(self, request: ApiRequest, project_id: int) -> Response:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apps.engine.durable import remove_folder
+from apps.engine.durable import TEMPORARY_SUFFIX, remove_folder
 from apps.images.services import sweep_uploads
 from apps.models.selectors import FAILED_ITERATION
 from apps.models.services import clear_old_vectors, place_what_was_left, start_first_maps
@@ -24,7 +24,7 @@ ABANDONED_WORK = timedelta(days=1)
 def keep_house() -> None:
     """Have first maps made, and objects placed, that a process owed when it died. Delete uploads, and what iterations that failed
     had done, where nobody went on with it for a week; work folders of jobs that have ended, and others that nothing wrote
-    to for a day; exports after 30 days, and former maps' vectors."""
+    to for a day; exports after 30 days; what processes were receiving or packing when they died; and former maps' vectors."""
     start_first_maps(Project.objects.all())
     place_what_was_left()
     sweep_uploads(older_than=ABANDONED_UPLOAD)
@@ -33,6 +33,13 @@ def keep_house() -> None:
     for archive in projects.glob("*/*/exports/labels-*.zip"):
         if _age(archive) > EXPORT_KEPT:
             archive.unlink(missing_ok=True)
+    half_written = [
+        *projects.glob(f"*/*/exports/.*{TEMPORARY_SUFFIX}"),
+        *Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*.upload*"),
+    ]
+    for file in half_written:  # by a process that was killed: an export is packed in minutes, an upload stored in hours
+        if _age(file) > ABANDONED_WORK:
+            file.unlink(missing_ok=True)
     for work in projects.glob("*/*/work/*"):
         if _is_left(work):
             remove_folder(work)

@@ -42,6 +42,7 @@ from apps.objects.selectors import get_object, image_id_by_ordinal, outline_in_i
 from apps.projects.access import permissions_of
 from apps.projects.jobs import job_state
 from apps.projects.models import Project
+from apps.projects.selectors import listed_jobs
 
 RECENT_JOBS = 5
 
@@ -52,9 +53,10 @@ def workspace_state(project: Project, user: User) -> dict[str, Any]:
     label_set = next(item for item in label_sets if item.kind == LabelSet.Kind.SHARED)
     embedding = latest_embedding(project)
     predicted = current_prediction_set(project)
-    jobs = list(project.jobs.select_related("requested_by")[:RECENT_JOBS])
+    listed = listed_jobs(project)
+    jobs = list(listed[:RECENT_JOBS])
     sample = open_sample(project, user)
-    active = project.jobs.filter(state__in=["queued", "running"]).exclude(pk__in=[job.pk for job in jobs])
+    active = listed.filter(state__in=["queued", "running"]).exclude(pk__in=[job.pk for job in jobs])
     return {
         "project": {
             "id": project.pk,

@@ -15,6 +15,7 @@ from apps.accounts.services import (
     add_organization_member,
     change_member_role,
     deactivate_member,
+    give_password,
     invite_member,
     note_password_changed,
     reactivate_member,
@@ -144,6 +145,42 @@ def test_an_account_that_was_made_elsewhere_can_be_removed_but_not_taken_over(wo
     world.stranger.refresh_from_db()
     assert world.stranger.is_active
     assert world.stranger.check_password(PASSWORD)
+
+
+def test_who_runs_the_server_opens_a_closed_account_again_that_belongs_nowhere_any_more(
+    world: World, client: Client
+) -> None:
+    deactivate_member(member=membership(world, world.rater), deactivated_by=world.owner)
+    remove_organization_member(member=membership(world, world.rater), removed_by=world.owner)
+    password = give_password(user=world.rater)
+    client.post(reverse("account_login"), {"login": world.rater.email, "password": password})
+    assert client.get("/")["Location"] == reverse("account_change_password")
+
+
+def test_an_organization_does_not_take_another_one_s_last_owner(world: World) -> None:
+    OrganizationMember.objects.filter(organization=world.their_organization).delete()
+    OrganizationMember.objects.create(organization=world.their_organization, user=world.rater, role=Role.OWNER)
+    with pytest.raises(ValidationError, match=f"{world.their_organization} needs an owner"):
+        deactivate_member(member=membership(world, world.rater), deactivated_by=world.owner)
+
+
+def test_choosing_a_password_does_not_open_an_account_again_that_was_closed_meanwhile(
+    world: World, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = signed_in(world.rater)
+    checked = User.check_password
+
+    def closed_after_the_check(user: User, password: str) -> bool:
+        right = checked(user, password)
+        User.objects.filter(pk=user.pk).update(is_active=False)
+        return right
+
+    monkeypatch.setattr(User, "check_password", closed_after_the_check)
+    new = "something only I know"
+    client.post(reverse("account_change_password"), {"oldpassword": PASSWORD, "password1": new, "password2": new})
+    world.rater.refresh_from_db()
+    assert not world.rater.is_active
+    assert checked(world.rater, PASSWORD), "nor has it another password"
 
 
 def test_an_account_s_home_can_close_it_but_not_sign_in_by_it_where_it_is_a_member_of_another_organization(

@@ -16,6 +16,7 @@ from apps.labels import services
 from apps.labels.acceptance import draw_sample
 from apps.labels.models import LabelSet
 from apps.labels.selectors import shared_label_set
+from apps.projects.models import LabelClass
 from apps.projects.services import add_label_class, allow_sampled_acceptance
 from tests.factories import make_image
 
@@ -33,6 +34,20 @@ def remove(world: World, signed_in: SignIn, value: int) -> str:
 
 def has(world: World, value: int) -> bool:
     return world.project.label_classes.filter(value=value).exists()
+
+
+def test_a_gesture_with_a_class_that_was_removed_meanwhile_is_refused(world: World) -> None:
+    make_image(world.project)
+    label_class = world.project.label_classes.get(value=2)
+    services.remove_label_class(label_class=LabelClass.objects.get(pk=label_class.pk), removed_by=world.manager)
+    with pytest.raises(services.LabelError, match="was removed a moment ago"):
+        services.label_objects(
+            label_set=shared_label_set(world.project),
+            label_class=label_class,
+            ordinals=np.array([1], np.uint32),
+            actor=world.rater,
+            gesture=services.Gesture(provenance="single", selection={}),
+        )
 
 
 def test_a_class_without_a_history_is_removed(world: World, signed_in: SignIn) -> None:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from apps.accounts.models import OrganizationMember, User
 from apps.images.models import Upload
 from apps.projects.models import Job, ProjectMember
-from apps.projects.services import update_project_member
+from apps.projects.services import add_project_member, update_project_member
 from tests.factories import make_image, make_member
 
 if TYPE_CHECKING:
@@ -200,14 +200,25 @@ def test_who_is_no_longer_in_the_organization_may_do_nothing_whatever_the_projec
     assert "Nuclei" not in client.get("/").content.decode()
 
 
-@pytest.mark.parametrize("name", ["viewer", "owner"])
-def test_a_project_that_somebody_is_denied_is_not_in_their_list(world: World, signed_in: SignIn, name: str) -> None:
-    user = world.user(name)
-    client = signed_in(user)
+def test_a_project_that_somebody_is_denied_is_not_in_their_list(world: World, signed_in: SignIn) -> None:
+    client = signed_in(world.viewer)
     assert "Nuclei" in client.get("/").content.decode()
-    member, _ = ProjectMember.objects.get_or_create(project=world.project, user=user)
+    member = ProjectMember.objects.get(project=world.project, user=world.viewer)
     update_project_member(member=member, role="viewer", denials=["project.view"], updated_by=world.manager)
     assert "Nuclei" not in client.get("/").content.decode()
+
+
+@pytest.mark.parametrize("role", ["owner", "auditor"])
+def test_a_project_s_manager_shuts_nobody_out_who_looks_after_it(world: World, signed_in: SignIn, role: str) -> None:
+    user = make_member(world.organization, "Overseer", role).user
+    client = signed_in(user)
+    member = add_project_member(project=world.project, user=user, role="viewer", added_by=world.manager)
+    denied = ["project.view", "audit.view"]
+    update_project_member(member=member, role="viewer", denials=denied, updated_by=world.manager)
+    assert "Nuclei" in client.get("/").content.decode()
+    assert client.get(reverse("project_overview", args=[world.project.pk])).status_code == 200
+    trail = client.get(reverse("organization_audit", args=[world.organization.pk])).content.decode()
+    assert "project.member.update" in trail
 
 
 def test_nobody_gives_what_they_may_not_do_themselves(world: World, signed_in: SignIn) -> None:
