@@ -71,7 +71,8 @@ DEBUG = _flag("PATCHSORTER_DEBUG", False)
 SECRET_KEY = _secret_key()
 HOST = os.environ.get("PATCHSORTER_HOST", "127.0.0.1")
 PORT = int(os.environ.get("PATCHSORTER_PORT", "8000"))
-ALLOWED_HOSTS = _list("PATCHSORTER_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]", HOST]
+# From this machine it is always reached: the start, and health checks, ask it there.
+ALLOWED_HOSTS = [*_list("PATCHSORTER_ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", HOST]
 CSRF_TRUSTED_ORIGINS = _list("PATCHSORTER_TRUSTED_ORIGINS")
 HTTPS = _flag("PATCHSORTER_HTTPS", False)
 

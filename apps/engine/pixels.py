@@ -274,6 +274,13 @@ def resize(
     return resized
 
 
+def shrink(image: npt.NDArray[np.uint8], longest_px: int) -> npt.NDArray[np.uint8]:
+    """An image (h, w, 3) by area average, so that its longer side has at most `longest_px`; a smaller one as it is."""
+    share = min(1.0, longest_px / max(image.shape[:2]))
+    height, width = (max(1, round(side * share)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def middle_square(image: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.uint8]:
     """The largest square in the middle of an image (h, w, 3), scaled to (size_px, size_px, 3)."""
     height, width = image.shape[:2]

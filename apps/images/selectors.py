@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import io
+from threading import BoundedSemaphore
 
 from django.core.cache import caches
 from django.db.models import Count, Q, QuerySet
 from PIL import Image as PillowImage
 
 from apps.accounts.models import User
-from apps.engine.pixels import StoredImage, read_pixels
+from apps.engine.pixels import StoredImage, read_pixels, shrink
 from apps.images.models import Image, Upload, UploadedFile
 from apps.projects.files import project_folder
 from apps.projects.models import Project
 
 THUMBNAIL_SECONDS = 24 * 60 * 60
+# Larger ones take memory: two are drawn at a time, of a process, and kept for as long as somebody may come back to them.
+LARGEST_DRAWN_AT_ONCE_PX = 1024
+LARGE_SECONDS = 60 * 60
+_drawing_large = BoundedSemaphore(2)
 JPEG_QUALITY = 88
 
 
@@ -53,19 +58,28 @@ def stored_image(image: Image) -> StoredImage:
 
 def thumbnail(image: Image, size_px: int) -> bytes:
     """The image as a JPEG whose longer side has at most `size_px` pixels."""
-    key = f"thumbnail:{image.store_key}:{size_px}"
-    found: bytes | None = caches["pictures"].get(key)
-    if found is None:
+    key, kept = f"thumbnail:{image.store_key}:{size_px}", caches["pictures"]
+    found: bytes | None = kept.get(key)
+    if found is None and size_px <= LARGEST_DRAWN_AT_ONCE_PX:
         found = _draw_thumbnail(image, size_px)
-        caches["pictures"].set(key, found, THUMBNAIL_SECONDS)
+        kept.set(key, found, THUMBNAIL_SECONDS)
+    if found is None:
+        with _drawing_large:
+            found = kept.get(key)  # by who was waited for
+            if found is None:
+                found = _draw_thumbnail(image, size_px)
+                kept.set(key, found, LARGE_SECONDS)
     return found
 
 
 def _draw_thumbnail(image: Image, size_px: int) -> bytes:
     pixels = read_pixels(stored_image(image))  # (h, w, 3), memory-mapped
-    step = max(1, max(pixels.shape[:2]) // (2 * size_px))  # of a large image only the rows that count are read
-    small = PillowImage.fromarray(pixels[::step, ::step].copy())
-    small.thumbnail((size_px, size_px), PillowImage.Resampling.LANCZOS)
+    if size_px <= LARGEST_DRAWN_AT_ONCE_PX:
+        step = max(1, max(pixels.shape[:2]) // (2 * size_px))  # of a large image only the rows that count are read
+        small = PillowImage.fromarray(pixels[::step, ::step].copy())
+        small.thumbnail((size_px, size_px), PillowImage.Resampling.LANCZOS)
+    else:
+        small = PillowImage.fromarray(shrink(pixels, size_px))  # as the file is mapped, without a copy of it
     file = io.BytesIO()
     small.save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()

@@ -31,7 +31,7 @@ from apps.projects.services import (
 ROLE_HELP = {
     ProjectRole.MANAGER: "everything, including members and classes",
     ProjectRole.LEAD: "labels, uploads, trains and exports",
-    ProjectRole.REVIEWER: "labels and reviews labels",
+    ProjectRole.REVIEWER: "labels, as a rater does: the name says who looks at labels again",
     ProjectRole.RATER: "labels",
     ProjectRole.VIEWER: "looks, changes nothing",
 }

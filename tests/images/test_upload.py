@@ -434,14 +434,18 @@ def test_a_thumbnail_is_the_image_made_smaller_and_is_asked_for_once(world: Worl
     assert client.get(url, {"px": "99999999999"}).status_code == 200
 
 
-def test_a_thumbnail_has_the_colors_of_the_image(world: World) -> None:
+@pytest.mark.parametrize(
+    ("shape", "size_px", "drawn"),
+    [((64, 80), 128, (80, 64)), ((1500, 3000), 2048, (2048, 1024)), ((30, 40), 4096, (40, 30))],
+)
+def test_a_thumbnail_has_the_colors_of_the_image(world: World, shape, size_px, drawn) -> None:
     image = make_image(world.project)
     key = folder(world.project, "pixels") / f"{image.store_key}.pixels.npy"
-    pixels = np.zeros((64, 80, 3), np.uint8)
+    pixels = np.zeros((*shape, 3), np.uint8)
     pixels[:, :, 0] = 200
     np.save(key, pixels)
-    with PillowImage.open(io.BytesIO(thumbnail(image, 128))) as shown:
-        assert shown.size == (80, 64)
+    with PillowImage.open(io.BytesIO(thumbnail(image, size_px))) as shown:
+        assert shown.size == drawn
         red, green, blue = np.asarray(shown).reshape(-1, 3).mean(axis=0)
     assert abs(red - 200) < 5
     assert max(green, blue) < 8
