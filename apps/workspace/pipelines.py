@@ -79,7 +79,6 @@ class _Content:
     unseen: NDArray[np.bool_]
     """Labels that were accepted by sample."""
     claims: dict[int, SampleClaim]
-    actions: dict[int, LabelAction]
     predictions: Predictions
 
     def summary(self) -> dict[str, Any]:
@@ -136,7 +135,6 @@ def _content(project: Project, label_set: LabelSet | None, *, without_sampled: b
         sources=sources,
         unseen=unseen,
         claims=claims,
-        actions=LabelAction.objects.select_related("actor").in_bulk(np.unique(sources[sources > 0]).tolist()),
         predictions=current_predictions(project),
     )
 
@@ -179,14 +177,15 @@ def _write_masks(project: Project, image: Image, stem: str, content: _Content, w
 
 
 def _source_ids(project: Project, image: Image) -> NDArray[np.int64]:
-    return np.array([histo_object.source_id for histo_object in _objects(project, image)], np.int64)
+    return np.fromiter((source_id for _, source_id, _, _ in _objects(project, image)), np.int64)
 
 
-def _objects(project: Project, image: Image) -> list[HistoObject]:
+def _objects(project: Project, image: Image) -> Iterator[tuple[int, int, float, float]]:
+    """Ordinal, number in the mask, row and column of the image's objects."""
     in_image = HistoObject.objects.filter(
         project=project, ordinal__gte=image.first_ordinal, ordinal__lt=image.first_ordinal + image.n_objects
     )
-    return list(in_image.only("ordinal", "row", "column", "source_id").order_by("ordinal"))
+    return in_image.order_by("ordinal").values_list("ordinal", "source_id", "row", "column").iterator()
 
 
 def _image_rows(content: _Content) -> Iterator[ImageRow]:
@@ -199,22 +198,23 @@ def _image_rows(content: _Content) -> Iterator[ImageRow]:
 
 
 def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
-    shown = {source: shown_by(action) for source, action in content.actions.items()}
+    actions: dict[int, LabelAction] = {}
     for image in content.images:
-        for histo_object in _objects(project, image):
-            ordinal = histo_object.ordinal
+        actions = _actions_of(image, content, actions)
+        shown = {source: shown_by(action) for source, action in actions.items()}
+        for ordinal, label_id, row, column in _objects(project, image):
             label_class = content.classes.get(int(content.values[ordinal]))
             source = int(content.sources[ordinal])
-            action = content.actions.get(source)
+            action = actions.get(source)
             claim = content.claims.get(source) if content.unseen[ordinal] else None
             on_screen = shown[source](ordinal) if action else None
             predicted = content.classes.get(int(content.predictions.classes[ordinal]))
             yield ObjectRow(
                 image=image.name,
                 ordinal=ordinal,
-                label_id=histo_object.source_id,
-                row=histo_object.row,
-                column=histo_object.column,
+                label_id=label_id,
+                row=row,
+                column=column,
                 class_name=label_class.name if label_class else "",
                 class_value=label_class.value if label_class else None,
                 provenance=provenance_of(action, claim) if action else "",
@@ -228,3 +228,13 @@ def _object_rows(project: Project, content: _Content) -> Iterator[ObjectRow]:
                 prediction=predicted.name if predicted else "",
                 confidence=int(content.predictions.confidence[ordinal]) / 255 if predicted else None,
             )
+
+
+def _actions_of(image: Image, content: _Content, known: dict[int, LabelAction]) -> dict[int, LabelAction]:
+    """The actions that labels on the image come from, by id; those that are `known`, from the image before, are not read again. All
+    at once would be a gigabyte where objects were labeled one by one."""
+    own = np.unique(content.sources[image.first_ordinal : image.first_ordinal + image.n_objects])
+    ids = own[own > 0].tolist()
+    kept = {action: known[action] for action in ids if action in known}
+    rest = [action for action in ids if action not in kept]
+    return kept | LabelAction.objects.select_related("actor").in_bulk(rest)
