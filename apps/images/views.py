@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_POST
 
@@ -116,7 +116,8 @@ def upload_file_remove(request: AuthenticatedRequest, project_id: int, upload_id
         messages.error(request, str(error))
     if not request.htmx:
         return redirect("upload_detail", project.pk, upload.pk)
-    return render_review(request, project, upload, review_upload(upload, None if is_guess else mask_kind))
+    review = review_upload(upload, None if is_guess else mask_kind, written_names(request.POST))
+    return render_review(request, project, upload, review)
 
 
 @login_required
@@ -137,7 +138,7 @@ def upload_file_is_mask(request: AuthenticatedRequest, project_id: int, upload_i
     form = MaskKindForm(request.POST)
     mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
     # "None" was right while there was no mask, and would now leave this one unused.
-    review = review_upload(upload, mask_kind if mask_kind != MaskKind.NONE else None)
+    review = review_upload(upload, mask_kind if mask_kind != MaskKind.NONE else None, written_names(request.POST))
     return render_review(request, project, upload, review, problem=problem)
 
 
@@ -147,7 +148,8 @@ def upload_review(request: AuthenticatedRequest, project_id: int, upload_id: int
     """The fragment that shows what would be imported; asked for after each batch of files and change of mask kind."""
     project, upload = upload_for(request, project_id, upload_id)
     form = MaskKindForm(request.GET)
-    review = review_upload(upload, form.cleaned_data["mask_kind"] if form.is_valid() else None)
+    mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
+    review = review_upload(upload, mask_kind, written_names(request.GET))
     return render_review(request, project, upload, review)
 
 
@@ -162,6 +164,12 @@ def upload_discard(request: AuthenticatedRequest, project_id: int, upload_id: in
     else:
         messages.success(request, "The upload is discarded.")
     return redirect("image_list", project.pk)
+
+
+def written_names(sent: QueryDict, *, also_empty: bool = False) -> dict[str, str]:
+    """The classes that somebody has written for values and colors of masks; what is empty is as the files say, unless it is meant."""
+    names = {name: str(value) for name, value in sent.items() if name.startswith(("value_", "color_"))}
+    return {name: value for name, value in names.items() if value or also_empty}
 
 
 def upload_for(request: AuthenticatedRequest, project_id: int, upload_id: int) -> tuple[Project, Upload]:

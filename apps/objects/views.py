@@ -10,7 +10,7 @@ from django.views.decorators.vary import vary_on_headers
 from apps.common.requests import AuthenticatedRequest
 from apps.images.review import review_upload
 from apps.images.services import FilesGone, UploadClosed
-from apps.images.views import render_review, upload_for
+from apps.images.views import render_review, upload_for, written_names
 from apps.objects.forms import ImportForm
 from apps.objects.services import NotReady, import_reviewed
 from apps.projects.access import get_project_for_user, permissions_of
@@ -25,8 +25,8 @@ def upload_import(request: AuthenticatedRequest, project_id: int, upload_id: int
     if upload.imported_at is not None:
         return _go_to(request, reverse("job_list", args=[project.pk]))
     form = ImportForm(request.POST)
-    written = {name: value for name, value in request.POST.items() if name.startswith(("value_", "color_"))}
-    review = review_upload(upload, request.POST.get("mask_kind"), {name: str(value) for name, value in written.items()})
+    written = written_names(request.POST, also_empty=True)
+    review = review_upload(upload, request.POST.get("mask_kind"), written)
     if not form.is_valid():
         return render_review(request, project, upload, review, problem=str(form.errors["mask_kind"][0]), status=422)
     try:
@@ -38,7 +38,7 @@ def upload_import(request: AuthenticatedRequest, project_id: int, upload_id: int
     except UploadClosed:
         return _go_to(request, reverse("job_list", args=[project.pk]))
     except FilesGone as error:
-        review = review_upload(upload, request.POST.get("mask_kind"))
+        review = review_upload(upload, request.POST.get("mask_kind"), written)
         return render_review(request, project, upload, review, problem=str(error), status=422)
     return _go_to(request, reverse("import_detail", args=[project.pk, job.pk]))
 

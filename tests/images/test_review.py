@@ -236,6 +236,19 @@ def test_without_a_kind_nothing_begins_and_the_form_says_so(
     assert not Job.objects.exists()
 
 
+def test_what_was_typed_stays_when_a_file_comes_or_goes_or_another_kind_is_chosen(
+    world: World, upload: Upload, give: Give, signed_in: SignIn
+) -> None:
+    give(a__png=IMAGE, a_mask__png=labeled(7, 8), b__png=png(picture(seed=1)))
+    client, htmx = signed_in(world.manager), {"HX-Request": "true"}
+    typed = {"mask_kind": "labeled", "value_7": "mitosis", "value_8": ""}
+    asked_anew = reverse("upload_review", args=[world.project.pk, upload.pk])
+    assert 'value="mitosis"' in client.get(asked_anew, typed, headers=htmx).content.decode()
+    removed = upload.files.get(name="b.png")
+    remove = reverse("upload_file_remove", args=[world.project.pk, upload.pk, removed.pk])
+    assert 'value="mitosis"' in client.post(remove, typed, headers=htmx).content.decode()
+
+
 @pytest.mark.django_db(transaction=True)  # a job's heartbeat has a connection of its own, and has to see the job
 def test_every_value_needs_a_class_and_what_was_typed_stays(
     world: World, upload: Upload, give: Give, signed_in: SignIn

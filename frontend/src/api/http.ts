@@ -15,7 +15,7 @@ export class NetworkError extends Error {}
 /** 401: the session ended; after a new sign-in, in another tab, the same request passes. */
 const RETRIABLE = new Set([401, 408, 425, 429, 500, 502, 503, 504]);
 
-const SIGNED_OUT = "You have been signed out. Sign in again in another tab, then go on here.";
+export const SIGNED_OUT = "You have been signed out. Sign in again in another tab, then go on here.";
 const SOMEBODY_ELSE =
   "Somebody else has signed in on this computer. Sign in as yourself in another tab, then go on here.";
 
@@ -28,8 +28,8 @@ export function csrfToken(): string {
   return document.querySelector<HTMLInputElement>("input[name=csrfmiddlewaretoken]")?.value ?? "";
 }
 
-/** For whom this page was made, where it says so: what is done on it is recorded under no other name. */
-const pageUser = (): string | undefined => document.querySelector<HTMLElement>("[data-user-id]")?.dataset["userId"];
+/** For whom this page was made: what is done on it is recorded under no other name. */
+const pageUser = (): string | undefined => document.body.dataset["userId"];
 
 /** What the body of a refused request says is wrong; "" where it says nothing. */
 export function detailOfBody(text: string): string {
@@ -46,6 +46,10 @@ export function detailOfBody(text: string): string {
   }
   return "";
 }
+
+/** Django REST framework answers 403, and not 401, to a session that ended or whose token changed with a new sign-in. */
+export const isSignedOut = (status: number, detail: string): boolean =>
+  status === 403 && /credentials were not provided|CSRF Failed/.test(detail);
 
 async function detailOf(response: Response): Promise<string> {
   const detail = detailOfBody(await response.text().catch(() => ""));
@@ -85,9 +89,7 @@ async function request(method: string, url: string, body: BodyInit | null, optio
   if (response.ok) return response;
   const detail = await detailOf(response);
   if (response.status === 403 && detail === "Somebody else has signed in.") throw new HttpError(401, SOMEBODY_ELSE);
-  // Django REST framework answers 403, and not 401, to a session that ended or whose token changed with a new sign-in.
-  const signedOut = response.status === 403 && /credentials were not provided|CSRF Failed/.test(detail);
-  throw signedOut ? new HttpError(401, SIGNED_OUT) : new HttpError(response.status, detail);
+  throw isSignedOut(response.status, detail) ? new HttpError(401, SIGNED_OUT) : new HttpError(response.status, detail);
 }
 
 async function read<T>(response: Response, reader: (response: Response) => Promise<T>): Promise<T> {

@@ -121,7 +121,7 @@ function confusionMatrix(quality: Quality, classes: QualityAnswer["classes"]): H
           "td",
           {
             class: j === k ? "num quality__cell quality__cell--right" : "num quality__cell",
-            style: { "--share": `${total === 0 ? 0 : Math.round((70 * n) / total)}%` },
+            style: { "--share": `${total === 0 ? 0 : Math.round((45 * n) / total)}%` },
             title: `${plural(n, "object")} labeled ${nameOf(value)}, predicted ${nameOf(quality.classes[j]!)}`,
           },
           n === 0 ? "" : count(n),

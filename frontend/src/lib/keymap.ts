@@ -112,8 +112,10 @@ export function commandFor(press: KeyPress): Command | null {
 
 /** Whether a key pressed there belongs to the element: typing must never label. */
 export function belongsToField(target: EventTarget | null): boolean {
+  // A click on a dialog's plain text may leave the focus on the page behind it.
+  if (document.querySelector("dialog[open]") !== null) return true;
   if (!(target instanceof HTMLElement)) return false;
-  if (target.isContentEditable || target.closest("dialog[open]") !== null) return true;
+  if (target.isContentEditable) return true;
   if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
   return target instanceof HTMLInputElement && !["checkbox", "radio", "button", "range"].includes(target.type);
 }

@@ -1,5 +1,7 @@
-import { el } from "../lib/dom";
+import { el, ICONS, icon } from "../lib/dom";
 import { ago } from "../lib/format";
+
+const SHOWN_MS = 8000;
 
 /** Small behaviors of the pages, bound by attributes: no inline script, no inline style. */
 
@@ -23,6 +25,35 @@ export function setUpBehaviors(): void {
     }
   });
   window.setInterval(() => showTimes(document), 30_000);
+  for (const message of document.querySelectorAll<HTMLElement>(".toast-region > .toast")) {
+    letGo(message, message.matches(".toast--success, .toast--info") ? SHOWN_MS : null);
+  }
+}
+
+/** A message goes by itself after so long, unless somebody is at it, or with null when it is dismissed. */
+function letGo(message: HTMLElement, afterMs: number | null): void {
+  message.append(
+    el(
+      "button",
+      {
+        type: "button",
+        class: "button button--quiet button--small button--icon",
+        "aria-label": "Dismiss",
+        onclick: () => message.remove(),
+      },
+      icon(ICONS.close),
+    ),
+  );
+  if (afterMs === null) return;
+  window.setTimeout(() => {
+    if (message.matches(":hover, :focus-within")) letGoLater(message);
+    else message.remove();
+  }, afterMs);
+}
+
+function letGoLater(message: HTMLElement): void {
+  for (const left of ["pointerleave", "focusout"])
+    message.addEventListener(left, () => message.remove(), { once: true });
 }
 
 function dialogOf(id: string): HTMLDialogElement | null {
@@ -30,7 +61,7 @@ function dialogOf(id: string): HTMLDialogElement | null {
   return dialog instanceof HTMLDialogElement ? dialog : null;
 }
 
-/** Applies data-color, data-weight, data-value and data-relative below an element. */
+/** Applies data-color, data-weight and data-relative below an element. */
 export function decorate(root: ParentNode): void {
   const all = (selector: string) => {
     const inside = Array.from(root.querySelectorAll<HTMLElement>(selector));
@@ -38,7 +69,6 @@ export function decorate(root: ParentNode): void {
   };
   for (const element of all("[data-color]")) element.style.setProperty("--swatch", element.dataset["color"] ?? "");
   for (const element of all("[data-weight]")) element.style.flexGrow = element.dataset["weight"] ?? "0";
-  for (const element of all(".progress__bar[data-value]")) element.style.width = `${element.dataset["value"]}%`;
   showTimes(root);
 }
 
@@ -56,6 +86,6 @@ export function toast(text: string, tone: "plain" | "success" | "danger" = "plai
     document.body.append(region);
   }
   const message = el("div", { class: `toast toast--${tone}`, role: "status" }, el("span", {}, text));
+  letGo(message, SHOWN_MS);
   region.append(message);
-  window.setTimeout(() => message.remove(), 8000);
 }

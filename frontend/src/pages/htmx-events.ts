@@ -4,6 +4,7 @@ export const HTMX_EVENTS = {
   beforeCleanup: "htmx:beforeCleanupElement",
   configRequest: "htmx:configRequest",
   beforeSwap: "htmx:beforeSwap",
+  afterSwap: "htmx:afterSwap",
   sendError: "htmx:sendError",
   responseError: "htmx:responseError",
 } as const;

@@ -25,6 +25,7 @@ export function setUpHtmx(onElement: (element: HTMLElement) => void, onCleanup: 
       detail.isError = false;
     }
   });
+  keepScrolled();
   document.addEventListener(HTMX_EVENTS.load, (event) => {
     if (event.target instanceof HTMLElement) onElement(event.target);
   });
@@ -33,9 +34,21 @@ export function setUpHtmx(onElement: (element: HTMLElement) => void, onCleanup: 
   });
 }
 
-/** GET a fragment into the element that the selector names. */
-export function loadInto(url: string, target: string): Promise<void> {
-  return htmx.ajax("get", url, { target, swap: "innerHTML" });
+/** What somebody reads in (`data-keep-scroll` and an id) stays where it is when the fragment around it comes anew. */
+function keepScrolled(): void {
+  const places = new Map<string, number>();
+  document.addEventListener(HTMX_EVENTS.beforeSwap, () => {
+    places.clear();
+    for (const element of document.querySelectorAll("[data-keep-scroll]")) places.set(element.id, element.scrollTop);
+  });
+  document.addEventListener(HTMX_EVENTS.afterSwap, () => {
+    for (const [id, top] of places) document.getElementById(id)?.scrollTo({ top });
+  });
+}
+
+/** GET a fragment, with these values, into the element that the selector names. */
+export function loadInto(url: string, target: string, values: Record<string, string> = {}): Promise<void> {
+  return htmx.ajax("get", url, { target, swap: "innerHTML", values });
 }
 
 /** Tell a user of a request that failed altogether. */

@@ -102,3 +102,17 @@ it("goes on with the next one where showing what became of one fails", async () 
   expect(told).toHaveBeenCalledTimes(2);
   told.mockRestore();
 });
+
+it("lets somebody leave out the one gesture at which the server fails each time, and goes on", async () => {
+  const outcome: Outcome = { log: [] };
+  const queue = new ActionQueue({ wait: (ms) => (ms < 16_000 ? Promise.resolve() : new Promise(() => undefined)) });
+  queue.leaveOutFirst(); // nothing is stuck
+  queue.add(task("a", outcome, [fails(new HttpError(500, "a fault"))]));
+  queue.add(task("b", outcome, [ok]));
+  await settle();
+  expect([queue.isStuck, queue.length]).toEqual([true, 2]);
+  queue.leaveOutFirst();
+  await settle();
+  expect(outcome.log.slice(-3)).toEqual(["refused a", "send b", "saved b"]);
+  expect([queue.isStuck, queue.failing, queue.length]).toEqual([false, false, 0]);
+});

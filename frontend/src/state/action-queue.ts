@@ -15,6 +15,8 @@ export interface QueueTimers {
 
 const FIRST_DELAY_MS = 1000;
 const LONGEST_DELAY_MS = 30_000;
+/** So often a fault of the server's is met again before one may be left out. */
+const STUCK_AFTER = 4;
 
 /** Sends one task at a time, in the order of the gestures. A task whose answer is lost is sent again with the same key,
  * which the server takes as one action; a refused one is handed back and the next one goes on.
@@ -25,9 +27,12 @@ export class ActionQueue extends Emitter<"status"> {
   lastError = "";
   /** Whether it would get through once the person has signed in again. */
   isSignedOut = false;
+  /** Whether the server has failed at the first waiting one, itself, so often that it will again: everything after it waits. */
+  isStuck = false;
   private readonly tasks: QueuedTask<unknown>[] = [];
   private running = false;
   private wake: (() => void) | null = null;
+  private isLeftOut = false;
 
   constructor(
     private readonly timers: QueueTimers = { wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) },
@@ -47,6 +52,13 @@ export class ActionQueue extends Emitter<"status"> {
 
   /** Try again now, for instance because the network is back. */
   retryNow(): void {
+    this.wake?.();
+  }
+
+  /** Hand the first waiting one back, so that the rest can be saved. */
+  leaveOutFirst(): void {
+    if (!this.isStuck) return;
+    this.isLeftOut = true;
     this.wake?.();
   }
 
@@ -88,13 +100,15 @@ export class ActionQueue extends Emitter<"status"> {
           this.failing = true;
           this.lastError = messageOf(error);
           this.isSignedOut = error instanceof HttpError && error.status === 401;
+          this.isStuck = error instanceof HttpError && error.status === 500 && attempt >= STUCK_AFTER;
           this.emit("status");
           await this.pause(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt++));
-          continue;
+          if (!this.isLeftOut) continue;
         }
         tell = () => task.onRefused(error);
       }
       attempt = 0;
+      this.isStuck = this.isLeftOut = false;
       this.finish(tell);
     }
     this.running = false;

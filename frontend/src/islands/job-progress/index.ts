@@ -1,8 +1,10 @@
+import { messageOf } from "../../api/http";
 import { cancelJob, fetchJob, fetchJobs } from "../../api/jobs";
 import { isActive, type Job } from "../../api/types";
 import { el } from "../../lib/dom";
 import { percent } from "../../lib/format";
 import { listenToProject } from "../../live/channels";
+import { toast } from "../../pages/behaviors";
 import { loadInto } from "../../pages/htmx";
 import type { Island } from "../mount";
 
@@ -22,11 +24,22 @@ export class JobProgressIsland implements Island {
   private readonly endListening: () => void;
   private readonly lifetime = new AbortController();
   private job: Job | null = null;
+  /** Stays where it is while all around it is drawn anew, as somebody may be about to press it. */
+  private readonly cancel: HTMLButtonElement;
+  private readonly head = el("div", { class: "job-progress__title" });
+  private readonly rest = el("div", { class: "job-progress__rest" });
 
   constructor(private readonly element: HTMLElement) {
     this.api = (element.dataset["api"] ?? "/api/v1").replace(/\/$/, "");
     this.projectId = element.dataset["projectId"] ?? "";
     this.jobId = element.dataset["jobId"] ?? null;
+    this.cancel = el(
+      "button",
+      { type: "button", class: "button button--small", hidden: true, onclick: () => this.askToCancel() },
+      "Cancel",
+    );
+    element.classList.add("job-progress");
+    element.replaceChildren(this.head, this.cancel, this.rest);
     this.endListening = listenToProject(this.projectId, (event) => {
       if (event.type === "reconnected") void this.load();
       else if (event.type === "job.progress" || event.type === "job.finished") this.take(event.job);
@@ -65,46 +78,35 @@ export class JobProgressIsland implements Island {
     if (doneUrl !== undefined && doneTarget !== undefined) void loadInto(doneUrl, doneTarget);
   }
 
+  private askToCancel(): void {
+    if (this.job === null) return;
+    this.cancel.disabled = true;
+    cancelJob(this.api, this.job.id).catch((error: unknown) => {
+      this.cancel.disabled = false;
+      toast(`The job could not be cancelled: ${messageOf(error)}`, "danger");
+    });
+  }
+
   private draw(job: Job): void {
     const active = isActive(job);
-    const children: HTMLElement[] = [
-      el(
-        "div",
-        { class: "job-progress__title" },
-        el("span", { class: `badge badge--${job.state}` }, STATES[job.state]),
-        el("span", {}, job.stage ?? job.kind),
-      ),
-    ];
-    if (active && this.element.dataset["canCancel"] !== "false") {
-      const cancel = el(
-        "button",
-        {
-          type: "button",
-          class: "button button--small",
-          onclick: () => {
-            cancel.disabled = true;
-            cancelJob(this.api, job.id).catch(() => {
-              cancel.disabled = false;
-            });
-          },
-        },
-        "Cancel",
-      );
-      children.push(cancel);
-    }
+    this.head.replaceChildren(
+      el("span", { class: `badge badge--${job.state}` }, STATES[job.state]),
+      el("span", {}, job.stage ?? job.kind),
+    );
+    this.cancel.hidden = !active;
+    const rest: HTMLElement[] = [];
     if (active) {
       const bar = el("progress", { class: "progress", max: "1", "aria-label": "Progress" });
       if (job.state === "running" && job.progress !== null) bar.value = job.progress;
-      children.push(bar);
+      rest.push(bar);
     }
     const message = job.state === "failed" ? (job.error ?? job.message) : job.message;
     const at = active && job.progress !== null && job.state === "running" ? percent(job.progress) : "";
     const text = [at, message ?? ""].filter((part) => part !== "").join(", ");
     if (text !== "") {
       const tone = job.state === "failed" ? " job-progress__message--error" : "";
-      children.push(el("p", { class: `job-progress__message${tone}` }, text));
+      rest.push(el("p", { class: `job-progress__message${tone}` }, text));
     }
-    this.element.classList.add("job-progress");
-    this.element.replaceChildren(...children);
+    this.rest.replaceChildren(...rest);
   }
 }

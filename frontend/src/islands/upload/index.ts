@@ -1,10 +1,12 @@
-import { csrfToken, detailOfBody } from "../../api/http";
+import { csrfToken, detailOfBody, isSignedOut, SIGNED_OUT } from "../../api/http";
 import { el } from "../../lib/dom";
 import { bytes, count, plural } from "../../lib/format";
 import { loadInto } from "../../pages/htmx";
 import type { Island } from "../mount";
-import { type FileState, type SendResult, Uploader, type UploadItem } from "./uploader";
+import { type FileState, type SendResult, SIGNED_OUT_STATUS, Uploader, type UploadItem } from "./uploader";
 
+/** What somebody wrote into the review: it comes along where the review is asked for anew. */
+const WRITTEN = "[name^='value_'], [name^='color_']";
 const ACCEPT = ".png,.jpg,.jpeg,.bmp,.tif,.tiff,.csv";
 
 const ROLE_NAMES: Record<UploadItem["role"], string> = {
@@ -64,6 +66,7 @@ export class UploadIsland implements Island {
     window.addEventListener("online", this.cameOnline);
     window.addEventListener("offline", this.wentOffline);
     window.addEventListener("beforeunload", this.warnBeforeLeaving);
+    document.addEventListener("click", this.clicked);
   }
 
   destroy(): void {
@@ -72,6 +75,7 @@ export class UploadIsland implements Island {
     window.removeEventListener("online", this.cameOnline);
     window.removeEventListener("offline", this.wentOffline);
     window.removeEventListener("beforeunload", this.warnBeforeLeaving);
+    document.removeEventListener("click", this.clicked);
   }
 
   private picker(folder: boolean): HTMLInputElement {
@@ -79,7 +83,7 @@ export class UploadIsland implements Island {
       type: "file",
       multiple: true,
       hidden: true,
-      accept: folder ? undefined : (this.element.dataset["accept"] ?? ACCEPT),
+      accept: folder ? undefined : ACCEPT,
       webkitdirectory: folder,
       "aria-label": folder ? "Folder to upload" : "Files to upload",
       "data-testid": folder ? "upload-folder" : "upload-input",
@@ -108,17 +112,8 @@ export class UploadIsland implements Island {
   }
 
   private take(files: readonly { readonly file: File; readonly path: string }[]): void {
-    const limit = Number(this.element.dataset["maxMb"] ?? 0) * 1e6;
     const hidden = (path: string) => path.split("/").some((part) => part.startsWith("."));
     this.uploader.add(files.filter(({ path }) => !hidden(path)));
-    if (limit === 0) return;
-    for (const item of this.uploader.items) {
-      if (item.state === "waiting" && item.file.size > limit) {
-        item.state = "refused";
-        item.detail = `Larger than the limit of ${bytes(limit)}`;
-      }
-    }
-    this.draw();
   }
 
   private send(item: UploadItem, onProgress: (sent: number) => void, signal: AbortSignal): Promise<SendResult> {
@@ -131,6 +126,13 @@ export class UploadIsland implements Island {
       request.upload.onprogress = (event) => onProgress(Math.min(event.loaded, item.file.size));
       request.onload = () => {
         const detail = detailOfBody(request.responseText);
+        if (isSignedOut(request.status, detail)) {
+          resolve({
+            status: SIGNED_OUT_STATUS,
+            detail: `${SIGNED_OUT.replace(", then go on here", "")} Then press Resume.`,
+          });
+          return;
+        }
         const fallback = request.status >= 400 ? `The server answered with an error (${request.status}).` : "";
         resolve({ status: request.status, detail: detail === "" ? fallback : detail });
       };
@@ -224,9 +226,19 @@ export class UploadIsland implements Island {
     if (!items.some((item) => item.state === "stored") || this.uploader.failed.length > 0) return;
     const { reviewUrl, reviewTarget } = this.element.dataset;
     if (reviewUrl === undefined || reviewTarget === undefined) return;
-    await loadInto(reviewUrl, reviewTarget);
+    const written = document.querySelectorAll<HTMLInputElement>(`${reviewTarget} :is(${WRITTEN})`);
+    await loadInto(
+      reviewUrl,
+      reviewTarget,
+      Object.fromEntries(Array.from(written, ({ name, value }) => [name, value])),
+    );
     document.querySelector(reviewTarget)?.scrollIntoView({ block: "nearest" });
   }
+
+  private readonly clicked = (event: MouseEvent): void => {
+    if (event.target instanceof Element && event.target.closest("[data-removes-file]") !== null)
+      this.uploader.filesWereRemoved();
+  };
 
   private readonly cameOnline = (): void => this.uploader.resume();
   private readonly wentOffline = (): void => this.draw();

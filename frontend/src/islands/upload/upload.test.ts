@@ -3,7 +3,7 @@ import { guessRole } from "./roles";
 import { type SendResult, Uploader } from "./uploader";
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
-const file = (name: string) => ({ file: new File(["x".repeat(10)], name), path: name });
+const file = (name: string) => ({ file: new File(["x".repeat(10)], name, { lastModified: 7 }), path: name });
 const stored: SendResult = { status: 201, detail: "" };
 
 describe("the role of a file", () => {
@@ -96,4 +96,37 @@ it("offline, a file goes back in line without using up its tries", async () => {
   uploader.add([file("a.png")]);
   await settle();
   expect(uploader.items[0]).toMatchObject({ state: "waiting", attempts: 0 });
+});
+
+it("sends a file again that somebody has taken out of the upload, and one that was corrected", async () => {
+  let sent = 0;
+  const send = async () => {
+    sent++;
+    return stored;
+  };
+  const uploader = new Uploader({ isOnline: () => true, send });
+  uploader.add([file("a.png")]);
+  await settle();
+  uploader.add([file("a.png")]);
+  await settle();
+  expect(sent).toBe(1);
+  uploader.filesWereRemoved();
+  uploader.add([file("a.png")]);
+  await settle();
+  expect(sent).toBe(2);
+  uploader.add([{ path: "a.png", file: new File(["y".repeat(10)], "a.png", { lastModified: 1 }) }]);
+  await settle();
+  expect(sent).toBe(3);
+});
+
+it("keeps what could not be sent because the session ended for whoever signs in again", async () => {
+  let answer: SendResult = { status: 401, detail: "Sign in again" };
+  const uploader = new Uploader({ isOnline: () => true, send: async () => answer });
+  uploader.add([file("a.png")]);
+  await settle();
+  expect([uploader.items[0]!.state, uploader.items[0]!.attempts]).toEqual(["failed", 1]);
+  answer = stored;
+  uploader.resume();
+  await settle();
+  expect(uploader.items[0]!.state).toBe("stored");
 });

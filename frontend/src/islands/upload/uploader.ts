@@ -15,6 +15,8 @@ export interface UploadItem {
   attempts: number;
   /** What the server said, or what went wrong. */
   detail: string;
+  /** Whether the same file may come once more: it may have been taken out of the upload. */
+  mayComeAgain: boolean;
 }
 
 export interface SendResult {
@@ -34,6 +36,8 @@ export interface UploaderOptions {
 const PARALLEL = 2;
 const ATTEMPTS = 4;
 const FIRST_DELAY_MS = 800;
+/** The session has ended: what a `send` gives where the person has to sign in again. */
+export const SIGNED_OUT_STATUS = 401;
 
 const isRetriable = (status: number): boolean =>
   status === 0 || status === 408 || status === 425 || status === 429 || status >= 500;
@@ -65,7 +69,12 @@ export class Uploader extends Emitter<"items" | "progress" | "done"> {
   add(files: readonly { readonly file: File; readonly path: string }[]): void {
     for (const { file, path } of files) {
       const known = this.items.some(
-        (item) => item.name === path && item.file.size === file.size && item.state !== "refused",
+        (item) =>
+          item.name === path &&
+          item.file.size === file.size &&
+          item.file.lastModified === file.lastModified &&
+          item.state !== "refused" &&
+          !item.mayComeAgain,
       );
       if (known) continue;
       this.items.push({
@@ -77,6 +86,7 @@ export class Uploader extends Emitter<"items" | "progress" | "done"> {
         sent: 0,
         attempts: 0,
         detail: "",
+        mayComeAgain: false,
       });
       this.announced = false;
     }
@@ -94,6 +104,11 @@ export class Uploader extends Emitter<"items" | "progress" | "done"> {
     }
     this.emit("items");
     this.pump();
+  }
+
+  /** Something was taken out of what is stored: whoever drops a file again means it. The server knows what it has already. */
+  filesWereRemoved(): void {
+    for (const item of this.items) item.mayComeAgain ||= item.state === "stored";
   }
 
   stop(): void {
@@ -137,6 +152,11 @@ export class Uploader extends Emitter<"items" | "progress" | "done"> {
         return;
       }
       item.sent = 0;
+      if (result.status === SIGNED_OUT_STATUS) {
+        // The person can help here, and no trying again.
+        item.state = "failed";
+        return;
+      }
       if (!isRetriable(result.status)) {
         item.state = "refused";
         return;

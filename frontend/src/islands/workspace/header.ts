@@ -1,7 +1,7 @@
 import { sum } from "d3-array";
 import { select } from "d3-selection";
 import { isActive, type Job, type LabelClass } from "../../api/types";
-import { el, ICONS, icon } from "../../lib/dom";
+import { el, ICONS, icon, showInstead } from "../../lib/dom";
 import { ago, count, percent, percentDone } from "../../lib/format";
 import { describeMap, describeQuality } from "../../lib/quality";
 import type { SocketStatus } from "../../live/socket";
@@ -60,7 +60,7 @@ export class WorkspaceHeader {
       icon(ICONS.play),
       "Train",
     );
-    this.saving = el("span", { class: "saving", role: "status", "data-testid": "saving" });
+    this.saving = el("span", { class: "saving", "data-testid": "saving" });
     this.connection = el("span", { class: "connection", role: "status", "data-testid": "connection" });
     this.presence = el("span", { class: "presence", "data-testid": "presence" });
     const topbar = el(
@@ -295,12 +295,28 @@ export class WorkspaceHeader {
     const waiting = queue.length;
     this.saving.className = queue.failing ? "saving saving--failing" : "saving";
     if (queue.failing) {
-      this.saving.replaceChildren(
+      showInstead(
+        this.saving,
         el("strong", {}, queue.isSignedOut ? `Signed out, not saved (${waiting})` : `Not saved (${waiting})`),
         ...(queue.isSignedOut
           ? [el("a", { class: "button button--small", href: "/accounts/login/", target: "_blank" }, "Sign in")]
           : []),
         el("button", { type: "button", class: "button button--small", onclick: () => queue.retryNow() }, "Try now"),
+        ...(queue.isStuck
+          ? [
+              el(
+                "button",
+                {
+                  type: "button",
+                  class: "button button--small",
+                  title: "The server fails at this one gesture each time. Without it, what came after it can be saved.",
+                  "data-testid": "leave-out",
+                  onclick: () => queue.leaveOutFirst(),
+                },
+                "Leave this one out",
+              ),
+            ]
+          : []),
       );
       this.saving.title = `${queue.lastError.replace(/\.$/, "")}. Tried again by itself; keep this page open.`;
       if (queue.isSignedOut) this.saySignedOut();

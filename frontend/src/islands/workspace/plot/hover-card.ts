@@ -23,7 +23,7 @@ export class HoverCard {
     this.label = el("div", { class: "hover-card__line" });
     this.root = el(
       "div",
-      { class: "hover-card", role: "status", hidden: true, "data-testid": "hover-card" },
+      { class: "hover-card", hidden: true, "data-testid": "hover-card" },
       this.picture,
       this.prediction,
       this.label,
