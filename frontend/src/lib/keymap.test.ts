@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { commandFor, HELP, type KeyPress } from "./keymap";
+import { commandFor, HELP, isCharacter, type KeyPress } from "./keymap";
 
 const press = (key: string, more: Partial<KeyPress> = {}): KeyPress => ({
   key,
@@ -63,4 +63,10 @@ it("goes on, searches and confirms by one key each", () => {
 it("extends by Shift and an arrow", () => {
   const arrow = press("ArrowLeft", { code: "ArrowLeft", shiftKey: true });
   expect(commandFor(arrow)).toEqual({ name: "move", dx: -1, dy: 0, extend: true });
+});
+
+it("tells keys that speech input presses from those that nobody says", () => {
+  expect(["1", "a", "?", " "].map((key) => isCharacter(press(key)))).toEqual([true, true, true, true]);
+  expect(["Enter", "ArrowUp", "Escape"].map((key) => isCharacter(press(key)))).toEqual([false, false, false]);
+  expect(isCharacter(press("z", { ctrlKey: true }))).toBe(false);
 });

@@ -110,6 +110,10 @@ export function commandFor(press: KeyPress): Command | null {
   return plain === undefined ? null : { name: plain };
 }
 
+/** Whether it types a character: speech input presses such keys, a word at a time. */
+export const isCharacter = (press: KeyPress): boolean =>
+  press.key.length === 1 && !press.ctrlKey && !press.metaKey && !press.altKey;
+
 /** Whether a key pressed there belongs to the element: typing must never label. */
 export function belongsToField(target: EventTarget | null): boolean {
   // A click on a dialog's plain text may leave the focus on the page behind it.

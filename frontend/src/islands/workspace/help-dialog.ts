@@ -1,12 +1,18 @@
 import { createDialog } from "../../lib/dialog";
 import { el } from "../../lib/dom";
 import { HELP } from "../../lib/keymap";
+import type { WorkspaceController } from "./controller";
 
 /** All keys, from the table that also works them. */
 export class HelpDialog {
   readonly element: HTMLDialogElement;
 
-  constructor() {
+  constructor(controller: WorkspaceController) {
+    const everywhere = el("input", {
+      type: "checkbox",
+      checked: controller.preferences.keysEverywhere,
+      onchange: () => controller.savePreferences({ keysEverywhere: everywhere.checked }),
+    });
     this.element = createDialog(
       { name: "help", title: "Keys and gestures", wide: true },
       el(
@@ -25,6 +31,17 @@ export class HelpDialog {
                 el("dd", {}, text),
               ]),
             ),
+          ),
+        ),
+        el(
+          "section",
+          { class: "help__section" },
+          el("h3", {}, "Where keys work"),
+          el("label", { class: "checkbox" }, everywhere, " Single keys work all over the page"),
+          el(
+            "p",
+            { class: "muted" },
+            "Without this, only where the patches or the map have the focus: for who speaks instead of typing.",
           ),
         ),
         el(

@@ -1,5 +1,5 @@
 import { el } from "../../lib/dom";
-import { belongsToControl, belongsToField, type Command, commandFor } from "../../lib/keymap";
+import { belongsToControl, belongsToField, type Command, commandFor, isCharacter } from "../../lib/keymap";
 import { ordinalOfHash } from "../../lib/ordinal-hash";
 import { watchActivity } from "../../state/activity";
 import type { Island } from "../mount";
@@ -43,7 +43,7 @@ export class WorkspaceIsland implements Island {
   private readonly grid: PatchGrid;
   private readonly context: ContextPopup;
   private readonly toasts: Toasts;
-  private readonly help = new HelpDialog();
+  private readonly help: HelpDialog;
   private readonly quality: QualityDialog;
   private readonly sampleDialog: SampleDialog;
   private readonly samplePanel: SamplePanel;
@@ -51,6 +51,7 @@ export class WorkspaceIsland implements Island {
 
   constructor(private readonly element: HTMLElement) {
     this.controller = new WorkspaceController(readConfig(element));
+    this.help = new HelpDialog(this.controller);
     this.toasts = new Toasts(this.controller.notices);
     this.sampleDialog = new SampleDialog(this.controller);
     this.samplePanel = new SamplePanel(this.controller);
@@ -126,6 +127,7 @@ export class WorkspaceIsland implements Island {
     if (event.key === "Escape" && event.target instanceof HTMLSelectElement) event.target.blur(); // keys are for patches again
     if (event.defaultPrevented || event.isComposing || belongsToField(event.target)) return;
     if (belongsToControl(event.target, event.key)) return;
+    if (!this.controller.preferences.keysEverywhere && isCharacter(event) && !this.isAtWork(event.target)) return;
     const command = commandFor(event);
     if (command === null) return;
     // What a rectangle or a lasso selects is not meant before it is drawn, and what was selected before is not any more.
@@ -137,6 +139,10 @@ export class WorkspaceIsland implements Island {
     if (event.repeat && !["move", "larger", "smaller", "page-down", "page-up"].includes(command.name)) return;
     if (this.run(command)) event.preventDefault();
   };
+
+  private isAtWork(target: EventTarget | null): boolean {
+    return target instanceof Element && target.closest(".grid__scroller, .plot__stage") !== null;
+  }
 
   /** Returns whether the key did something, and so must not scroll the page or search in it. */
   private run(command: Command): boolean {

@@ -9,6 +9,8 @@ export interface Preferences {
   letters: boolean;
   /** Around the object of every tile. */
   outline: boolean;
+  /** Whether single keys work wherever the focus is, but in fields; else only on the patches and the map (WCAG 2.1.4). */
+  keysEverywhere: boolean;
 }
 
 const KEY = "patchsorter.workspace";
@@ -20,6 +22,7 @@ const DEFAULTS: Preferences = {
   legendOpen: true,
   letters: true,
   outline: true,
+  keysEverywhere: true,
 };
 
 export function loadPreferences(): Preferences {
