@@ -172,7 +172,7 @@ export class WorkspaceIsland implements Island {
         controller.labeling.pickAll();
         return true;
       case "invert":
-        selection.invert();
+        controller.region.whenArranged(() => selection.invert());
         return true;
       case "undo":
         controller.history.undo();

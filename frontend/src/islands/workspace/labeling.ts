@@ -32,11 +32,12 @@ export class Labeling extends Part {
 
   /** Select all of the region; where each patch gets a class of its own, those without one, as long as there are such. */
   pickAll(): void {
-    if (this.waitsForRegion("selected")) return;
-    const { selection } = this;
-    const open = this.isOneByOne ? this.labels.unlabeledOf(selection.order) : new Uint32Array(0);
-    if (open.length > 0) selection.pickOrdinals(open);
-    else selection.pickAll();
+    this.controller.region.whenArranged(() => {
+      const { selection } = this;
+      const open = this.isOneByOne ? this.labels.unlabeledOf(selection.order) : new Uint32Array(0);
+      if (open.length > 0) selection.pickOrdinals(open);
+      else selection.pickAll();
+    });
   }
 
   /** More of the page has come onto the screen: of one where each gets a class of its own, what was labeled before is done. */
@@ -50,11 +51,15 @@ export class Labeling extends Part {
 
   /** Label what is picked in the grid, or the tile that the keyboard stands on. null removes the labels. */
   label(classValue: number | null): void {
+    this.controller.region.whenArranged(() => this.labelWhatIsThere(classValue));
+  }
+
+  private labelWhatIsThere(classValue: number | null): void {
     if (!this.project.canLabel) {
       this.sayWhyNotToLabel();
       return;
     }
-    if (this.waitsForRegion("labeled") || this.waitsForSample()) return;
+    if (this.waitsForSample()) return;
     const { selection } = this;
     const isPagesOwn = classValue !== null && classValue === selection.reviewClass;
     if (!isPagesOwn && this.labelTakenOut(classValue)) return;
@@ -221,7 +226,7 @@ export class Labeling extends Part {
       return true;
     }
     if (reviewClass === null) return false;
-    if (this.waitsForRegion("labeled") || this.waitsForSample()) return true;
+    if (this.waitsForSample()) return true;
     // What was undone waits to be confirmed again.
     if (this.selection.held && this.labels.unlabeledOf(this.selection.picks()).length > 0) this.selection.held = false;
     if (this.selection.held) {
@@ -251,14 +256,6 @@ export class Labeling extends Part {
     for (const ordinal of selection.order)
       n += Number(selection.picked[ordinal] === 1 && this.seen.has(ordinal) && labels.shown[ordinal] === 0);
     return n;
-  }
-
-  /** What is on the screen makes way for what was asked for a moment ago: who goes on already meant that. */
-  private waitsForRegion(done: "labeled" | "selected"): boolean {
-    if (!this.controller.region.isOnItsWay) return false;
-    const text = `The patches are still being sorted. Nothing was ${done}: once more when they are there.`;
-    this.notify({ text, tone: "plain", topic: "hint" });
-    return true;
   }
 
   /** What a sample is drawn from stays as it is until it is there; who labels meanwhile is told. */

@@ -60,6 +60,8 @@ export class ShownRegion extends Part<"order" | "onward"> {
   private image: ShownImage | null = null;
   /** Whether the selection is what was wanted already. */
   private isArranged = true;
+  /** Gestures about the region that is on its way, in their order. */
+  private afterArranging: (() => void)[] = [];
   private orderRequest: AbortController | null = null;
   /** A search or a suggestion whose answer would become the region. */
   private request: AbortController | null = null;
@@ -188,6 +190,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
     { isOrderGiven = false, ...details }: RegionDetails & { readonly isOrderGiven?: boolean } = {},
   ): Promise<void> {
     this.stopAsking();
+    this.afterArranging = [];
     this.wanted = { base, source, details, isOrderGiven };
     if (source !== "lasso") this.image = null;
     if (this.selection.source === "review" && source !== "review") this.order = this.chosenOrder;
@@ -208,6 +211,9 @@ export class ShownRegion extends Part<"order" | "onward"> {
       this.lookUntil = 0;
       this.sortedAnew();
       this.selection.setRegion(ordinals, source, this.wanted.details);
+      const waiting = this.afterArranging;
+      this.afterArranging = [];
+      for (const go of waiting) go();
     };
     const ordered = this.sorted(visible);
     if (ordered instanceof Uint32Array) {
@@ -241,9 +247,11 @@ export class ShownRegion extends Part<"order" | "onward"> {
     return this.selection.pickedCount > 0 || this.selection.cursorByKeyboard || this.wasGoneThrough;
   }
 
-  /** What was asked for last is not on the screen yet: a key or a click about a whole region is not for the one before. */
-  get isOnItsWay(): boolean {
-    return !this.isArranged;
+  /** Do it to what was asked for last: at once, or when that is on the screen, some tenths of a second later. A key about a region
+   * is not for the one before it. Where something else is asked for in between, it is not done. */
+  whenArranged(go: () => void): void {
+    if (this.isArranged) go();
+    else this.afterArranging.push(go);
   }
 
   /** There are more objects: what shows all of them, or will, goes on with those. */

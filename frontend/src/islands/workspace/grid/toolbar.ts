@@ -47,7 +47,9 @@ export class GridToolbar {
       "data-testid": "selection-count",
     });
     const all = command("All", "Select all patches of the region (A)", "pick-all", () => controller.labeling.pickAll());
-    const invert = command("Invert", "Invert the selection (I)", "pick-invert", () => selection.invert());
+    const invert = command("Invert", "Invert the selection (I)", "pick-invert", () =>
+      controller.region.whenArranged(() => selection.invert()),
+    );
     const none = command("None", "Clear the selection (Esc)", "pick-none", () => selection.clearPicks());
     const picker = new ClassPicker(controller);
     const remove = command("Remove label", "Remove the labels of the selection (0)", "remove-label", () =>
