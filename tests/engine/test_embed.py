@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from apps.engine.errors import EngineError, Stopped
+from apps.engine.nn.backbones import create_backbone
 from apps.engine.nn.checkpoints import save_checkpoint
 from apps.engine.nn.config import TrainConfig
-from apps.engine.nn.embed import BATCHES_PER_SHARD, embed_patches
+from apps.engine.nn.embed import BATCHES_PER_SHARD, batch_size_for, embed_patches
 from apps.engine.nn.model import PatchModel
 from tests.engine.fake_patches import make_patches
 
@@ -48,6 +49,21 @@ def test_half_precision_gives_nearly_the_same_directions(checkpoint: Path) -> No
     exact = embed_patches(checkpoint, patches, precision="fp32").astype(np.float32)
     half = embed_patches(checkpoint, patches, precision="bf16").astype(np.float32)
     assert (exact * half).sum(axis=1).min() > 0.999
+
+
+def test_a_batch_has_fewer_images_the_larger_they_are() -> None:
+    backbone = create_backbone("resnet18", encoder_size_px=64)
+    cpu = torch.device("cpu")
+    assert [batch_size_for(backbone, cpu, size) for size in (32, 64, 128, 512)] == [512, 512, 128, 8]
+
+
+def test_what_a_gpu_s_memory_does_not_hold_is_said(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PatchModel, "forward", too_much)
+    with pytest.raises(EngineError, match="does not hold the features of resnet18: 3 images of 16 px at a time"):
+        embed_patches(checkpoint, make_patches(5)[0], batch_size=3)
 
 
 def test_embedding_reports_and_stops(checkpoint: Path) -> None:

@@ -28,6 +28,10 @@ def choose_device(name: str) -> torch.device:
         raise EngineError(f"The device is {name!r}, but has to be auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise EngineError(f"The device {name!r} was asked for, but torch finds no usable GPU on this machine")
+    if device.index is not None and device.type == "cuda" and device.index >= torch.cuda.device_count():
+        raise EngineError(
+            f"The device {name!r} was asked for, but this machine has {torch.cuda.device_count()} GPUs, from cuda:0 on"
+        )
     return device
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,8 @@ def embed_patches(
     number_format = choose_precision(precision, on_device)
     model.backbone.prepare_for_features()
     model = model.to(on_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch_size = batch_size or batch_size_for(
-        model.backbone, on_device, model.backbone.input_size_px or config.encoder_size_px
-    )
+    size_px = model.backbone.input_size_px or config.encoder_size_px
+    batch_size = batch_size or batch_size_for(model.backbone, on_device, size_px)
     seen = with_object_mask(patches, config.settings.object_mask)
     work = _Work(seen, config.encoder_size_px, model.backbone.feature_dim, batch_size)
     identity = [on_device.type, str(number_format), batch_size, len(patches)]
@@ -90,6 +90,7 @@ def embed_patches(
         torch.inference_mode(),
         autocast(on_device, number_format),
         compute_threads(threads, processes=processes.count),
+        _enough_memory(config.settings.backbone, batch_size, size_px),
     ):
         features = features_of(model, work.read, work.batches(wanted), on_device)
         for shard in wanted:
@@ -121,6 +122,18 @@ def batch_size_for(backbone: Backbone, device: torch.device, size_px: int) -> in
     else:  # foundation models
         at_most, of_px = 8 if device.type == "cpu" else 64, 224
     return max(1, int(at_most / max(1.0, (size_px / of_px) ** 2)))
+
+
+@contextmanager
+def _enough_memory(backbone: str, batch_size: int, size_px: int) -> Iterator[None]:
+    """Say what a GPU's memory did not hold."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"The GPU's memory does not hold the features of {backbone}: {batch_size} images of {size_px} px at a time. Others may be "
+            "using it; a smaller backbone or encoder size needs less."
+        ) from error
 
 
 class _Work:
