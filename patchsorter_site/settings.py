@@ -204,8 +204,8 @@ FILE_UPLOAD_TEMP_DIR = _private_folder(DATA_DIR / "incoming")  # /tmp may be sma
 IMPORT_ROOTS = [Path(root).resolve() for root in _list("PATCHSORTER_IMPORT_ROOTS")]
 UPLOAD_MAX_BYTES = int(os.environ.get("PATCHSORTER_UPLOAD_MAX_BYTES", 2 * 1024**3))
 
-# allauth counts sign-in attempts in the default cache: one web process keeps them itself, several share them through
-# Redis. Nothing else goes there, so that nothing pushes them out.
+# allauth counts sign-in attempts in the default cache: one web process keeps them itself, where nothing else pushes them out; several share
+# them through Redis, where what was not asked for longest makes way, which pictures are long before.
 _CACHE_ENTRIES = {"default": 100_000, "pictures": 300, "reviews": 10_000}
 REDIS_URL = os.environ.get("REDIS_URL")
 if REDIS_URL:

@@ -378,7 +378,7 @@ def _check_not_last_owner(member: OrganizationMember) -> None:
         organization=member.organization, role=Role.OWNER, user__is_active=True
     ).exclude(pk=member.pk)
     if not others.exists():
-        raise ValidationError(f"{member.organization} needs an owner. Make somebody else an owner there first.")
+        raise ValidationError("An organization needs an owner. Make somebody else an owner first.")
 
 
 def _belongs_nowhere(user: User) -> bool:

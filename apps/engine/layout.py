@@ -57,7 +57,10 @@ def _steadiest_fit(source: Points, target: Points) -> tuple[Points, Points]:
 
 
 def _median_distance(source: Points, target: Points, fit: tuple[Points, Points]) -> float:
-    return float(np.median(np.linalg.norm(source @ fit[0] + fit[1] - target, axis=1)))
+    """In widths halfway between the two maps': by the target's, a fit that makes the map smaller would seem nearer, and each new
+    map would be smaller than the one before."""
+    distance = float(np.median(np.linalg.norm(source @ fit[0] + fit[1] - target, axis=1)))
+    return distance / abs(float(np.linalg.det(fit[0]))) ** 0.25
 
 
 def _similarity(source: Points, target: Points) -> tuple[Points, Points]:

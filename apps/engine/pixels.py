@@ -40,7 +40,7 @@ MOST_OPEN_FILES = 65_536
 # Files that are for others: connections, the database, libraries.
 FILES_OF_OTHERS = 256
 # So many readers a process keeps, at most, each of which maps two files of an image.
-READERS_KEPT = 4
+READERS_KEPT = 16
 # Patches that are resized are read so many bytes at a time, whatever their size and number.
 READ_TOGETHER_BYTES = 16 << 20
 BEYOND = np.uint8(128)  # the gray beyond the border where patches are not mirrored

@@ -145,11 +145,11 @@ def sweep_uploads(*, older_than: timedelta) -> int:
     One whose import came to nothing waits anew from when that is noticed.
     """
     failed = Job.objects.filter(kind="import", state__in=[Job.State.FAILED, Job.State.CANCELLED])
-    ids = [params.get("upload") for params in failed.values_list("params", flat=True)]
+    ids = list(failed.values_list("params__upload", flat=True))
     for upload in Upload.objects.filter(imported_at__isnull=False, pk__in=ids):
         reopen_upload(upload)
     imported = Job.objects.filter(kind="import", state=Job.State.FINISHED)
-    ids = [params.get("upload") for params in imported.values_list("params", flat=True)]
+    ids = list(imported.values_list("params__upload", flat=True))
     for upload in Upload.objects.filter(imported_at__isnull=False, pk__in=ids).select_related("project"):
         shutil.rmtree(_place_of(upload), ignore_errors=True)  # where the worker died between the two
     before = timezone.now() - older_than

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from django.contrib import messages
@@ -116,8 +118,9 @@ def upload_file_remove(request: AuthenticatedRequest, project_id: int, upload_id
         messages.error(request, str(error))
     if not request.htmx:
         return redirect("upload_detail", project.pk, upload.pk)
-    review = review_upload(upload, None if is_guess else mask_kind, written_names(request.POST))
-    return render_review(request, project, upload, review)
+    written = written_names(request.POST)
+    review = review_upload(upload, None if is_guess else mask_kind, written)
+    return render_review(request, project, upload, review, written=written, is_chosen=bool(mask_kind) and not is_guess)
 
 
 @login_required
@@ -138,8 +141,9 @@ def upload_file_is_mask(request: AuthenticatedRequest, project_id: int, upload_i
     form = MaskKindForm(request.POST)
     mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
     # "None" was right while there was no mask, and would now leave this one unused.
-    review = review_upload(upload, mask_kind if mask_kind != MaskKind.NONE else None, written_names(request.POST))
-    return render_review(request, project, upload, review, problem=problem)
+    written = written_names(request.POST)
+    review = review_upload(upload, mask_kind if mask_kind != MaskKind.NONE else None, written)
+    return render_review(request, project, upload, review, problem=problem, written=written)
 
 
 @login_required
@@ -149,8 +153,9 @@ def upload_review(request: AuthenticatedRequest, project_id: int, upload_id: int
     project, upload = upload_for(request, project_id, upload_id)
     form = MaskKindForm(request.GET)
     mask_kind = form.cleaned_data["mask_kind"] if form.is_valid() else None
-    review = review_upload(upload, mask_kind, written_names(request.GET))
-    return render_review(request, project, upload, review)
+    written = written_names(request.GET)
+    review = review_upload(upload, mask_kind, written)
+    return render_review(request, project, upload, review, written=written, is_chosen=bool(mask_kind))
 
 
 @login_required
@@ -187,10 +192,21 @@ def render_review(
     missing: frozenset[str] = frozenset(),
     problem: str = "",
     status: int = 200,
+    written: Mapping[str, str] = MappingProxyType({}),
+    is_chosen: bool = False,
 ) -> HttpResponse:
-    """The review; `missing` are the values that still need a class, `problem` is why the import could not begin."""
+    """The review; `missing` are the values that still need a class, `problem` is why the import could not begin. `written` names that this kind
+    of masks has no field for are kept beside it; `is_chosen`: the kind is the person's, and no guess."""
     template = "images/_review.html" if request.htmx else "images/upload.html"
-    context = _review_context(upload, review) | {"missing": missing, "problem": problem, "tab": "images"}
+    context = _review_context(upload, review) | {
+        "missing": missing,
+        "problem": problem,
+        "tab": "images",
+        "is_chosen": is_chosen and review.mask_kind != MaskKind.NONE,  # none is right only until a mask comes
+        "written_elsewhere": {
+            name: value for name, value in written.items() if name not in {row.key for row in review.value_rows}
+        },
+    }
     return render_project_page(request, project, template, context, status=status)
 
 

@@ -28,7 +28,9 @@ def upload_import(request: AuthenticatedRequest, project_id: int, upload_id: int
     written = written_names(request.POST, also_empty=True)
     review = review_upload(upload, request.POST.get("mask_kind"), written)
     if not form.is_valid():
-        return render_review(request, project, upload, review, problem=str(form.errors["mask_kind"][0]), status=422)
+        return render_review(
+            request, project, upload, review, problem=str(form.errors["mask_kind"][0]), status=422, written=written
+        )
     try:
         job = import_reviewed(
             upload=upload, review=review, requested_by=request.user, first_map=form.cleaned_data["first_map"]

@@ -123,8 +123,8 @@ class Job(models.Model):
     worker = models.CharField(max_length=120, blank=True)
     attempt = models.PositiveSmallIntegerField(default=0)
     # So many workers died of it since one got further than all before, and how far that was, as a share of 1.
-    deaths = models.PositiveSmallIntegerField(default=0)
-    furthest = models.FloatField(default=0.0)
+    deaths = models.PositiveSmallIntegerField(default=0, db_default=0)
+    furthest = models.FloatField(default=0.0, db_default=0.0)
     lease_expires_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)

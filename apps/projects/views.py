@@ -46,6 +46,7 @@ from apps.projects.selectors import (
     highest_class_value,
     jobs_of,
     label_classes_of,
+    listed_jobs,
     missing_plugins,
     organization_overseers,
     organization_trail,
@@ -291,7 +292,7 @@ def job_list(request: AuthenticatedRequest, project_id: int) -> HttpResponse:
     """The jobs page; to htmx, which asks again at each job event, only the table."""
     project = get_project_for_user(request.user, project_id)
     # A picture that was searched with took a second, and left nothing.
-    jobs = jobs_of(project).exclude(kind="picture", state=Job.State.FINISHED)
+    jobs = listed_jobs(project).exclude(kind="picture", state=Job.State.FINISHED)
     page = Paginator(jobs, JOBS_PER_PAGE).get_page(request.GET.get("page"))
     template = "projects/_jobs_table.html" if request.htmx else "projects/jobs.html"
     return render_project_page(request, project, template, {"page": page, "tab": "jobs"})

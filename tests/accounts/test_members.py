@@ -160,7 +160,7 @@ def test_who_runs_the_server_opens_a_closed_account_again_that_belongs_nowhere_a
 def test_an_organization_does_not_take_another_one_s_last_owner(world: World) -> None:
     OrganizationMember.objects.filter(organization=world.their_organization).delete()
     OrganizationMember.objects.create(organization=world.their_organization, user=world.rater, role=Role.OWNER)
-    with pytest.raises(ValidationError, match=f"{world.their_organization} needs an owner"):
+    with pytest.raises(ValidationError, match="needs an owner"):
         deactivate_member(member=membership(world, world.rater), deactivated_by=world.owner)
 
 

@@ -300,5 +300,5 @@ def test_readers_hold_no_more_images_open_than_a_process_may_have_files(monkeypa
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits[0]))
     most = pixels.most_open_images.__wrapped__()
     assert raised == ([raised_to] if raised_to else [])
-    assert 64 <= most <= pixels.MOST_OPEN_IMAGES
+    assert 16 <= most <= pixels.MOST_OPEN_IMAGES
     assert 2 * most * pixels.READERS_KEPT <= (raised_to or soft) - 256, "pixels and objects of each"

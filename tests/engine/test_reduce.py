@@ -373,12 +373,16 @@ def test_a_cluster_that_moved_does_not_turn_the_rest_of_the_map() -> None:
 
 
 def test_a_map_does_not_shrink_however_often_it_is_drawn_anew() -> None:
-    rng = np.random.default_rng(0)
-    first = rng.normal(size=(500, 2)).astype(np.float32)
-    points = first
-    for _ in range(20):
-        points = align_to(first + rng.normal(scale=0.5, size=first.shape).astype(np.float32), points)
-    assert np.ptp(points, axis=0).max() > 0.7 * np.ptp(first, axis=0).max()
+    """It may wander, but not in one direction: half its width would be lost in 40 draws."""
+    ratios = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        first = rng.normal(size=(300, 2)).astype(np.float32)
+        points = first
+        for _ in range(40):
+            points = align_to(first + rng.normal(scale=0.5, size=first.shape).astype(np.float32), points)
+        ratios.append(width(points) / width(first))
+    assert 0.75 < np.mean(ratios) < 1.5, ratios
 
 
 def test_a_new_object_lies_by_its_twin_on_a_small_map_too() -> None:

@@ -35,7 +35,7 @@ def test_changed_settings_survive_json_in_their_groups_too() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("temperature", "0", "temperature is 0, but has to be a number at least 0.01 and at most 10"),
+        ("temperature", "0", "temperature is 0, but has to be a number above 0 and at most 10"),
         ("temperature", "warm", "temperature is 'warm', but has to be a number"),
         ("temperature", "nan", "temperature is nan, but has to be a number"),
         ("epochs", 10**400, "epochs is larger than any number, but has to be a whole number at least 1"),

@@ -244,6 +244,10 @@ def test_what_was_typed_stays_when_a_file_comes_or_goes_or_another_kind_is_chose
     typed = {"mask_kind": "labeled", "value_7": "mitosis", "value_8": ""}
     asked_anew = reverse("upload_review", args=[world.project.pk, upload.pk])
     assert 'value="mitosis"' in client.get(asked_anew, typed, headers=htmx).content.decode()
+    otherwise = client.get(asked_anew, typed | {"mask_kind": "indexed"}, headers=htmx).content.decode()
+    assert '<input type="hidden" name="value_7" value="mitosis">' in otherwise, "until the kind is changed back"
+    assert "data-chosen" in otherwise
+    assert "data-chosen" not in client.get(asked_anew, headers=htmx).content.decode(), "that is a guess"
     removed = upload.files.get(name="b.png")
     remove = reverse("upload_file_remove", args=[world.project.pk, upload.pk, removed.pk])
     assert 'value="mitosis"' in client.post(remove, typed, headers=htmx).content.decode()

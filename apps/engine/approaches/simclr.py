@@ -16,7 +16,7 @@ class SimCLRSettings(TrainingSettings):
         0.1,
         title="Temperature",
         help="Lower: the loss looks only at the objects most alike. The paper's best is 0.1.",
-        at_least=0.01,
+        above=0,
         at_most=10,
     )
     projection_dim: int = setting(

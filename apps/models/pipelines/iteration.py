@@ -90,6 +90,8 @@ def run_iteration(job: Job, report: Report) -> dict[str, Any]:
             number = publish(project, job, report, early, work / "early").number
             early_maps["first_map" if number == 1 else "second_map"] = sum(early.seconds.values())
             start = end
+        if (work / "early").exists():  # by an attempt before this one: its training begins where that one's did
+            start = EARLY_MAPS_SHARE
         outcome = _compute(project, plan, work / "new", report, (start, 0.99))
         report.stage("publishing", start=0.99, end=1.0)
         with transaction.atomic():

@@ -47,9 +47,10 @@ export function detailOfBody(text: string): string {
   return "";
 }
 
-/** Django REST framework answers 403, and not 401, to a session that ended or whose token changed with a new sign-in. */
+/** Django REST framework answers 403, and not 401, to a session that ended or whose token changed with a new sign-in; large bodies are
+ * refused before that. */
 export const isSignedOut = (status: number, detail: string): boolean =>
-  status === 403 && /credentials were not provided|CSRF Failed/.test(detail);
+  status === 403 && /credentials were not provided|CSRF Failed|sign in before/.test(detail);
 
 async function detailOf(response: Response): Promise<string> {
   const detail = detailOfBody(await response.text().catch(() => ""));

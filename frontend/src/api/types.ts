@@ -114,6 +114,8 @@ export interface Job {
   readonly started_at: string | null;
   readonly finished_at: string | null;
   readonly requested_by: string | null;
+  /** Whether somebody has asked it to end. */
+  readonly cancel_requested: boolean;
 }
 
 /** What reads a picture that one searches with. */

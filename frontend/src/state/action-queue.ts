@@ -89,6 +89,7 @@ export class ActionQueue extends Emitter<"status"> {
     if (this.running) return;
     this.running = true;
     let attempt = 0;
+    let faults = 0;
     while (this.tasks.length > 0) {
       const task = this.tasks[0]!;
       let tell: () => void;
@@ -100,14 +101,14 @@ export class ActionQueue extends Emitter<"status"> {
           this.failing = true;
           this.lastError = messageOf(error);
           this.isSignedOut = error instanceof HttpError && error.status === 401;
-          this.isStuck = error instanceof HttpError && error.status === 500 && attempt >= STUCK_AFTER;
+          if (error instanceof HttpError && error.status === 500) this.isStuck = ++faults > STUCK_AFTER;
           this.emit("status");
-          await this.pause(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt++));
+          if (!this.isLeftOut) await this.pause(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt++));
           if (!this.isLeftOut) continue;
         }
         tell = () => task.onRefused(error);
       }
-      attempt = 0;
+      attempt = faults = 0;
       this.isStuck = this.isLeftOut = false;
       this.finish(tell);
     }

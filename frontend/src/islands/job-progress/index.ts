@@ -94,6 +94,7 @@ export class JobProgressIsland implements Island {
       el("span", {}, job.stage ?? job.kind),
     );
     this.cancel.hidden = !active;
+    this.cancel.disabled = job.cancel_requested;
     const rest: HTMLElement[] = [];
     if (active) {
       const bar = el("progress", { class: "progress", max: "1", "aria-label": "Progress" });

@@ -5,8 +5,8 @@ import { loadInto } from "../../pages/htmx";
 import type { Island } from "../mount";
 import { type FileState, type SendResult, SIGNED_OUT_STATUS, Uploader, type UploadItem } from "./uploader";
 
-/** What somebody wrote into the review: it comes along where the review is asked for anew. */
-const WRITTEN = "[name^='value_'], [name^='color_']";
+/** What somebody wrote and chose in the review: it comes along where the review is asked for anew. */
+const WRITTEN = "[name^='value_'], [name^='color_'], select[data-chosen]";
 const ACCEPT = ".png,.jpg,.jpeg,.bmp,.tif,.tiff,.csv";
 
 const ROLE_NAMES: Record<UploadItem["role"], string> = {
@@ -226,7 +226,7 @@ export class UploadIsland implements Island {
     if (!items.some((item) => item.state === "stored") || this.uploader.failed.length > 0) return;
     const { reviewUrl, reviewTarget } = this.element.dataset;
     if (reviewUrl === undefined || reviewTarget === undefined) return;
-    const written = document.querySelectorAll<HTMLInputElement>(`${reviewTarget} :is(${WRITTEN})`);
+    const written = document.querySelectorAll<HTMLInputElement | HTMLSelectElement>(`${reviewTarget} :is(${WRITTEN})`);
     await loadInto(
       reviewUrl,
       reviewTarget,

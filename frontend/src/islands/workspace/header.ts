@@ -60,7 +60,7 @@ export class WorkspaceHeader {
       icon(ICONS.play),
       "Train",
     );
-    this.saving = el("span", { class: "saving", "data-testid": "saving" });
+    this.saving = el("span", { class: "saving", role: "status", "data-testid": "saving" });
     this.connection = el("span", { class: "connection", role: "status", "data-testid": "connection" });
     this.presence = el("span", { class: "presence", "data-testid": "presence" });
     const topbar = el(
@@ -321,7 +321,8 @@ export class WorkspaceHeader {
       this.saving.title = `${queue.lastError.replace(/\.$/, "")}. Tried again by itself; keep this page open.`;
       if (queue.isSignedOut) this.saySignedOut();
     } else {
-      this.saving.textContent = waiting > 0 ? "Saving…" : "";
+      // Said aloud only where it fails.
+      showInstead(this.saving, ...(waiting > 0 ? [el("span", { "aria-hidden": "true" }, "Saving…")] : []));
       this.saving.title = "";
       if (this.signedOut !== null) this.controller.notices.dismiss(this.signedOut);
       this.signedOut = null;

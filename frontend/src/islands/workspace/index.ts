@@ -175,10 +175,10 @@ export class WorkspaceIsland implements Island {
         controller.region.whenArranged(() => selection.invert());
         return true;
       case "undo":
-        controller.history.undo();
+        controller.region.whenArranged(() => controller.history.undo());
         return true;
       case "redo":
-        controller.history.redo();
+        controller.region.whenArranged(() => controller.history.redo());
         return true;
       case "context":
         this.toggleContext();
@@ -212,7 +212,9 @@ export class WorkspaceIsland implements Island {
         this.help.toggle();
         return true;
       case "confirm":
-        if (!controller.labeling.confirm()) document.dispatchEvent(new CustomEvent("choose-class"));
+        controller.region.whenArranged(() => {
+          if (!controller.labeling.confirm()) document.dispatchEvent(new CustomEvent("choose-class"));
+        });
         return true;
       case "accept-sample":
         controller.sampling.goOn();
@@ -262,7 +264,8 @@ export class WorkspaceIsland implements Island {
    * as wrong, and stays so for whoever comes back. */
   private escape(): void {
     if (this.context.isOpen) this.context.close();
-    else if (this.plot.cancelGesture() || this.grid.cancelBand() || this.controller.region.stopAsking()) return;
+    else if (this.plot.cancelGesture() || this.grid.cancelBand()) return;
+    else if (this.controller.region.stopAsking() || this.controller.region.forgetWaiting()) return;
     else if (this.controller.selection.pickedCount > 0 && !this.controller.sampling.isShown)
       this.controller.selection.clearPicks();
     else if (this.controller.selection.isRegion) this.controller.region.showAll();

@@ -88,6 +88,9 @@ export class NextBar {
     this.take.hidden = recommended === undefined || !project.canLabel;
     this.more.hidden = proposals.length < 2 || !project.canLabel;
     if (this.more.hidden) this.open(false);
+    // What a hand is on its way to does not change under it.
+    if (!this.panel.matches(":hover, :focus-within"))
+      this.panel.replaceChildren(...proposals.map((proposal) => this.item(proposal)));
   }
 
   private item(proposal: Proposal): HTMLElement {
@@ -112,10 +115,7 @@ export class NextBar {
     );
   }
 
-  /** An open list stays as it was opened: what a hand is on its way to does not change under it. */
   private open(open: boolean): void {
-    if (open && this.panel.hidden)
-      this.panel.replaceChildren(...this.controller.suggestions.proposals.map((proposal) => this.item(proposal)));
     this.panel.hidden = !open;
     this.more.setAttribute("aria-expanded", String(open));
   }

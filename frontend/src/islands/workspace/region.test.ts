@@ -165,7 +165,7 @@ it("keeps what has been seen in its place where the order comes after somebody b
   const answer = orderThatIsOnItsWay();
   const { controller, selection } = withSimilarity();
   const shown = controller.region.lasso(round(40, 60), "new");
-  await vi.waitFor(() => expect(selection.size).toBe(20));
+  await vi.waitFor(() => expect(selection.size).toBe(20), 10_000);
   controller.region.markSeen(range(40, 5), 5);
   selection.pickOnly(2);
   answer(range(40, 20).reverse());
@@ -177,7 +177,7 @@ it("takes an order that comes late as a whole where nobody has touched anything"
   const answer = orderThatIsOnItsWay();
   const { controller, selection } = withSimilarity();
   const shown = controller.region.lasso(round(40, 60), "new");
-  await vi.waitFor(() => expect(selection.size).toBe(20));
+  await vi.waitFor(() => expect(selection.size).toBe(20), 10_000);
   controller.region.markSeen(range(40, 5), 5);
   answer(range(40, 20).reverse());
   await shown;

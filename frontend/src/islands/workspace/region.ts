@@ -190,7 +190,7 @@ export class ShownRegion extends Part<"order" | "onward"> {
     { isOrderGiven = false, ...details }: RegionDetails & { readonly isOrderGiven?: boolean } = {},
   ): Promise<void> {
     this.stopAsking();
-    this.afterArranging = [];
+    this.forgetWaiting();
     this.wanted = { base, source, details, isOrderGiven };
     if (source !== "lasso") this.image = null;
     if (this.selection.source === "review" && source !== "review") this.order = this.chosenOrder;
@@ -254,6 +254,13 @@ export class ShownRegion extends Part<"order" | "onward"> {
     else this.afterArranging.push(go);
   }
 
+  /** Gestures that wait for the region are not meant any more. Returns whether there were some. */
+  forgetWaiting(): boolean {
+    const some = this.afterArranging.length > 0;
+    this.afterArranging = [];
+    return some;
+  }
+
   /** There are more objects: what shows all of them, or will, goes on with those. */
   grow(): void {
     if (this.wanted.source !== "all") return;
@@ -265,7 +272,8 @@ export class ShownRegion extends Part<"order" | "onward"> {
       this.selection.reorderRest(Uint32Array.from([...this.selection.order, ...visible]));
       return;
     }
-    this.wanted = { ...this.wanted, details: { ...details, keepPicks: true } };
+    const keepPicks = this.isArranged || details.keepPicks === true;
+    this.wanted = { ...this.wanted, details: { ...details, keepPicks } };
     void this.arrange();
   }
 
