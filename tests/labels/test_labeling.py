@@ -85,7 +85,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_objects(world
             gesture=SEEN,
         )
     statements = [query["sql"] for query in queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
-    assert len(statements) == 10, "\n".join(statements)
+    assert len(statements) == 11, "\n".join(statements)
 
 
 def test_the_bulk_statement_finds_old_labels_by_the_whole_key(world, label_set):

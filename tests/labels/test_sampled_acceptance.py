@@ -601,7 +601,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_objects(world
         lambda: acceptance.accept_sample(sample=sample, size=n, seen=sample.n, embedding=None)
     )
     assert accepted.state == "accepted"
-    assert (n_drawing, n_accepting) == (10, 18)
+    assert (n_drawing, n_accepting) == (11, 19)
 
 
 # -- who may -----------------------------------------------------------------------------------------------------------------

@@ -232,7 +232,9 @@ class EveryKind(Settings):
 
 
 def test_every_kind_of_setting_has_a_field_that_gives_it_back() -> None:
-    approach = Approach("every", "Every", "All kinds.", settings=EveryKind, trains=False, uses_network=False)
+    approach = Approach(
+        "every", "Every", "All kinds.", "elsewhere:measure", EveryKind, trains=False, uses_network=False
+    )
     shown: dict[str, Any] = {
         "approach": approach,
         "settings": EveryKind(),
