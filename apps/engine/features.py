@@ -68,8 +68,9 @@ class FeatureSpace:
         sample = [replace(part, rows=part.rows[::step]) for part in parts]
         centers, scales, limits = [], [], []
         for part in sample:
-            rows = np.clip(part.rows.astype(np.float32), -LARGEST, LARGEST)
-            known = np.isfinite(part.rows)
+            rows = part.rows.astype(np.float32)
+            known = np.isfinite(rows)
+            rows = np.clip(rows, -LARGEST, LARGEST)
             n_known = np.maximum(known.sum(axis=0), 1)
             center = (np.where(known, rows, 0).sum(axis=0, dtype=np.float64) / n_known).astype(np.float32)
             rows = np.where(known, rows - center, np.float32(0))  # what is not known is as the mean

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from threading import BoundedSemaphore
 
 from django.core.cache import caches
@@ -60,15 +61,14 @@ def thumbnail(image: Image, size_px: int) -> bytes:
     """The image as a JPEG whose longer side has at most `size_px` pixels."""
     key, kept = f"thumbnail:{image.store_key}:{size_px}", caches["pictures"]
     found: bytes | None = kept.get(key)
-    if found is None and size_px <= LARGEST_DRAWN_AT_ONCE_PX:
-        found = _draw_thumbnail(image, size_px)
-        kept.set(key, found, THUMBNAIL_SECONDS)
-    if found is None:
-        with _drawing_large:
-            found = kept.get(key)  # by who was waited for
-            if found is None:
-                found = _draw_thumbnail(image, size_px)
-                kept.set(key, found, LARGE_SECONDS)
+    if found is not None:
+        return found
+    is_large = size_px > LARGEST_DRAWN_AT_ONCE_PX
+    with _drawing_large if is_large else nullcontext():
+        found = kept.get(key)  # by who was waited for
+        if found is None:
+            found = _draw_thumbnail(image, size_px)
+            kept.set(key, found, LARGE_SECONDS if is_large else THUMBNAIL_SECONDS)
     return found
 
 

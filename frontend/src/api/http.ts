@@ -15,7 +15,7 @@ export class NetworkError extends Error {}
 /** 401: the session ended; after a new sign-in, in another tab, the same request passes. */
 const RETRIABLE = new Set([401, 408, 425, 429, 500, 502, 503, 504]);
 
-export const SIGNED_OUT = "You have been signed out. Sign in again in another tab, then go on here.";
+const SIGNED_OUT = "You have been signed out. Sign in again in another tab, then go on here.";
 const SOMEBODY_ELSE =
   "Somebody else has signed in on this computer. Sign in as yourself in another tab, then go on here.";
 

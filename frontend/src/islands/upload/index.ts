@@ -1,4 +1,4 @@
-import { csrfToken, detailOfBody, isSignedOut, SIGNED_OUT } from "../../api/http";
+import { csrfToken, detailOfBody, isSignedOut } from "../../api/http";
 import { el } from "../../lib/dom";
 import { bytes, count, plural } from "../../lib/format";
 import { loadInto } from "../../pages/htmx";
@@ -129,7 +129,7 @@ export class UploadIsland implements Island {
         if (isSignedOut(request.status, detail)) {
           resolve({
             status: SIGNED_OUT_STATUS,
-            detail: `${SIGNED_OUT.replace(", then go on here", "")} Then press Resume.`,
+            detail: "You have been signed out. Sign in again in another tab, then press Resume.",
           });
           return;
         }
