@@ -9,12 +9,15 @@ linearly (65535 -> 255), never stretched.
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import starmap
+from operator import add
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,10 +37,19 @@ TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_BITS = 64  # of a TIFF's pixel: four channels of 16, or a mask's numbers as float64
 LOOKED_UP_TOGETHER = 1 << 20  # samples
 LARGE_TILE_PX = 2048 * 2048  # as they are used for slides; small images may have them, too
-# Compressions of a TIFF that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
+MOST_PARTS = 1 << 20  # strips or tiles of a TIFF
+# Compressions of a TIFF whose decoders give no more bytes than they are asked for: none, CCITT, LZW, Deflate, PackBits, LZMA, Zstandard.
+BOUNDED_IN_TIFF = (1, 2, 3, 4, 5, 8, 32946, 32773, 34925, 34926, 50000)
+# Those that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
 JPEG_IN_TIFF = 7
-JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the markers that a frame starts with
 JPEG_2000_IN_TIFF = (33003, 33004, 33005, 34712)
+# Markers of a JPEG: what a frame starts with, what stands alone, and the start of a scan.
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+JPEG_ALONE = {0x01, *range(0xD0, 0xD9)}
+JPEG_SCAN = 0xDA
+# Before its pixels a JPEG holds what cameras and scanners say of it. Readers join what is in pieces, each time all of it anew.
+MOST_JPEG_SEGMENTS, MOST_JPEG_HEADER_BYTES = 1000, 16 << 20
+MOST_JPEG_SCANS = 100  # progressive ones have some ten; each goes over the whole image, however little it says
 KNOWN_OTHERS = (
     (b"GIF8", "GIF"),
     (b"%PDF", "PDF"),
@@ -118,10 +130,10 @@ def read_size(source: Source, *, name: str | None = None, max_pixels: int = MAX_
                 header = png.read_header(start, shown)
                 height, width = header.height, header.width
             elif kind == "TIFF":
-                with tifffile.TiffFile(file) as tif:
+                with _open_tiff(file) as tif:
                     height, width = _tiff_size(tif, shown)
             else:
-                width, height = _open_with_pillow(file, kind).size
+                width, height = _open_with_pillow(file, kind, shown).size
     _check_size(height, width, shown, max_pixels)
     return height, width
 
@@ -214,15 +226,48 @@ def _decode_png(data: bytes, name: str, max_pixels: int) -> Raw:
     return Raw(decoded.samples, maximum, decoded.palette if header.color_type == png.PALETTE else None)
 
 
-def _open_with_pillow(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
+def _open_with_pillow(file: BinaryIO, kind: str, name: str) -> ImageFile.ImageFile:
     # The plugin's class, not Image.open: that one refuses or warns about sizes by a limit of its own.
-    plugin = JpegImagePlugin.JpegImageFile if kind == "JPEG" else BmpImagePlugin.BmpImageFile
-    return plugin(file)
+    if kind == "BMP":
+        return BmpImagePlugin.BmpImageFile(file)
+    _jpeg_header(file, name)
+    file.seek(0)
+    return JpegImagePlugin.JpegImageFile(file)
+
+
+def _jpeg_header(file: BinaryIO, name: str) -> tuple[tuple[int, int] | None, int]:
+    """What a JPEG says before its pixels: the height and width of its frame, if it has one, and where its first scan begins. Raises
+    BadInput for one that says too much."""
+    size: tuple[int, int] | None = None
+    at = 2
+    for _ in range(MOST_JPEG_SEGMENTS):
+        file.seek(at)
+        start = file.read(9)  # 0xff, marker, length; of a frame also precision, height, width
+        while start[1:2] == b"\xff":  # a byte that only fills
+            at += 1
+            start = start[1:] + file.read(1)
+        if at > MOST_JPEG_HEADER_BYTES:
+            break
+        if len(start) < 4 or start[0] != 0xFF or start[1] == JPEG_SCAN:
+            return size, at
+        if start[1] in JPEG_FRAMES and len(start) == 9:
+            height, width = struct.unpack_from(">HH", start, 5)
+            size = height, width
+        at += 2 if start[1] in JPEG_ALONE else 2 + int.from_bytes(start[2:4], "big")
+    raise BadInput(name, "the JPEG says too much before its pixels; save it without what cameras or programs added")
+
+
+def _check_scans(data: bytes, begin: int, name: str) -> None:
+    """`begin`: where the first scan of a JPEG begins. Within scans the marker's bytes mean nothing else."""
+    if data.count(bytes((0xFF, JPEG_SCAN)), begin) > MOST_JPEG_SCANS:
+        raise BadInput(name, f"the JPEG has more than {MOST_JPEG_SCANS} scans; save it without progressive display")
 
 
 def _decode_with_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Raw:
-    image: Image.Image = _open_with_pillow(io.BytesIO(data), kind)
+    image: Image.Image = _open_with_pillow(io.BytesIO(data), kind, name)
     _check_size(image.height, image.width, name, max_pixels)
+    if kind == "JPEG":
+        _check_scans(data, _jpeg_header(io.BytesIO(data), name)[1], name)
     image.load()
     if image.mode in ("CMYK", "RGBX", "YCbCr"):
         image = image.convert("RGB")
@@ -235,22 +280,33 @@ def _decode_with_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> R
     return Raw(samples, 1 if image.mode == "1" else 255)
 
 
+def _open_tiff(file: BinaryIO) -> tifffile.TiffFile:
+    # Of these kinds tifffile would follow every page at once; here they are files like others.
+    return tifffile.TiffFile(file, is_lsm=False, is_ndpi=False, is_scanimage=False)
+
+
 def _tiff_size(tif: tifffile.TiffFile, name: str) -> tuple[int, int]:
-    n_pages = len(tif.pages)
-    if not n_pages:
+    # One page after the other is asked for: pages that name each other as the next can be counted without end.
+    if not _has_page(tif, 0):
         raise BadInput(name, "the file is truncated or damaged: the TIFF holds no image")
-    if tif.is_imagej and tif.imagej_metadata:
-        n_pages = max(n_pages, int(tif.imagej_metadata.get("images", 1)))
-    if n_pages != 1:
-        raise BadInput(name, f"the TIFF has {n_pages} pages; save the one that is meant as a single-page file")
+    is_stack = tif.is_imagej and int((tif.imagej_metadata or {}).get("images", 1)) > 1
+    if is_stack or _has_page(tif, 1):
+        raise BadInput(name, "the TIFF has several pages; save the one that is meant as a single-page file")
     page = tif.pages.first
     if page.imagedepth != 1:
         raise BadInput(name, "the TIFF is a volume; save one plane as a single-page file")
     return int(page.imagelength), int(page.imagewidth)
 
 
+def _has_page(tif: tifffile.TiffFile, index: int) -> bool:
+    try:
+        return tif.pages[index] is not None
+    except IndexError:
+        return False
+
+
 def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
-    with tifffile.TiffFile(io.BytesIO(data)) as tif:
+    with _open_tiff(io.BytesIO(data)) as tif:
         height, width = _tiff_size(tif, name)
         _check_size(height, width, name, max_pixels)
         page = tif.pages.first
@@ -259,17 +315,7 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
         n_bits = page.samplesperpixel * int(page.bitspersample)
         if n_bits > MOST_BITS:
             raise BadInput(name, f"the TIFF has {n_bits} bits a pixel; at most {MOST_BITS} are supported")
-        # A part is decoded whole, however little of it lies in the image.
-        most_of_a_part = min(max_pixels, max(LARGE_TILE_PX, 4 * height * width))
-        if page.is_tiled and page.tilelength * page.tilewidth > most_of_a_part:
-            raise BadInput(name, f"the TIFF has tiles of {page.tilelength} x {page.tilewidth} pixels")
-        # tifffile fills what is missing with zeros, which would be background nobody drew.
-        ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if not ends or max(ends) > len(data) or any(n == 0 for n in page.databytecounts):
-            raise BadInput(name, "the file is truncated: the TIFF's pixels reach beyond its end")
-        if page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS:
-            for start, n in zip(page.dataoffsets, page.databytecounts, strict=True):
-                _check_size(*_embedded_size(data[start : start + n], int(page.compression), name), name, most_of_a_part)
+        _check_parts(page, data, (height, width), name, max_pixels)
         samples = np.asarray(page.asarray())
         if page.planarconfig == 2 and page.samplesperpixel > 1:
             samples = np.moveaxis(samples, 0, -1)
@@ -304,29 +350,50 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Raw:
         return Raw(samples, maximum)
 
 
+def _check_parts(page: tifffile.TiffPage, data: bytes, size: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Raises BadInput unless the strips or tiles of a TIFF lie in the file, each in a place of its own, and hold not much more than the
+    image. A part is decoded whole, however little of it lies in the image."""
+    offsets, counts = page.dataoffsets, page.databytecounts
+    if not 0 < len(offsets) == len(counts) <= min(MOST_PARTS, math.prod(page.chunked)):
+        raise BadInput(name, f"the TIFF is damaged: it has {len(offsets):,} strips or tiles")
+    # tifffile fills what is missing with zeros, which would be background nobody drew.
+    if max(starmap(add, zip(offsets, counts, strict=True))) > len(data) or min(counts) == 0:
+        raise BadInput(name, "the file is truncated: the TIFF's pixels reach beyond its end")
+    if sum(counts) > 2 * len(data):
+        raise BadInput(name, "the TIFF is damaged: its strips or tiles overlap")
+    n_pixels = size[0] * size[1]
+    most_of_a_part = min(max_pixels, max(LARGE_TILE_PX, 4 * n_pixels))
+    if page.is_tiled and page.tilelength * page.tilewidth > most_of_a_part:
+        raise BadInput(name, f"the TIFF has tiles of {page.tilelength} x {page.tilewidth} pixels")
+    in_parts = len(offsets) * page.tilelength * page.tilewidth if page.is_tiled else 0
+    compression = int(page.compression)
+    if compression == JPEG_IN_TIFF or compression in JPEG_2000_IN_TIFF:
+        in_parts = 0
+        for start, n in zip(offsets, counts, strict=True):
+            height, width = _embedded_size(data[start : start + n], compression, name)
+            _check_size(height, width, name, most_of_a_part)
+            in_parts += height * width
+    elif compression not in BOUNDED_IN_TIFF:
+        raise BadInput(
+            name, f"TIFF files with compression {compression} are not supported; save it as LZW, Deflate or JPEG"
+        )
+    if in_parts > 4 * max(LARGE_TILE_PX, n_pixels * page.samplesperpixel):
+        raise BadInput(name, f"the TIFF's strips or tiles hold {in_parts:,} pixels, the image {n_pixels:,}")
+
+
 def _embedded_size(image: bytes, compression: int, name: str) -> tuple[int, int]:
     """Height and width that an image inside a TIFF says it has: its decoder goes by that, not by the TIFF."""
     if compression == JPEG_IN_TIFF:
-        at = 2
-        while image[at : at + 1] == b"\xff" and at + 9 <= len(image):
-            marker = image[at + 1]
-            if marker == 0xFF:  # a byte that only fills
-                at += 1
-            elif marker in JPEG_FRAMES:  # length, precision, height, width
-                height, width = struct.unpack_from(">HH", image, at + 5)
-                return height, width
-            else:
-                at += 2 + int.from_bytes(image[at + 2 : at + 4], "big")
-    elif compression in JPEG_2000_IN_TIFF:
+        size, begin = _jpeg_header(io.BytesIO(image), name)
+        _check_scans(image, begin, name)
+        if size:
+            return size
+    else:
         # Wherever a codestream begins, so that no other one can stand before the one that is decoded.
         begins = [found.end() for found in re.finditer(rb"\xff\x4f\xff\x51", image) if found.end() + 12 <= len(image)]
         sizes = [struct.unpack_from(">II", image, begin + 4)[::-1] for begin in begins]
         if sizes:
             return max(height for height, _ in sizes), max(width for _, width in sizes)
-    else:
-        raise BadInput(
-            name, f"TIFF files with compression {compression} are not supported; save it as LZW, Deflate or JPEG"
-        )
     raise BadInput(name, "the file is damaged: a compressed part of the TIFF does not say how large it is")
 
 

@@ -61,7 +61,7 @@ def read_header(data: bytes, name: str) -> PngHeader:
 def decode(data: bytes, name: str) -> Png:
     """All samples of a PNG whose size the caller has already accepted. Raises BadInput."""
     header = read_header(data, name)
-    palette, parts = _read_chunks(data, name)
+    palette, stream = _read_chunks(data, name)
     if header.color_type == PALETTE and palette is None:
         raise BadInput(name, "the PNG has a palette type but no palette")
     passes = [(0, 0, 1, 1)] if not header.interlaced else list(ADAM7)
@@ -71,7 +71,7 @@ def decode(data: bytes, name: str) -> Png:
     ]
     row_bytes = [(w * CHANNELS[header.color_type] * header.bit_depth + 7) // 8 for _, w in sizes]
     expected = sum(h * (1 + n) for (h, w), n in zip(sizes, row_bytes, strict=True) if h > 0 and w > 0)
-    raw = _inflate(b"".join(parts), expected, name)
+    raw = _inflate(stream, expected, name)
 
     if not header.interlaced:
         samples, _ = _unpack(raw, 0, header, sizes[0], row_bytes[0], name)
@@ -89,10 +89,11 @@ def decode(data: bytes, name: str) -> Png:
     return Png(header, whole, palette)
 
 
-def _read_chunks(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8] | None, list[memoryview]]:
+def _read_chunks(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8] | None, bytearray]:
+    """The palette, and what all IDAT chunks hold, which may be millions of a byte each."""
     view = memoryview(data)
     palette: npt.NDArray[np.uint8] | None = None
-    parts: list[memoryview] = []
+    stream = bytearray()
     offset = len(SIGNATURE)
     while offset + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, offset)
@@ -104,7 +105,7 @@ def _read_chunks(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8] | None, 
         if critical and zlib.crc32(view[offset + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise BadInput(name, "the PNG is damaged (a checksum does not match)")
         if kind == b"IDAT":
-            parts.append(body)
+            stream += body
         elif kind == b"PLTE":
             if length % 3 or not 0 < length <= 768:
                 raise BadInput(name, "the PNG palette is not valid")
@@ -112,14 +113,14 @@ def _read_chunks(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8] | None, 
         elif kind == b"acTL" and length >= 4 and struct.unpack_from(">I", body)[0] > 1:
             raise BadInput(name, "the PNG is animated; save one frame as a plain image")
         elif kind == b"IEND":
-            if not parts:
+            if not stream:
                 raise BadInput(name, "the PNG holds no pixels")
-            return palette, parts
+            return palette, stream
         offset = end + 4
     raise BadInput(name, "the file is truncated: it ends before the PNG's end marker")
 
 
-def _inflate(stream: bytes, expected: int, name: str) -> npt.NDArray[np.uint8]:
+def _inflate(stream: bytearray, expected: int, name: str) -> npt.NDArray[np.uint8]:
     """Exactly `expected` bytes; never allocates more, whatever the stream claims."""
     raw = np.empty(expected, np.uint8)
     try:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import struct
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -277,6 +278,85 @@ def test_a_small_tiff_takes_no_more_memory_than_its_pixels_may(bomb: Callable[[]
         tracemalloc.stop()
 
 
+def pages_in_a_circle(n: int) -> bytes:
+    """Of a TIFF: each names the next, the last one the second."""
+    page = struct.pack("<HHHII", 1, 256, 3, 1, 1)
+    begins = [8 + i * (len(page) + 4) for i in range(n)]
+    return b"II*\0" + struct.pack("<I", 8) + b"".join(page + struct.pack("<I", at) for at in [*begins[1:], begins[1]])
+
+
+def lerc_of_another_size() -> bytes:
+    inside = imagecodecs.lerc_encode(np.zeros((512, 512), np.uint8))
+    return tiff(iter([inside]), shape=(16, 16), dtype=np.uint8, photometric="minisblack", compression=34887)
+
+
+def strips_in_one_place(n: int) -> bytes:
+    """A TIFF whose strips, a row each, all lie in the same bytes."""
+    data = bytearray(tiff(np.zeros((n, 64), np.uint8), photometric="minisblack", rowsperstrip=1))
+    with tifffile.TiffFile(io.BytesIO(data)) as tif:
+        offsets, counts = (tif.pages.first.tags[name] for name in ("StripOffsets", "StripByteCounts"))
+        begin = tif.pages.first.dataoffsets[0]
+    kind = {3: "H", 4: "I"}[counts.dtype]
+    data[offsets.valueoffset : offsets.valueoffset + 4 * n] = struct.pack(f"<{n}I", *[begin] * n)
+    size = struct.calcsize(f"<{n}{kind}")
+    data[counts.valueoffset : counts.valueoffset + size] = struct.pack(f"<{n}{kind}", *[64 * n] * n)
+    return bytes(data)
+
+
+def jpeg_with(segments: int) -> bytes:
+    jpeg = saved(Image.fromarray(RGB), "JPEG")
+    return jpeg[:2] + (b"\xff\xe1" + struct.pack(">H", 40) + b"Exif\0\0" + bytes(32)) * segments + jpeg[2:]
+
+
+def jpeg_of_scans(n: int) -> bytes:
+    """The last scan of a progressive one n times."""
+    jpeg = saved(Image.fromarray(RGB), "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:last] + jpeg[last:-2] * n + jpeg[-2:]
+
+
+@pytest.mark.parametrize(
+    ("picture", "cause"),
+    [
+        (lambda: pages_in_a_circle(150), "several pages"),
+        (lerc_of_another_size, "compression 34887 are not supported"),
+        (lambda: strips_in_one_place(400), "overlap"),
+        (
+            lambda: tiff(np.zeros((1, 60_000), np.uint8), tile=(2048, 2048), compression="zlib"),
+            "hold 125,829,120 pixels",
+        ),
+        (lambda: jpeg_with(2000), "says too much before its pixels"),
+        (lambda: jpeg_of_scans(200), "more than 100 scans"),
+    ],
+    ids=["circle of pages", "LERC", "overlapping strips", "tiles beyond the image", "segments", "scans"],
+)
+def test_a_small_picture_keeps_nobody_busy_for_long(picture: Callable[[], bytes], cause: str) -> None:
+    data = picture()
+    started = time.perf_counter()
+    with pytest.raises(BadInput, match=cause):
+        read_image(data, name="a")
+    assert time.perf_counter() - started < 2
+
+
+def test_a_jpeg_with_the_usual_pieces_and_a_progressive_one_are_read() -> None:
+    for jpeg in (jpeg_with(3), jpeg_of_scans(1), saved(Image.fromarray(RGB), "JPEG", icc_profile=bytes(200_000))):
+        with Image.open(io.BytesIO(jpeg)) as image:
+            np.testing.assert_array_equal(read_image(jpeg), np.asarray(image))
+        assert read_size(jpeg) == (37, 53)
+
+
+def test_a_png_in_pieces_of_a_byte_takes_no_more_memory_than_itself() -> None:
+    stream = zlib.compress(RNG.integers(0, 256, (300, 301), np.uint8).tobytes(), 0)
+    header = struct.pack(">IIBBBBB", 300, 300, 8, 0, 0, 0, 0)
+    pieces = b"".join(chunk(b"IDAT", stream[i : i + 1]) for i in range(len(stream)))
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pieces + chunk(b"IEND", b"")
+    tracemalloc.start()
+    with contextlib.suppress(BadInput):  # of its filters, random bytes are not known
+        read_image(png, name="a.png")
+    assert tracemalloc.get_traced_memory()[1] < len(png)
+    tracemalloc.stop()
+
+
 def test_a_small_image_in_one_large_tile_is_read() -> None:
     read = read_image(tiff(RGB, tile=(1024, 1024), photometric="rgb"), name="a.tif")
     np.testing.assert_array_equal(read, RGB)
@@ -322,7 +402,7 @@ def bomb() -> bytes:
         (IMAGES["rgb.tif"][:-300], "truncated|damaged"),
         (IMAGES["deflate.tif"][:1000], "truncated|damaged"),
         (IMAGES["rgb.tif"][:8], "truncated|damaged|pages"),
-        (tiff(np.zeros((3, 20, 30), np.uint8), photometric="minisblack"), "3 pages"),
+        (tiff(np.zeros((3, 20, 30), np.uint8), photometric="minisblack"), "several pages"),
         (tiff(np.zeros((20, 30), np.float32), photometric="minisblack"), "float32"),
         (tiff(np.zeros((20, 30), np.uint32), photometric="minisblack"), "uint32"),
         (tiff(np.zeros((20, 30, 7), np.uint8), photometric="minisblack", planarconfig="contig"), "7 channels"),
