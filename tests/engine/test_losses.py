@@ -24,6 +24,15 @@ def test_nt_xent_is_equation_1_of_the_simclr_paper(n: int) -> None:
     assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_a_loss_is_as_exact_in_a_step_of_half_precision(precision: torch.dtype) -> None:
+    first, second = torch.randn(2, 64, 32, generator=torch.Generator().manual_seed(0))
+    whole = nt_xent(first, second, temperature=0.001), barlow_twins(first, second, redundancy_weight=0.01)
+    with torch.autocast("cpu", precision):
+        half = nt_xent(first, second, temperature=0.001), barlow_twins(first, second, redundancy_weight=0.01)
+    assert [loss.item() for loss in half] == [loss.item() for loss in whole]
+
+
 def test_nt_xent_of_one_object_is_zero_and_of_equal_objects_is_finite() -> None:
     one = torch.randn(1, 4, requires_grad=True)
     loss = nt_xent(one, one * 2, temperature=0.1)

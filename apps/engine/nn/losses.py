@@ -6,6 +6,12 @@ import torch
 from torch.nn import functional
 
 
+def in_float32(tensor: torch.Tensor) -> torch.autocast:
+    """Where products of float32 stay it. A step's autocast would round them to what its network computes in; divided by a small temperature, that
+    is off by a tenth, or more than float16 holds."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 def nt_xent(first: torch.Tensor, second: torch.Tensor, *, temperature: float) -> torch.Tensor:
     """The normalized temperature-scaled cross-entropy of SimCLR (Chen et al. 2020, equation 1), a scalar.
 
@@ -14,7 +20,8 @@ def nt_xent(first: torch.Tensor, second: torch.Tensor, *, temperature: float) ->
     """
     n = len(first)
     views = functional.normalize(torch.cat([first, second]).float(), dim=1)  # (2n, d)
-    similarity = views @ views.T / temperature  # (2n, 2n)
+    with in_float32(views):
+        similarity = views @ views.T / temperature  # (2n, 2n)
     itself = torch.eye(2 * n, dtype=torch.bool, device=views.device)
     similarity = similarity.masked_fill(itself, float("-inf"))
     partner = (torch.arange(2 * n, device=views.device) + n) % (2 * n)
@@ -28,7 +35,8 @@ def barlow_twins(first: torch.Tensor, second: torch.Tensor, *, redundancy_weight
     over the objects is to be the identity. Divided, so that the loss has the size of the others whatever d is.
     """
     first, second = (_standardized(view.float()) for view in (first, second))
-    correlation = first.T @ second / len(first)  # (d, d)
+    with in_float32(first):
+        correlation = first.T @ second / len(first)  # (d, d)
     diagonal = torch.diagonal(correlation)
     off_diagonal = correlation.square().sum() - diagonal.square().sum()
     return ((1 - diagonal).square().sum() + redundancy_weight * off_diagonal) / len(correlation)
