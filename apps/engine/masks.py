@@ -39,6 +39,7 @@ __all__ = [
     "wants_colors",
 ]
 
+MOST_COMPONENTS = 1_000_000  # ten times the nuclei of the largest image that is accepted; noise has more
 NO_OBJECT_CAUSE = "the mask is empty: every pixel is background (0)"
 # What PatchSorter's own exports write for an object without a label.
 UNLABELED_VALUE = 65535
@@ -265,6 +266,11 @@ def _color_text(color: int) -> str:
 def _require_objects(runs: Runs, name: str) -> None:
     if not runs.n_components:
         raise BadInput(name, NO_OBJECT_CAUSE)
+    if runs.n_components > MOST_COMPONENTS:
+        raise BadInput(
+            name,
+            f"the mask has {runs.n_components:,} separate pieces; at most {MOST_COMPONENTS:,} of an image are accepted",
+        )
 
 
 def _by_component(

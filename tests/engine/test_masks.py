@@ -47,6 +47,14 @@ def found(mask: object, kind: MaskKind = MaskKind.INDEXED, **options: LabelValue
     return find_objects(values.astype(dtype), kind, name="m.png", **options)
 
 
+def test_a_mask_of_noise_is_refused_before_its_millions_of_pieces_are_measured() -> None:
+    noise = np.zeros((2100, 2000), np.uint8)
+    noise[::2, ::2] = 1
+    for kind in (MaskKind.INDEXED, MaskKind.BINARY):
+        with pytest.raises(BadInput, match=r"m\.png: the mask has 1,050,000 separate pieces; at most 1,000,000"):
+            find_objects(noise, kind, name="m.png")
+
+
 def filled(outline: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Pixels whose center lies inside of the polygon, by the even-odd rule."""
     inside = np.zeros(shape, bool)

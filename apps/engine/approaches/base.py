@@ -36,7 +36,7 @@ class Approach(Entry):
     What `implementation` is: with `trains`, a class like those of `apps.engine.nn.approaches`, made of
     `apps.engine.nn.approaches.base.TrainedApproach`; `settings` is then a `TrainingSettings`. With `uses_network` alone, "":
     the backbone's features are the result; `settings` is a `NetworkSettings`. Without a network, a function
-    `(patches, settings, *, on_progress, should_stop)` that returns features (n, d) from a `PatchReader`, in which what is not finite is not known;
+    `(patches, settings, *, on_progress, should_stop)` that returns features (n, d) from an `ObjectSource`, in which what is not finite is not known;
     `settings` is any `Settings`. With neither, "": the objects' descriptors, which its settings then have to name, and what else needs no
     training. `EngineError` for what does not fit together.
     """
