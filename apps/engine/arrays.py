@@ -14,6 +14,8 @@ import numpy.typing as npt
 from apps.engine.durable import replacing
 from apps.engine.errors import EngineError
 
+JOINED_NAME = "vectors.npy"  # of features that were made in shards, all of them
+
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 

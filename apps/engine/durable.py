@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -11,6 +12,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY_SUFFIX = ".partial"
+DISK_RESERVE_BYTES = 1024**3  # stays free for the database
+
+
+def has_space(place: Path, n_bytes: int = 0) -> bool:
+    """Whether so much can be written below `place`, a folder that is there, with the reserve left free."""
+    return shutil.disk_usage(place).free >= n_bytes + DISK_RESERVE_BYTES
+
+
+def require_space(place: Path, n_bytes: int) -> None:
+    """For what is large. Raises OSError (ENOSPC), as the system does too late, where `has_space` says no."""
+    if not has_space(place, n_bytes):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.audit.services import record
+from apps.engine.durable import has_space
 from apps.engine.errors import BadInput
 from apps.engine.pairing import MASK_FOLDERS, safe_name, sort_files
 from apps.images.models import Upload, UploadedFile
 from apps.images.review import probe
 from apps.images.selectors import files_of
-from apps.projects.files import folder, has_space, project_folder
+from apps.projects.files import folder, project_folder
 from apps.projects.models import Job, Project
 
 Role = UploadedFile.Role

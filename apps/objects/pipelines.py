@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import shutil
 import uuid
@@ -37,11 +36,9 @@ from apps.images.models import Image, Upload
 from apps.images.services import reopen_upload
 from apps.objects.services import add_image
 from apps.objects.signals import import_finished
-from apps.projects.files import DiskFull, check_space, folder
+from apps.projects.files import DiskFull, check_space, folder, is_of_space
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,7 @@ def import_sources(
                 except DiskFull:
                     raise  # the next ones would hardly fit; who has made room goes on with the same files
                 except OSError as error:
-                    if error.errno in NO_SPACE:
+                    if is_of_space(error):
                         raise DiskFull from error
                     cause = f"could not be stored: {error.strerror or error}"
                     result.errors.append({"file": source.image.name, "cause": cause})

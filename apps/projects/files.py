@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import errno
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,10 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from apps.engine import arrays
-from apps.engine.durable import replacing
+from apps.engine.durable import has_space, replacing
 from apps.projects.models import Job, Project
 
 EXPORT_KEPT = timedelta(days=30)
-DISK_RESERVE_BYTES = 1024**3  # stays free for the database
 
 
 def project_folder(project: Project) -> Path:
@@ -42,15 +41,15 @@ class DiskFull(OSError):
         super().__init__("the server's disk is full, but for what the database needs; tell its administrator")
 
 
+def is_of_space(error: BaseException) -> bool:
+    """Whether the disk, or somebody's share of it, was full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def check_space(place: Path, n_bytes: int = 0) -> None:
-    """Raises DiskFull where `has_space` says no."""
+    """Raises DiskFull where `n_bytes` cannot be written below `place`, a folder that is there."""
     if not has_space(place, n_bytes):
         raise DiskFull
-
-
-def has_space(place: Path, n_bytes: int = 0) -> bool:
-    """Whether so much can be written below `place`, a folder that is there, with the reserve left free."""
-    return shutil.disk_usage(place).free >= n_bytes + DISK_RESERVE_BYTES
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -30,7 +30,7 @@ from apps.audit.services import record
 from apps.engine.errors import EngineError, Stopped
 from apps.engine.progress import ProgressCallback, ignore_progress
 from apps.projects.events import JobEvent, send_event, send_event_on_commit
-from apps.projects.files import DiskFull, check_space, folder
+from apps.projects.files import DiskFull, check_space, folder, is_of_space
 from apps.projects.models import Job, Project
 from apps.projects.signals import job_ended
 
@@ -262,7 +262,8 @@ def run_job(
         job.state, job.error = Job.State.FAILED, without_folders(str(error))
     except Exception as error:
         logger.exception("job %s failed", job_id)
-        job.state, job.error = Job.State.FAILED, without_folders(f"{type(error).__name__}: {error}")
+        said = str(DiskFull()) if is_of_space(error) else f"{type(error).__name__}: {error}"
+        job.state, job.error = Job.State.FAILED, without_folders(said)
         report.log(without_folders(traceback.format_exc()))
     finally:
         finished.set()

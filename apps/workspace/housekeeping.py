@@ -19,12 +19,14 @@ from apps.projects.models import Job, Project
 
 ABANDONED_UPLOAD = ABANDONED_ITERATION = timedelta(days=7)
 ABANDONED_WORK = timedelta(days=1)
+# In a project's folder, where files are written while others there stay.
+HALF_WRITTEN = ("exports", "descriptors/*", "recognized/*", "embeddings/*", "embeddings/*/*")
 
 
 def keep_house() -> None:
     """Have first maps made, and objects placed, that a process owed when it died. Delete uploads, and what iterations that failed
     had done, where nobody went on with it for a week; work folders of jobs that have ended, and others that nothing wrote
-    to for a day; exports after 30 days; what processes were receiving or packing when they died; and former maps' vectors."""
+    to for a day; exports after 30 days; what processes were receiving, packing or writing when they died; and former maps' vectors."""
     start_first_maps(Project.objects.all())
     place_what_was_left()
     sweep_uploads(older_than=ABANDONED_UPLOAD)
@@ -34,10 +36,10 @@ def keep_house() -> None:
         if _age(archive) > EXPORT_KEPT:
             archive.unlink(missing_ok=True)
     half_written = [
-        *projects.glob(f"*/*/exports/.*{TEMPORARY_SUFFIX}"),
+        *(file for place in HALF_WRITTEN for file in projects.glob(f"*/*/{place}/.*{TEMPORARY_SUFFIX}")),
         *Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*.upload*"),
     ]
-    for file in half_written:  # by a process that was killed: an export is packed in minutes, an upload stored in hours
+    for file in half_written:  # by a process that was killed: what is written takes minutes, an upload hours
         if _age(file) > ABANDONED_WORK:
             file.unlink(missing_ok=True)
     for work in projects.glob("*/*/work/*"):

@@ -16,7 +16,7 @@ from django.test import Client
 
 from apps.accounts.models import User
 from apps.accounts.services import create_token
-from apps.projects import files
+from apps.engine import durable
 from patchsorter_site.asgi import AROUND_A_FILE, application
 
 pytestmark = [
@@ -131,7 +131,7 @@ async def test_what_the_disk_has_no_room_for_is_refused(
     monkeypatch: pytest.MonkeyPatch, settings: Any, session: str, is_length_stated: bool
 ) -> None:
     settings.UPLOAD_MAX_BYTES = 20_000_000
-    monkeypatch.setattr(files, "DISK_RESERVE_BYTES", 10**18)
+    monkeypatch.setattr(durable, "DISK_RESERVE_BYTES", 10**18)
     status, body = await post(UPLOAD, 10_000_000, is_length_stated=is_length_stated, session=session)
     assert status == 507 and "disk is too full" in json.loads(body)["detail"]
     status, _ = await post(API, 900_000, is_length_stated=is_length_stated)
@@ -142,7 +142,7 @@ async def test_room_is_asked_for_three_times_a_file_and_for_all_that_are_on_thei
     monkeypatch: pytest.MonkeyPatch, settings: Any, session: str
 ) -> None:
     settings.UPLOAD_MAX_BYTES = 20_000_000
-    free = files.DISK_RESERVE_BYTES + 31_000_000
+    free = durable.DISK_RESERVE_BYTES + 31_000_000
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     first = page_for(UPLOAD, session=session, stated_length=8_000_000)
     await first.send_input({"type": "http.request", "body": PIECE, "more_body": True})

@@ -23,12 +23,12 @@ from PIL import Image as PillowImage
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.services import verify_audit
+from apps.engine import durable
 from apps.images import services
 from apps.images.models import Upload, UploadedFile
 from apps.images.review import review_upload
 from apps.images.selectors import thumbnail
 from apps.images.services import receive_file, start_upload
-from apps.projects import files
 from apps.projects.files import folder
 from apps.projects.models import Job
 from tests.factories import blobs, make_image, picture, png
@@ -166,13 +166,13 @@ def test_a_file_that_would_fill_the_disk_is_refused(
     upload: Upload, send: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = png(picture())
-    free = files.DISK_RESERVE_BYTES + len(content) - 1
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    free = durable.DISK_RESERVE_BYTES + len(content) - 1
+    monkeypatch.setattr(durable.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     response = send("a.png", content)
     assert response.status_code == 400
     assert "disk is too full" in response.json()["detail"]
     assert stored(upload) == []
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=free + 1))
+    monkeypatch.setattr(durable.shutil, "disk_usage", lambda _: SimpleNamespace(free=free + 1))
     assert send("a.png", content).status_code == 201
 
 

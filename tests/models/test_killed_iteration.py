@@ -22,15 +22,16 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from apps.engine import descriptors
+from apps.engine import descriptors, durable
+from apps.engine.arrays import JOINED_NAME, write_array
 from apps.engine.nn import pretrained
 from apps.models.models import TrainingRun
 from apps.models.pipelines import iteration, measuring, publishing
-from apps.models.selectors import FAILED_ITERATION, latest_embedding
+from apps.models.selectors import FAILED_ITERATION, latest_embedding, model_folder
 from apps.models.services import start_iteration
 from apps.models.tasks import run_iteration
+from apps.models.work import amount_done
 from apps.objects.selectors import patch_reader
-from apps.projects import files
 from apps.projects.files import folder, project_folder
 from apps.projects.jobs import MOST_DEATHS, Report, cancel_job, requeue_lost_jobs
 from apps.projects.models import Job, Project
@@ -52,6 +53,7 @@ from django.conf import settings
 from apps.engine.nn import pretrained
 from apps.models.pipelines import iteration
 from apps.models.tasks import run_iteration
+from apps.models.work import amount_done
 from apps.projects.jobs import Report
 
 def die(*_, **__):
@@ -356,7 +358,7 @@ def test_an_iteration_leaves_the_database_its_part_of_the_disk(world: World, mon
     make_image(world.project)
     job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(files, "DISK_RESERVE_BYTES", 10**18)
+        patch.setattr(durable, "DISK_RESERVE_BYTES", 10**18)
         run_iteration(job.pk)
     job.refresh_from_db()
     assert job.state == Job.State.FAILED
@@ -451,6 +453,70 @@ def test_an_iteration_that_was_given_up_leaves_its_epochs_to_the_next(world: Wor
     assert job.state == Job.State.FAILED and "died 3 times" in job.error
     keep_house()
     assert "went on after epoch" in run_again(world).log
+
+
+def test_features_that_were_joined_are_more_than_the_shards_they_were_made_of(tmp_path: Path) -> None:
+    """What was taken over with some shards, and failed with all of them joined, got further."""
+    shards = tmp_path / "new" / "shards" / "of-this-model"
+    write_array(shards / "000000000000.npy", np.zeros((5, 2), np.float16))
+    (shards / ".half-written.partial").touch()
+    assert amount_done(tmp_path) == 1
+    write_array(shards / "000000000005.npy", np.zeros((5, 2), np.float16))
+    with_shards = amount_done(tmp_path)
+    for shard in list(shards.glob("0*.npy")):
+        shard.unlink()
+    write_array(shards / JOINED_NAME, np.zeros((10, 2), np.float16))
+    assert amount_done(tmp_path) > with_shards == 2
+
+
+def test_of_attempts_that_died_the_newest_with_a_plan_is_kept(world: World) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=3)
+    die_in_an_iteration(job, "in training")
+    stray = folder(
+        world.project, "work", f"job-{job.pk}-0", "new", "states", "epoch-000009"
+    )  # of a worker thought dead
+    Job.objects.filter(pk=job.pk).update(deaths=MOST_DEATHS - 1, furthest=1.0)
+    requeue_lost_jobs()
+    assert stray.exists()
+    keep_house()
+    assert "went on after epoch" in run_again(world).log
+
+
+def test_a_version_that_cannot_be_read_is_not_gone_on_from(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    make_image(world.project)
+    run_again(world, epochs=2)
+    (version,) = world.project.model_versions.filter(approach="simclr")
+    (model_folder(version) / "model.json").unlink()
+    run_again(world, epochs=2)
+    assert f"Version {version.number} of project {world.project.pk} is not gone on from" in caplog.text
+    (newest, *_) = world.project.model_versions.order_by("-number")
+    assert newest.number > version.number
+
+
+def test_what_is_measured_can_be_asked_for_from_an_object_on(world: World) -> None:
+    """Objects that are placed on a map come at the end, and in a file of their own."""
+    for _ in range(3):
+        make_image(world.project)
+        report = Report(Job.objects.create(project=world.project, kind="place", task="", queue="gpu"))
+        patches = patch_reader(world.project, n_objects=Project.objects.get(pk=world.project.pk).n_objects)
+        measured = measuring.measure(world.project, patches, report)
+    for first in (0, 10, 20, 45):
+        np.testing.assert_array_equal(measuring.measure(world.project, patches, report, first=first), measured[first:])
+    files = project_folder(world.project).glob("descriptors/*/*.npy")
+    assert sorted(int(path.stem) for path in files) == [0, 20, 40]
+
+
+def test_the_disk_that_is_full_is_named_where_a_file_is_large(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(world.project)
+    job = start_iteration(project=world.project, requested_by=world.manager, epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "has_space", lambda place, n_bytes=0: n_bytes < 1_000_000)  # of the weights and moments
+        run_iteration(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED
+    assert job.error == "the server's disk is full, but for what the database needs; tell its administrator"
+    run_again(world)
 
 
 def test_what_a_job_left_that_was_cancelled_after_its_worker_died_is_cleared(world: World) -> None:

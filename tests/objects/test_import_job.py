@@ -15,6 +15,7 @@ from django.core.files.base import ContentFile
 from django.test import Client
 
 from apps.accounts.models import User
+from apps.engine.durable import DISK_RESERVE_BYTES
 from apps.engine.masks import LabelValues, MaskKind
 from apps.images.models import Image, Upload
 from apps.images.services import FilesGone, UploadClosed, receive_file, remove_file, start_upload
@@ -23,7 +24,7 @@ from apps.objects.pipelines import ImageSource, SourceFile, import_sources
 from apps.objects.services import start_import
 from apps.objects.signals import import_finished
 from apps.objects.tasks import import_images
-from apps.projects.files import DISK_RESERVE_BYTES, folder
+from apps.projects.files import folder
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 from apps.workspace.pipelines import file_stems

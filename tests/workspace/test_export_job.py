@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from apps.engine.durable import DISK_RESERVE_BYTES
 from apps.engine.masks import LabelValues, MaskKind
 from apps.labels.selectors import shared_label_set
 from apps.objects.pipelines import ImageSource, SourceFile, import_sources
-from apps.projects.files import DISK_RESERVE_BYTES, export_archive, folder
+from apps.projects.files import export_archive, folder
 from apps.projects.models import Job
 from apps.workspace.services import start_export
 from apps.workspace.tasks import export_labels

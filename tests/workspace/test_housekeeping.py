@@ -25,7 +25,12 @@ def test_what_was_being_packed_or_received_goes_once_nobody_can_be_at_it(
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path
     exports = folder(world.project, "exports")
     old, new = ABANDONED_WORK + timedelta(hours=1), timedelta(minutes=5)
-    left = [write(exports / ".0a1b.partial", old), write(tmp_path / "tmp1.upload.png", old)]
+    left = [
+        write(exports / ".0a1b.partial", old),
+        write(tmp_path / "tmp1.upload.png", old),
+        write(folder(world.project, "descriptors", "1-64px") / ".3d4e.partial", old),
+        write(folder(world.project, "embeddings", "1", "predictions") / ".5f6a.partial", old),
+    ]
     in_use = [
         write(exports / ".2c3d.partial", new),
         write(tmp_path / "tmp2.upload", new),

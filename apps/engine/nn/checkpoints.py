@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from apps.engine.durable import replacing, sync_folder
+from apps.engine.durable import replacing, require_space, sync_folder
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import FoundationModel, is_still_there
 from apps.engine.nn.config import TrainConfig
@@ -51,11 +51,15 @@ def save_checkpoint(folder: Path, model: PatchModel, config: TrainConfig, extra:
 def write_folder(folder: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
     """Write tensors and JSON values as `folder`, as a whole or not at all, replacing one that is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    require_space(folder.parent, sum(tensor.nbytes for tensor in tensors.values()))
     draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
     draft.mkdir()
     try:
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(on_cpu, draft / WEIGHTS_NAME)
+        try:
+            safetensors.torch.save_file(on_cpu, draft / WEIGHTS_NAME)
+        except SafetensorError as error:  # of the disk: what the tensors are is known to be right
+            raise OSError(f"{WEIGHTS_NAME} could not be written: {error}") from error
         _sync(draft / WEIGHTS_NAME)
         text = json.dumps({"format": FORMAT, **description}, indent=1, allow_nan=False)
         with replacing(draft / DESCRIPTION_NAME) as file:

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from apps.engine.arrays import read_array, write_array
-from apps.engine.durable import replacing
+from apps.engine.arrays import JOINED_NAME, read_array, write_array
+from apps.engine.durable import replacing, require_space
 from apps.engine.errors import EngineError
 from apps.engine.nn.backbones import Backbone
 from apps.engine.nn.checkpoints import DESCRIPTION_NAME, WEIGHTS_NAME, load_checkpoint
@@ -32,7 +32,6 @@ Vectors = npt.NDArray[np.float16]
 
 # Every batch of a shard is full but for the last of all, so that a batch is the same whoever computes it.
 BATCHES_PER_SHARD = 16
-RESULT_NAME = "vectors.npy"
 # A network of more weights than this is a foundation model: a CPU takes a second for an image of some, and cancelling
 # waits for a batch.
 MANY_WEIGHTS = 50_000_000
@@ -195,7 +194,7 @@ class _Shards:
         self._folder = folder / identity
         self._work = work
         self._processes = processes
-        self.result = self._folder / RESULT_NAME
+        self.result = self._folder / JOINED_NAME
         if processes.is_first:
             for other in folder.glob("*"):
                 if other != self._folder:
@@ -213,6 +212,7 @@ class _Shards:
 
     def join(self) -> None:
         """All shards as one file, one of them in memory at a time."""
+        require_space(self._folder, self._work.n * self._work.dimension * np.dtype(np.float16).itemsize)
         header = {"descr": "<f2", "fortran_order": False, "shape": (self._work.n, self._work.dimension)}
         with replacing(self.result) as file:
             np.lib.format.write_array_header_1_0(file, header)

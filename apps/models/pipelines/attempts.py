@@ -14,13 +14,13 @@ from apps.engine.durable import move_folder, remove_folder
 from apps.labels.selectors import labels_to_learn_from, shared_label_set, shown_revision
 from apps.models.pipelines.planning import Plan, make_plan
 from apps.models.selectors import failed_iteration
-from apps.models.work import TAKEN_OVER_NAME, TRAINED_NAME, amount_done
+from apps.models.work import PLAN_NAME, TAKEN_OVER_NAME, TRAINED_NAME, amount_done
 from apps.projects.files import folder, read_array, write_bytes
 from apps.projects.jobs import Report
 from apps.projects.models import Job, Project
 
-# In a work folder: what the job set out to do, and the labels as they were then, with their revision.
-PLAN_NAME, LABELS_NAME, REVISION_NAME = "plan.json", "labels.npy", "revision.json"
+# In a work folder: the labels as they were when the job set out, with their revision.
+LABELS_NAME, REVISION_NAME = "labels.npy", "revision.json"
 
 
 def work_folder(project: Project, job: Job) -> Path:

@@ -28,13 +28,7 @@ from apps.engine.predict import draw_held_out
 from apps.engine.reduce import heeds_classes, reduce_to_plot
 from apps.engine.registry import CLASSIFIERS
 from apps.models.events import EmbeddingPreview
-from apps.models.pipelines.attempts import (
-    PLAN_NAME,
-    clear,
-    labels_at_the_start,
-    plan_of_attempt,
-    work_folder,
-)
+from apps.models.pipelines.attempts import clear, labels_at_the_start, plan_of_attempt, work_folder
 from apps.models.pipelines.measuring import forget_others, measure, predict, recognize
 from apps.models.pipelines.planning import Plan, make_plan
 from apps.models.pipelines.publishing import (
@@ -54,7 +48,7 @@ from apps.models.selectors import (
     model_settings,
     preview_file,
 )
-from apps.models.work import TRAINED_NAME, is_worth_keeping
+from apps.models.work import PLAN_NAME, TRAINED_NAME, is_worth_keeping
 from apps.objects.selectors import patch_reader
 from apps.projects.events import send_event
 from apps.projects.files import write_bytes

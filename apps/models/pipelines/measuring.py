@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +28,20 @@ Number = TypeVar("Number", bound=np.floating)
 Keep = Callable[[NDArray[Number]], None]
 
 
-def measure(project: Project, patches: PatchReader, report: Report) -> NDArray[np.float32]:
-    """The descriptors of all objects."""
+def measure(project: Project, patches: PatchReader, report: Report, *, first: int = 0) -> NDArray[np.float32]:
+    """The descriptors of all objects from the ordinal `first` on."""
 
     def describe(new: NDArray[np.int64], keep: Keep[np.float32]) -> NDArray[np.float32]:
         return describe_objects(patches, new, keep=keep, on_progress=report.progress, should_stop=report.should_stop)
 
-    return _of_all("descriptors", _name_of_descriptors(project), describe, project, patches, report)
+    return _of_all("descriptors", _name_of_descriptors(project), describe, project, patches, report, first)
 
 
-def recognize(project: Project, patches: PatchReader, object_mask: str, report: Report) -> NDArray[np.float16]:
-    """What the pretrained network sees in all objects (n, N_FEATURES), of their surroundings what `object_mask` leaves."""
+def recognize(
+    project: Project, patches: PatchReader, object_mask: str, report: Report, *, first: int = 0
+) -> NDArray[np.float16]:
+    """What the pretrained network sees in all objects from the ordinal `first` on (n, N_FEATURES), of their surroundings what `object_mask`
+    leaves."""
 
     def see(new: NDArray[np.int64], keep: Keep[np.float16]) -> NDArray[np.float16]:
         return see_objects(
@@ -50,7 +53,7 @@ def recognize(project: Project, patches: PatchReader, object_mask: str, report: 
             should_stop=report.should_stop,
         )
 
-    return _of_all("recognized", _name_of_recognized(project, object_mask), see, project, patches, report)
+    return _of_all("recognized", _name_of_recognized(project, object_mask), see, project, patches, report, first)
 
 
 def forget_others(project: Project, of_model: Settings) -> None:
@@ -82,20 +85,22 @@ def _of_all(
     project: Project,
     patches: PatchReader,
     report: Report,
+    first: int,
 ) -> NDArray[Number]:
-    """Rows of all objects, of which `make` makes those of some ordinals. Objects do not change: what was made once is kept, as
-    `name` says what it depends on, in files that are named by the number of objects before them."""
+    """Rows of all objects from `first` on, of which `make` makes those of some ordinals. Objects do not change: what was made once is
+    kept, as `name` says what it depends on, in files that are named by the number of objects before them."""
     kept = folder(project, kind, name)
-    rows: list[NDArray[Number]] = []
+    gathered = _Gathered[Number](range(first, len(patches)))
     n_kept = 0
     while (path := kept / f"{n_kept}.npy").exists():
         try:
             # A million objects' are a gigabyte and more, which need not be there twice.
-            rows.append(read_array(path, is_mapped=True))
+            rows = read_array(path, is_mapped=True)
         except (EngineError, FileNotFoundError) as error:
             report.log(f"The objects from {n_kept:,} on are measured anew: {error}")
             break
-        n_kept += len(rows[-1])
+        gathered.add(n_kept, rows)
+        n_kept += len(rows)
 
     def keep(new: NDArray[Number]) -> None:
         nonlocal n_kept
@@ -103,8 +108,31 @@ def _of_all(
         n_kept += len(new)
 
     if n_kept < len(patches):
-        rows.append(make(np.arange(n_kept, len(patches)), keep))
-    return (rows[0] if len(rows) == 1 else np.concatenate(rows))[: len(patches)]
+        missing = np.arange(n_kept, len(patches))
+        gathered.add(n_kept, make(missing, keep))
+    assert gathered.rows is not None  # some are asked for, and all are there now
+    return gathered.rows
+
+
+class _Gathered(Generic[Number]):
+    """Rows of the objects `wanted`, from parts of which one may hold them all. No part stays open that is copied: each import adds a file."""
+
+    def __init__(self, wanted: range) -> None:
+        self._wanted = wanted
+        self.rows: NDArray[Number] | None = None
+
+    def add(self, start: int, part: NDArray[Number]) -> None:
+        """`part`: rows of the objects from `start` on."""
+        begin, end = max(start, self._wanted.start), min(start + len(part), self._wanted.stop)
+        if begin >= end:
+            return
+        rows = part[begin - start : end - start]
+        if len(rows) == len(self._wanted):
+            self.rows = rows
+            return
+        if self.rows is None:
+            self.rows = np.empty((len(self._wanted), *part.shape[1:]), part.dtype)
+        self.rows[begin - self._wanted.start : end - self._wanted.start] = rows
 
 
 def predict(

@@ -72,11 +72,11 @@ def _place_on(project: Project, before: Embedding, report: Report, work: Path) -
     version = before.model_version
     of_model = model_settings(version)
     report.stage("measuring", start=0.0, end=0.1)
-    described = measure(project, patches, report)[before.n :] if uses_descriptors(of_model) else None
+    described = measure(project, patches, report, first=before.n) if uses_descriptors(of_model) else None
     recognized = None
     if uses_pretrained(of_model):
         report.stage("recognizing", start=0.1, end=0.3)
-        recognized = recognize(project, patches, object_mask_of(of_model), report)[before.n :]
+        recognized = recognize(project, patches, object_mask_of(of_model), report, first=before.n)
     report.stage("embedding", start=0.3, end=0.7)
     new = embed_objects(
         version.approach,

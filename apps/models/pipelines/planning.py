@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from django.conf import settings
 
 from apps.engine.approaches.base import NetworkSettings, TrainingSettings
+from apps.engine.errors import EngineError
 from apps.engine.nn.checkpoints import has_its_weights
 from apps.engine.nn.config import TrainConfig
 from apps.engine.nn.devices import choose_device
@@ -19,6 +21,8 @@ from apps.models.refit import SEED
 from apps.models.selectors import latest_model_version, model_folder, model_settings, still_compares
 from apps.projects.models import Project
 from apps.projects.selectors import chosen_approach
+
+logger = logging.getLogger(__name__)
 
 # So many objects may a whole training see, in so many epochs at least and at most, so that the map comes soon: many epochs over few
 # objects, few over many. A core trains on some 40 to 150 objects a second: half a minute for a few hundred nuclei. A GPU, on tens of
@@ -70,11 +74,7 @@ def make_plan(project: Project, params: dict[str, Any], *, n_objects: int) -> Pl
         return Plan(approach.name, chosen)
     config = TrainConfig(approach=approach.name, settings=chosen, encoder_size_px=project.encoder_size_px, seed=SEED)
     start_from = next(
-        (
-            version
-            for version in project.model_versions.order_by("-number")
-            if _same_architecture(version, config) and _has_its_weights(version)
-        ),
+        (version for version in project.model_versions.order_by("-number") if _can_be_gone_on_from(version, config)),
         None,
     )
     if not isinstance(chosen, TrainingSettings):
@@ -95,6 +95,15 @@ def _can_be_used_again(version: ModelVersion, project: Project) -> bool:
     if not still_compares(version, project):
         return False
     return not APPROACHES.get(version.approach).uses_network or _has_its_weights(version)
+
+
+def _can_be_gone_on_from(version: ModelVersion, config: TrainConfig) -> bool:
+    """A version that cannot be read, or was made by settings that are no longer possible, is passed over: a training needs none of them."""
+    try:
+        return _same_architecture(version, config) and _has_its_weights(version)
+    except EngineError as error:
+        logger.warning("Version %d of project %d is not gone on from: %s", version.number, version.project_id, error)
+        return False
 
 
 def _has_its_weights(version: ModelVersion) -> bool:
