@@ -26,7 +26,7 @@ LABELS_NAME, REVISION_NAME = "labels.npy", "revision.json"
 def work_folder(project: Project, job: Job) -> Path:
     """The folder of this attempt, with what the attempt before it had done when its worker died.
 
-    Renamed, so that a worker that was only thought dead has nothing left to write to or to remove.
+    Renamed, so that a worker that was only thought dead has nothing left to remove, and what it still writes is nobody's.
     """
     folders = [folder(project, "work") / f"job-{job.pk}-{attempt}" for attempt in range(job.attempt, 0, -1)]
     work = folders[0]
