@@ -151,6 +151,8 @@ class Job(models.Model):
     @property
     def title(self) -> str:
         """What it is called on the screen."""
+        if self.kind == "iteration" and not self.params.get("train", True):
+            return "New map"
         return JOB_TITLES.get(self.kind, self.kind.capitalize())
 
     @property

@@ -430,6 +430,7 @@ def test_a_lead_starts_an_iteration_and_only_one_at_a_time(world, signed_in, obj
     lead = signed_in(world.lead)
     started = lead.post(url, {"kind": "iteration", "params": {"epochs": 1}}, content_type="application/json")
     assert started.status_code == 201 and started.json()["state"] == "queued"
+    assert started.json()["title"] == "Training"
     again = lead.post(url, {"kind": "iteration"}, content_type="application/json")
     assert again.status_code == 400 and "under way" in again.content.decode()
     job_id = started.json()["id"]
@@ -437,6 +438,13 @@ def test_a_lead_starts_an_iteration_and_only_one_at_a_time(world, signed_in, obj
     assert signed_in(world.stranger).post(f"/api/v1/jobs/{job_id}/cancel").status_code == 404
     assert lead.post(f"/api/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
     assert lead.get(f"/api/v1/jobs/{job_id}").json()["kind"] == "iteration"
+
+
+def test_a_map_without_a_training_is_not_called_one(world, signed_in, objects):
+    asked = {"kind": "iteration", "params": {"train": False}}
+    url = f"/api/v1/projects/{world.project.pk}/jobs"
+    started = signed_in(world.lead).post(url, asked, content_type="application/json")
+    assert started.json()["title"] == "New map"
 
 
 def test_a_project_without_objects_can_not_be_trained(world, signed_in):
