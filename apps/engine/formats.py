@@ -43,9 +43,11 @@ BOUNDED_IN_TIFF = (1, 2, 3, 4, 5, 8, 32946, 32773, 34925, 34926, 50000)
 # Those that put whole images into it: JPEG; JPEG 2000 as Aperio writes it and as others do.
 JPEG_IN_TIFF = 7
 JPEG_2000_IN_TIFF = (33003, 33004, 33005, 34712)
-# Markers of a JPEG: what a frame starts with, what stands alone, and the start of a scan.
+# Markers of a JPEG: what a frame starts with; what stands alone; what states its length: frames, tables, what programs add, comments;
+# and the start of a scan.
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-JPEG_ALONE = {0x01, *range(0xD0, 0xD9)}
+JPEG_ALONE = {*range(0xD0, 0xDA)}
+JPEG_WITH_LENGTH = {*JPEG_FRAMES, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE}
 JPEG_SCAN = 0xDA
 # Before its pixels a JPEG holds what cameras and scanners say of it. Readers join what is in pieces, each time all of it anew.
 MOST_JPEG_SEGMENTS, MOST_JPEG_HEADER_BYTES = 1000, 16 << 20
@@ -236,24 +238,29 @@ def _open_with_pillow(file: BinaryIO, kind: str, name: str) -> ImageFile.ImageFi
 
 
 def _jpeg_header(file: BinaryIO, name: str) -> tuple[tuple[int, int] | None, int]:
-    """What a JPEG says before its pixels: the height and width of its frame, if it has one, and where its first scan begins. Raises
-    BadInput for one that says too much."""
+    """What a JPEG says before its pixels: the height and width of its frame, if it has one, and where its first scan begins, or the file
+    ends. Raises BadInput for one that says too much, and for markers that not every reader takes for the same: what one passes over, another
+    would read."""
     size: tuple[int, int] | None = None
     at = 2
     for _ in range(MOST_JPEG_SEGMENTS):
         file.seek(at)
         start = file.read(9)  # 0xff, marker, length; of a frame also precision, height, width
-        while start[1:2] == b"\xff":  # a byte that only fills
-            at += 1
-            start = start[1:] + file.read(1)
         if at > MOST_JPEG_HEADER_BYTES:
             break
-        if len(start) < 4 or start[0] != 0xFF or start[1] == JPEG_SCAN:
+        if len(start) < 4 or start.startswith(bytes((0xFF, JPEG_SCAN))):
             return size, at
-        if start[1] in JPEG_FRAMES and len(start) == 9:
-            height, width = struct.unpack_from(">HH", start, 5)
-            size = height, width
-        at += 2 if start[1] in JPEG_ALONE else 2 + int.from_bytes(start[2:4], "big")
+        if start[0] != 0xFF or start[1] == 0xFF:  # what readers pass over, and what fills
+            at += 1
+        elif start[1] in JPEG_ALONE:
+            at += 2
+        elif start[1] in JPEG_WITH_LENGTH:
+            if start[1] in JPEG_FRAMES and len(start) == 9:
+                height, width = struct.unpack_from(">HH", start, 5)
+                size = height, width
+            at += 2 + int.from_bytes(start[2:4], "big")
+        else:
+            raise BadInput(name, f"the JPEG is damaged (a marker {start[1]:#04x} before its pixels)")
     raise BadInput(name, "the JPEG says too much before its pixels; save it without what cameras or programs added")
 
 

@@ -327,8 +327,21 @@ def jpeg_of_scans(n: int) -> bytes:
         ),
         (lambda: jpeg_with(2000), "says too much before its pixels"),
         (lambda: jpeg_of_scans(200), "more than 100 scans"),
+        (lambda: b"\xff\xd8" + b"\xff" * 30_000_000, "says too much before its pixels"),
+        (lambda: b"\xff\xd8\xff\xd9" + bytes(30_000_000), "says too much before its pixels"),
+        (lambda: b"\xff\xd8\xff\xf0\xff\xff" + jpeg_with(2000), "damaged .a marker 0xf0"),
     ],
-    ids=["circle of pages", "LERC", "overlapping strips", "tiles beyond the image", "segments", "scans"],
+    ids=[
+        "circle of pages",
+        "LERC",
+        "overlapping strips",
+        "tiles beyond the image",
+        "segments",
+        "scans",
+        "bytes that fill",
+        "bytes that say nothing",
+        "segments within another",
+    ],
 )
 def test_a_small_picture_keeps_nobody_busy_for_long(picture: Callable[[], bytes], cause: str) -> None:
     data = picture()

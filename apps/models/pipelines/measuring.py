@@ -108,8 +108,8 @@ def _of_all(
         n_kept += len(new)
 
     if n_kept < len(patches):
-        missing = np.arange(n_kept, len(patches))
-        gathered.add(n_kept, make(missing, keep))
+        start = n_kept
+        gathered.add(start, make(np.arange(start, len(patches)), keep))
     assert gathered.rows is not None  # some are asked for, and all are there now
     return gathered.rows
 
