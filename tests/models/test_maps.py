@@ -392,7 +392,7 @@ def test_what_fails_around_a_reducer_is_no_fault_of_it(project: Project, monkeyp
     job = start_iteration(project=project, requested_by=None)
     tasks.run_iteration(job.pk)
     job.refresh_from_db()
-    assert job.state == Job.State.FAILED and "No space left" in job.error
+    assert job.state == Job.State.FAILED and "disk is full" in job.error
 
 
 def test_the_network_never_sees_the_labels_that_its_quality_is_measured_on(
