@@ -257,7 +257,8 @@ def _start_or_join(folder: Path, settings: Mapping[str, str]) -> tuple[subproces
             if keeper is not None or time.monotonic() > deadline:
                 raise
         else:
-            if _answers(state) or time.monotonic() > deadline:
+            # A server answers for a moment after its keeper was killed.
+            if (_answers(state) and _keeper_lives(folder)) or time.monotonic() > deadline:
                 return keeper, state
         time.sleep(0.05)
 

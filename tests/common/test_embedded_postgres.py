@@ -165,6 +165,31 @@ def test_a_killed_keeper_takes_the_server_with_it(folder: Path) -> None:
     assert processes_of(folder) == []
 
 
+def test_a_server_whose_keeper_was_just_killed_is_not_joined(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock may not be taken back yet, and the server still answer."""
+    server = attach(folder, settings=FAST)
+    state = read_state(folder)
+    assert state is not None
+    os.kill(state.pid, signal.SIGKILL)
+    wait_until(lambda: state.pid not in processes_of(folder))
+    keeper_lives, asked = embedded_postgres._keeper_lives, []
+
+    def lives(of: Path) -> bool:
+        asked.append(of)
+        return len(asked) == 1 or keeper_lives(of)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded_postgres, "_keeper_lives", lives)
+        patch.setattr(embedded_postgres, "_answers", lambda state: True)
+        again = attach(folder, settings=FAST)
+    now = read_state(folder)
+    assert now is not None and now.pid != state.pid
+    assert answer(again, "SELECT 1") == 1
+    again.release()
+    server.release()
+    assert processes_of(folder) == []
+
+
 def test_starts_again_after_everything_was_killed(folder: Path) -> None:
     holder = start_holder(folder)
     with attach(folder) as server:
