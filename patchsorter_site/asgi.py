@@ -18,12 +18,12 @@ from django.http import parse_cookie
 
 from apps.common.body_limit import BodyLimit
 from apps.common.turns import Turns
+from apps.engine.durable import has_space
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "patchsorter_site.settings")
 http_application = get_asgi_application()
 
 from apps.accounts.authentication import is_token  # noqa: E402 - needs the app registry
-from apps.engine.durable import has_space  # noqa: E402
 from apps.projects.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
 
 # WhiteNoise hands over whole files, which are small; Django warns of that under ASGI (WhiteNoise's issue 531).

@@ -372,7 +372,6 @@ def _check_parts(page: tifffile.TiffPage, data: bytes, size: tuple[int, int], na
     most_of_a_part = min(max_pixels, max(LARGE_TILE_PX, 4 * n_pixels))
     if page.is_tiled and page.tilelength * page.tilewidth > most_of_a_part:
         raise BadInput(name, f"the TIFF has tiles of {page.tilelength} x {page.tilewidth} pixels")
-    in_parts = len(offsets) * page.tilelength * page.tilewidth if page.is_tiled else 0
     compression = int(page.compression)
     if compression == JPEG_IN_TIFF or compression in JPEG_2000_IN_TIFF:
         in_parts = 0
@@ -380,7 +379,9 @@ def _check_parts(page: tifffile.TiffPage, data: bytes, size: tuple[int, int], na
             height, width = _embedded_size(data[start : start + n], compression, name)
             _check_size(height, width, name, most_of_a_part)
             in_parts += height * width
-    elif compression not in BOUNDED_IN_TIFF:
+    elif compression in BOUNDED_IN_TIFF:
+        in_parts = len(offsets) * page.tilelength * page.tilewidth if page.is_tiled else n_pixels
+    else:
         raise BadInput(
             name, f"TIFF files with compression {compression} are not supported; save it as LZW, Deflate or JPEG"
         )

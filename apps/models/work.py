@@ -44,6 +44,6 @@ def amount_done(work: Path) -> int:
     """Grows with each epoch whose state is kept, the end of the training, each shard of features, and when they are joined, after which there are
     no shards."""
     epochs = (int(path.name.removeprefix("epoch-")) for path in work.glob("new/states/epoch-*"))
-    files = [path.name for path in work.glob("new/shards/*/*.npy") if not path.name.startswith(".")]
+    files = [path.name for path in work.glob("new/shards/*/*.npy")]
     features = MOST_SHARDS if JOINED_NAME in files else len(files)
     return max(epochs, default=0) + (work / "new" / TRAINED_NAME).exists() + features
