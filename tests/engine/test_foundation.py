@@ -5,6 +5,7 @@ The files are made here, with small random weights in the published layouts. Not
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import socket
@@ -194,6 +195,26 @@ def test_a_frozen_model_s_checkpoint_names_the_weights_and_does_not_copy_them(tm
     assert not has_its_weights(tmp_path / "model", weights_root=tmp_path)
     with pytest.raises(EngineError, match="or what describes them"):
         embed_patches(tmp_path / "model", patches, weights_root=tmp_path)
+
+
+def test_the_weights_are_read_once_however_many_models_name_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, "ours")
+    patches, _kinds = make_patches(5, size_px=32)
+    config = TrainConfig(
+        approach="frozen", settings=NetworkSettings(backbone="weights:ours"), encoder_size_px=32, device="cpu"
+    )
+    train_model(config, patches, checkpoint=tmp_path / "model", weights_root=tmp_path)
+    read: list[str] = []
+    file_digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: read.append(file.name) or file_digest(file, name))
+    assert all(has_its_weights(tmp_path / "model", weights_root=tmp_path) for _ in range(3))
+    assert read == [], "the training has read them"
+    weights = tmp_path / "ours" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    assert not has_its_weights(tmp_path / "model", weights_root=tmp_path)
+    assert read == [str(weights)]
 
 
 def test_a_checkpoint_from_before_descriptions_were_kept_is_read_as_it_was(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ Models in the layout of the library transformers (Phikon, Midnight) are read as 
 import hashlib
 import json
 import re
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,13 @@ def is_still_there(model: FoundationModel, weights_root: Path | None) -> bool:
 
 
 def _sha256_of(weights: Path) -> str:
+    now = weights.stat()
+    return _sha256_when(weights, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@lru_cache(maxsize=32)
+def _sha256_when(weights: Path, *_: int) -> str:
+    """Gigabytes, which are read once for each state of the file, however many earlier models borrow it."""
     with weights.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
