@@ -33,6 +33,7 @@ from apps.engine.errors import BadInput
 MAX_PIXELS = 400_000_000
 HEADER_BYTES = 1024  # what a format is recognized by, and all of a PNG's header
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif")  # whole slides that are TIFFs, too
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_BITS = 64  # of a TIFF's pixel: four channels of 16, or a mask's numbers as float64
 LOOKED_UP_TOGETHER = 1 << 20  # samples
@@ -298,6 +299,10 @@ def _tiff_size(tif: tifffile.TiffFile, name: str) -> tuple[int, int]:
         raise BadInput(name, "the file is truncated or damaged: the TIFF holds no image")
     is_stack = tif.is_imagej and int((tif.imagej_metadata or {}).get("images", 1)) > 1
     if is_stack or _has_page(tif, 1):
+        if Path(name).suffix.lower() in SLIDE_SUFFIXES or tif.is_svs:
+            raise BadInput(
+                name, "whole slides are not read; export their regions of interest, each as an image of its own"
+            )
         raise BadInput(name, "the TIFF has several pages; save the one that is meant as a single-page file")
     page = tif.pages.first
     if page.imagedepth != 1:

@@ -96,7 +96,7 @@ def check_same_size(
         raise BadInput(
             mask_name,
             f"the mask has {mask_shape[0]} rows x {mask_shape[1]} columns, "
-            f"but its image {image_name} has {image_shape[0]} x {image_shape[1]}",
+            f"but its image {image_name} has {image_shape[0]} rows x {image_shape[1]} columns",
         )
 
 

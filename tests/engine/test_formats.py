@@ -432,6 +432,14 @@ def test_a_bad_image_says_its_name_and_the_cause(data, cause, tmp_path: Path):
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_whole_slide_is_refused_as_one():
+    pages = np.zeros((3, 20, 30), np.uint8)
+    slide = tiff(pages, photometric="minisblack", description="Aperio Image Library v11.2.1")
+    for name, data in (("slide.ndpi", tiff(pages, photometric="minisblack")), ("renamed.tif", slide)):
+        with pytest.raises(BadInput, match="whole slides are not read"):
+            read_image(data, name=name)
+
+
 @pytest.mark.parametrize("name", ["rgb.png", "rgb.jpg", "rgb.bmp", "rgb.tif", "deflate.tif", "palette.png"])
 def test_no_cut_and_no_flipped_byte_escapes_as_anything_but_bad_input(name):
     data = IMAGES[name]

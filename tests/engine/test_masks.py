@@ -211,7 +211,9 @@ def test_a_jpeg_mask_is_told_why():
 
 def test_sizes_are_both_named():
     check_same_size((3, 4, 3), (3, 4), image_name="i.png", mask_name="m.png")
-    with pytest.raises(BadInput, match=r"m.png: the mask has 3 rows x 5 columns, but its image i.png has 3 x 4"):
+    with pytest.raises(
+        BadInput, match=r"m.png: the mask has 3 rows x 5 columns, but its image i.png has 3 rows x 4 columns"
+    ):
         check_same_size((3, 4, 3), (3, 5), image_name="i.png", mask_name="m.png")
 
 

@@ -88,7 +88,7 @@ def test_a_mask_of_another_size_is_told_with_both_sizes(upload: Upload, give: Gi
     give(a__png=png(picture(64, 60)), a_mask__png=MASK)
     (row,) = review_upload(upload, "indexed").rows
     assert "64 rows x 80 columns" in row.problem
-    assert "64 x 60" in row.problem
+    assert "64 rows x 60 columns" in row.problem
     assert review_upload(upload, "none").rows[0].problem == ""
 
 
