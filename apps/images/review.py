@@ -335,7 +335,7 @@ def _check_rows(project: Project, review: Review) -> None:
             also = "" if known_as == row.image.name else f", as {known_as}"
             row.problem = f"this image is in the project already{also}"
         elif row.image.name in taken_names:
-            row.problem = "the project has another image of this name; rename the file"
+            row.problem = "the project has another image of this name; rename the file and add it again"
         else:
             row.problem = _problem_of(row, review.mask_kind)
         if row.mask and review.mask_kind == MaskKind.NONE:

@@ -20,7 +20,7 @@ from apps.audit.services import record
 from apps.engine.durable import has_space
 from apps.engine.errors import BadInput
 from apps.engine.pairing import MASK_FOLDERS, safe_name, sort_files
-from apps.images.models import Upload, UploadedFile
+from apps.images.models import Image, Upload, UploadedFile
 from apps.images.review import probe
 from apps.images.selectors import files_of
 from apps.projects.files import folder, project_folder
@@ -79,13 +79,8 @@ def receive_file(
 @transaction.atomic
 def remove_file(*, file: UploadedFile, removed_by: User) -> None:
     """Take one file out of an upload that was not imported yet."""
-    upload = _open_upload(file.upload)
-    if file.path:
-        path = Path(settings.MEDIA_ROOT) / file.path
-        transaction.on_commit(lambda: path.unlink(missing_ok=True))
-    removed, _ = UploadedFile.objects.filter(pk=file.pk).delete()
-    if removed:  # not by a second tab a moment ago
-        _record(upload, removed_by, "upload.file.remove", file.name)
+    _open_upload(file.upload)
+    _remove(file, removed_by)
 
 
 @transaction.atomic
@@ -171,6 +166,15 @@ def _discard_if_untouched(upload: Upload, before: datetime) -> bool:
     return True
 
 
+def _remove(file: UploadedFile, removed_by: User) -> None:
+    if file.path:
+        path = Path(settings.MEDIA_ROOT) / file.path
+        transaction.on_commit(lambda: path.unlink(missing_ok=True))
+    removed, _ = UploadedFile.objects.filter(pk=file.pk).delete()
+    if removed:  # not by a second tab a moment ago
+        _record(file.upload, removed_by, "upload.file.remove", file.name)
+
+
 def _import_came_to_nothing(upload: Upload) -> bool:
     jobs = Job.objects.filter(project=upload.project, kind="import", params__upload=upload.pk)
     state = jobs.order_by("-pk").values_list("state", flat=True).first()
@@ -248,8 +252,10 @@ def _enter(
         raise BadInput(name, _another_of_this_name(name, role))
     if role == Role.IMAGE:  # two images may well share a mask (an empty one), but not their pixels
         twin = files.filter(role=role, checksum=checksum, error="").first()
-        if twin is not None:
+        if twin is not None and not Image.objects.filter(project=upload.project, name=twin.name).exists():
             raise BadInput(name, f"this is the same file as {twin.name}")
+        if twin is not None:  # left out for its name, and here again under another
+            _remove(twin, received_by)
     files.filter(name=name, role=role).exclude(error="").delete()  # the refused attempt before this one
     relative = path.relative_to(settings.MEDIA_ROOT).as_posix()
     file = UploadedFile.objects.create(

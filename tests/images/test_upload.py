@@ -215,6 +215,21 @@ def test_the_same_image_under_another_name_is_refused_and_named(upload: Upload, 
     assert len(stored(upload)) == 1
 
 
+def test_an_image_that_was_left_out_for_its_name_gives_way_to_itself_under_another(
+    world: World, upload: Upload, send: Callable[..., Any], django_capture_on_commit_callbacks: Any
+) -> None:
+    make_image(world.project, "a.png")
+    send("a.png", png(picture()))
+    (row,) = review_upload(upload).rows
+    assert row.problem == "the project has another image of this name; rename the file and add it again"
+    with django_capture_on_commit_callbacks(execute=True):
+        assert send("b.png", png(picture())).status_code == 201
+    (row,) = review_upload(upload).rows
+    assert (row.image.name, row.problem) == ("b.png", "")
+    assert len(stored(upload)) == 1
+    assert AuditEvent.objects.get(action="upload.file.remove").subject == "a.png"
+
+
 def test_another_file_of_the_same_name_never_replaces_the_first(upload: Upload, send: Callable[..., Any]) -> None:
     send("study 1/images/a.png", png(picture(seed=1)))
     response = send("study 2/images/a.png", png(picture(seed=2)))
