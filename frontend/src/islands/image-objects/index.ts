@@ -9,7 +9,7 @@ import type { ImageObjectsBuffer } from "../../lib/wire";
 import type { Island } from "../mount";
 import { Choices } from "./choices";
 import { ObjectLabeler } from "./labeler";
-import { type ColorBy, countsBy, isShown, ObjectFinder, outlinePaths } from "./objects";
+import { type ColorBy, countsBy, isShown, nextShown, ObjectFinder, outlinePaths, pathOf } from "./objects";
 import { Stage } from "./stage";
 
 /** Pixels of the screen for one of the picture. */
@@ -48,6 +48,11 @@ export class ImageObjectsIsland implements Island {
     "aria-label": "Objects by class",
   });
   private readonly told = el("p", { class: "image-objects__told muted", "data-testid": "image-object" });
+  /** Around what is pointed at. */
+  private readonly mark = [
+    outlinePath("image-objects__mark-rim", "", ""),
+    outlinePath("image-objects__mark", "", ""),
+  ] as const;
   private readonly fault = el("p", { class: "alert alert--danger", role: "alert", hidden: true });
   private colorBy: ColorBy = "label";
   private classes: ReadonlyMap<number, LabelClass> = new Map();
@@ -56,6 +61,20 @@ export class ImageObjectsIsland implements Island {
   /** What is told of. A click is for that: its own place is rounded to whole pixels, and may lie beside a small object. */
   private pointed: number | null = null;
   private pointer: Pointer | null = null;
+  /** The object that *Next* has brought into view: it counts as pointed at until the pointer comes back to the picture. */
+  private brought: number | null = null;
+  private stage: Stage | null = null;
+  private readonly next = el(
+    "button",
+    {
+      type: "button",
+      class: "button button--small",
+      title: "Bring the next object whose label is not what the model says into view",
+      hidden: true,
+      onclick: () => this.bringNext(),
+    },
+    "Next",
+  );
   /** Of who may label. */
   private labeler: ObjectLabeler | null = null;
 
@@ -157,6 +176,7 @@ export class ImageObjectsIsland implements Island {
       Math.max(...zooms.map(([zoom]) => zoom ?? 0)),
       (zoom) => size.press(zoom),
     );
+    this.stage = stage;
     for (const touch of ["pointermove", "pointerdown"] as const)
       this.picture.addEventListener(touch, (event) => this.tell(event));
     this.picture.addEventListener("pointerleave", () => this.leave());
@@ -175,6 +195,7 @@ export class ImageObjectsIsland implements Island {
           this.colorBy = colorBy;
           this.draw();
         }).element,
+        this.next,
         size.element,
         this.legend,
       ),
@@ -201,7 +222,8 @@ export class ImageObjectsIsland implements Island {
       const color = this.classes.get(value)?.color ?? NONE_COLOR;
       return [outlinePath("image-objects__rim", d, ""), outlinePath("image-objects__outline", d, color)];
     });
-    this.overlay.replaceChildren(...paths);
+    this.overlay.replaceChildren(...this.mark, ...paths);
+    this.next.hidden = this.colorBy !== "difference" || paths.length === 0;
     this.legend.replaceChildren(
       ...[...countsBy(objects, this.colorBy)].map(([value, n]) =>
         el(
@@ -228,15 +250,24 @@ export class ImageObjectsIsland implements Island {
 
   private tell(event: PointerEvent): void {
     this.pointer = { clientX: event.clientX, clientY: event.clientY };
+    this.brought = null;
     this.retell();
   }
 
-  /** Of what lies under the pointer now. */
+  private bringNext(): void {
+    const { objects, finder } = this;
+    if (objects === null || finder === null) return;
+    this.brought = nextShown(objects, this.colorBy, this.brought ?? -1);
+    if (this.brought !== null) this.stage?.bring(finder.middleOf(this.brought));
+    this.retell();
+  }
+
+  /** Of what lies under the pointer now, or was brought into view. */
   private retell(): void {
-    const { objects, pointer } = this;
-    const found = pointer === null ? null : this.at(pointer);
+    const { objects, pointer, brought } = this;
+    const found = pointer === null ? brought : this.at(pointer);
     if (found === this.pointed && found === null) return;
-    this.pointed = found;
+    this.pointTo(found);
     this.picture.classList.toggle("image-objects__picture--on-object", found !== null);
     if (objects === null || found === null) {
       this.tellNothing();
@@ -269,8 +300,18 @@ export class ImageObjectsIsland implements Island {
     else window.location.assign(url);
   }
 
+  /** What a key would label is marked on the picture. */
+  private pointTo(place: number | null): void {
+    const { objects } = this;
+    this.pointed = place;
+    const outline = place === null || objects === null ? null : objects.outlines[place]!;
+    for (const path of this.mark)
+      path.setAttribute("d", outline === null || outline.length === 0 ? "" : pathOf(outline));
+  }
+
   private leave(): void {
-    this.pointer = this.pointed = null;
+    this.pointer = null;
+    this.pointTo(null);
     this.tellNothing();
   }
 

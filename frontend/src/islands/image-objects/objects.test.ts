@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { countsBy, isShown, ObjectFinder, outlinePaths } from "./objects";
+import { countsBy, isShown, nextShown, ObjectFinder, outlinePaths } from "./objects";
 
 const square = (x: number, y: number) => Float64Array.of(x, y, x + 10, y, x + 10, y + 10, x, y + 10);
 const objects = {
@@ -36,4 +36,14 @@ it("counts the classes, and last what has none", () => {
     [2, 2],
     [0, 1],
   ]);
+});
+
+it("goes from one difference to the next, and round", () => {
+  const labels = Uint8Array.of(2, 2, 1, 2);
+  const two = { ...objects, labels };
+  expect(nextShown(two, "difference", -1)).toBe(0);
+  expect(nextShown(two, "difference", 0)).toBe(2);
+  expect(nextShown(two, "difference", 2)).toBe(0);
+  expect(nextShown({ ...two, labels: two.predictions }, "difference", -1)).toBeNull();
+  expect(new ObjectFinder(two.outlines).middleOf(2)).toEqual({ x: 45, y: 5 });
 });

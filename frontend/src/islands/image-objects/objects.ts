@@ -23,6 +23,19 @@ export function countsBy(objects: ImageObjectsBuffer, by: ColorBy): Map<number, 
   return new Map([...counts].sort(([a], [b]) => (a || 256) - (b || 256)));
 }
 
+/** The next object that is shown after one's place, from the start again after the last; null where none is. */
+export function nextShown(objects: ImageObjectsBuffer, by: ColorBy, after: number): number | null {
+  const n = objects.outlines.length;
+  for (let step = 1; step <= n; step++) {
+    const place = (after + step) % n;
+    if (objects.outlines[place]!.length > 0 && isShown(objects, by, place)) return place;
+  }
+  return null;
+}
+
+/** SVG path data of one outline. */
+export const pathOf = (outline: Float64Array): string => `M${outline.join(" ")}Z`;
+
 /** SVG path data of the outlines that are shown by class value; 0, none, is the first: the others are drawn over it. */
 export function outlinePaths(objects: ImageObjectsBuffer, by: ColorBy): Map<number, string> {
   const parts = new Map<number, string[]>();
@@ -30,7 +43,7 @@ export function outlinePaths(objects: ImageObjectsBuffer, by: ColorBy): Map<numb
     if (outline.length === 0 || !isShown(objects, by, i)) return;
     const value = shownClass(objects, by, i);
     const own = parts.get(value) ?? [];
-    own.push(`M${outline.join(" ")}Z`);
+    own.push(pathOf(outline));
     parts.set(value, own);
   });
   return new Map([...parts].sort(([a], [b]) => a - b).map(([value, own]) => [value, own.join("")]));
@@ -53,6 +66,12 @@ export class ObjectFinder {
         box[3] = Math.max(box[3]!, outline[j + 1]!);
       }
     });
+  }
+
+  /** The middle of an object's box, in pixels of the image. */
+  middleOf(place: number): { readonly x: number; readonly y: number } {
+    const [left, top, right, bottom] = this.boxes.subarray(4 * place, 4 * place + 4);
+    return { x: (left! + right!) / 2, y: (top! + bottom!) / 2 };
   }
 
   /** Its place in the image's objects; null where there is none. */

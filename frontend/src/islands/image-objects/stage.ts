@@ -49,6 +49,13 @@ export class Stage {
     this.element.classList.toggle("image-objects__stage--larger", scale !== null);
   }
 
+  /** A place of the image into the middle of the view, as far as there is picture around it. */
+  bring({ x, y }: { readonly x: number; readonly y: number }): void {
+    const scale = this.picture.getBoundingClientRect().width / this.size.width;
+    const { clientWidth, clientHeight } = this.element;
+    this.element.scrollTo(x * scale - clientWidth / 2, y * scale - clientHeight / 2);
+  }
+
   /** Larger or smaller by a factor; what is under (x, y), in pixels of the window, stays there. Whether anything changed. */
   private zoomAt(factor: number, x: number, y: number): boolean {
     const before = this.picture.getBoundingClientRect();
