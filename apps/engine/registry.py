@@ -72,14 +72,14 @@ CLASSIFIERS = Registry(
     built_in=[
         Classifier(
             "kernel",
-            "Standard: also by likeness to labeled objects",
+            "Standard (also by likeness to labeled objects)",
             "Learns from all labels together, and from the labeled objects most alike where that is more often right on labels "
             "it was not made from.",
             "apps.engine.predict:fit_kernel_head",
         ),
         Classifier(
             "linear",
-            "Simple: a linear head",
+            "Simple (a linear head)",
             "Learns from all labels together (logistic regression); every class counts alike.",
             "apps.engine.predict:fit_head",
         ),

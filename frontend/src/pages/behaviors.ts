@@ -12,6 +12,8 @@ export function setUpBehaviors(): void {
     if (opener !== null) dialogOf(opener.dataset["dialogOpen"] ?? "")?.showModal();
     const closer = event.target.closest<HTMLElement>("[data-dialog-close]");
     closer?.closest("dialog")?.close();
+    const copier = event.target.closest<HTMLElement>("[data-copy]");
+    if (copier !== null) void copyText(copier.dataset["copy"] ?? "");
     // A menu closes when anything outside it, or one of its items, is clicked.
     for (const menu of document.querySelectorAll<HTMLDetailsElement>("details.menu[open]")) {
       if (!menu.contains(event.target) || event.target.closest(".menu__item") !== null) menu.open = false;
@@ -54,6 +56,19 @@ function letGo(message: HTMLElement, afterMs: number | null): void {
 function letGoLater(message: HTMLElement): void {
   for (const left of ["pointerleave", "focusout"])
     message.addEventListener(left, () => message.remove(), { once: true });
+}
+
+/** The text of an element to the clipboard; where the browser gives a page none (plain HTTP), it is selected for the user to copy. */
+async function copyText(id: string): Promise<void> {
+  const element = document.getElementById(id);
+  if (element === null) return;
+  try {
+    await navigator.clipboard.writeText(element.textContent ?? "");
+    toast("Copied.", "success");
+  } catch {
+    window.getSelection()?.selectAllChildren(element);
+    toast("Selected: copy it with Ctrl+C.");
+  }
 }
 
 function dialogOf(id: string): HTMLDialogElement | null {

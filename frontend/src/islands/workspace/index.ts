@@ -248,7 +248,9 @@ export class WorkspaceIsland implements Island {
   }
 
   private toggleContext(): void {
-    const ordinal = this.grid.currentOrdinal();
+    // Of a region that nobody has gone through yet, the first.
+    const current = this.grid.currentOrdinal();
+    const ordinal = current < 0 ? (this.controller.selection.order[0] ?? -1) : current;
     if (this.context.isOpen && (ordinal < 0 || ordinal === this.context.ordinal)) {
       this.context.close();
       return;
