@@ -141,7 +141,11 @@ def test_from_signing_in_to_masks_with_classes(
     page.get_by_role("button", name="Create project").click()
     expect(page.get_by_role("heading", name="Colorectal nuclei")).to_be_visible()
 
-    # images and masks
+    # images and masks; another window stays at the overview
+    watching = window.new_page()
+    faults.watch(watching)
+    watching.goto(page.url)
+    expect(watching.get_by_role("link", name="Open workspace")).to_have_count(0)
     page.get_by_role("button", name="Upload images").first.click()
     page.get_by_test_id("upload-input").set_input_files([image, mask])
     kind = page.get_by_label("What kind of masks are these?")
@@ -160,6 +164,15 @@ def test_from_signing_in_to_masks_with_classes(
     page.screenshot()  # the grid is there before the map
     wait_until(page, "page.embeddingNumber() >= 1", timeout_ms=MAP_PATIENCE_MS)  # from measurements, at once
     wait_for_map(page, 2)  # from the first training, pushed into the open page
+    watching.bring_to_front()
+    expect(watching.get_by_role("heading", name=re.compile(r"Model v\d"))).to_be_visible()
+    expect(watching.get_by_role("button", name="Upload images")).to_be_visible()
+    expect(watching.get_by_role("link", name="Open workspace").first).to_be_visible()
+    expect(watching.get_by_text("It is being made now")).to_have_count(0)
+    expect(watching.get_by_text("The next map is being made now")).to_have_count(0)
+    pictures.take(watching, "overview-watched")
+    watching.close()
+    page.bring_to_front()
     assert not any(handle(page, "predictions()")), "nothing is predicted before anything is labeled"
 
     # lasso, label with a key, undo, label again

@@ -1,5 +1,6 @@
 import { expect, it, vi } from "vitest";
-import { spaced } from "../pages/live";
+import type { Job, JobState } from "../api/types";
+import { spaced, topicsOfEvents } from "../pages/live";
 import { parseEvent } from "./events";
 import { reconnectDelay } from "./socket";
 
@@ -35,4 +36,16 @@ it("spaces events out and never drops the last one", () => {
   vi.advanceTimersByTime(5000);
   expect(sent).toHaveLength(3);
   vi.useRealTimers();
+});
+
+it("tells a job that begins or ends from one that goes on", () => {
+  const topicsOf = topicsOfEvents();
+  const told = (type: "job.progress" | "job.finished", id: number, state: JobState) =>
+    topicsOf({ type, job: { id, state } as Job });
+  expect(told("job.progress", 1, "queued")).toEqual(["jobs", "job-states"]);
+  expect(told("job.progress", 1, "running")).toEqual(["jobs", "job-states"]);
+  expect(told("job.progress", 1, "running")).toEqual(["jobs"]);
+  expect(told("job.progress", 2, "running")).toEqual(["jobs", "job-states"]);
+  expect(told("job.finished", 1, "finished")).toEqual(["jobs", "job-states"]);
+  expect(topicsOf({ type: "objects.added", n_objects: 3 })).toEqual(["objects"]);
 });

@@ -1,15 +1,17 @@
+import type { Job } from "../api/types";
 import { listenToProject } from "../live/channels";
 import type { ProjectEvent } from "../live/events";
 
 /** <div data-live="jobs labels" data-project-id="1">: gets the DOM events `live:jobs`, `live:labels` and so on, which
- * hx-trigger can name. After a lost connection it gets all of them, because anything may have happened meanwhile.
+ * hx-trigger can name; `live:job-states` only where a job begins, starts or ends, not with its progress. After a lost connection it gets all of them, because anything may have happened meanwhile.
  *
- * Events are spaced out here, and the last one always comes: htmx's own `throttle` would drop the one that matters, such
- * as the end of a job right after its last progress.
+ * Events are spaced out here, and the last one always comes: htmx's own `throttle` drops the one that matters, such as
+ * the end of a job right after its last progress, and with it whatever else the element waits for.
  */
 
 const SPACING_MS: Record<string, number> = {
   jobs: 1100,
+  "job-states": 300,
   embedding: 100,
   predictions: 2100,
   labels: 2100,
@@ -42,14 +44,27 @@ export function startLive(root: ParentNode): void {
     if (projectId === undefined || ending.has(element)) continue;
     const topics = new Set((element.dataset["live"] ?? "").split(/\s+/));
     const send = spaced((topic) => element.dispatchEvent(new CustomEvent(`live:${topic}`)));
+    const topicsOf = topicsOfEvents();
     ending.set(
       element,
       listenToProject(projectId, (event) => {
-        if (event.type === "reconnected") for (const topic of topics) send(topic);
-        else if (topics.has(TOPICS[event.type])) send(TOPICS[event.type]);
+        const told = event.type === "reconnected" ? [...topics] : topicsOf(event);
+        for (const topic of told) if (topics.has(topic)) send(topic);
       }),
     );
   }
+}
+
+/** What an event is about. It remembers the jobs' states, to tell a turn from mere progress. */
+export function topicsOfEvents(): (event: ProjectEvent) => readonly string[] {
+  const states = new Map<Job["id"], Job["state"]>();
+  return (event) => {
+    const topic = TOPICS[event.type];
+    if (event.type !== "job.progress" && event.type !== "job.finished") return [topic];
+    const turns = states.get(event.job.id) !== event.job.state;
+    states.set(event.job.id, event.job.state);
+    return turns ? [topic, "job-states"] : [topic];
+  };
 }
 
 /** Calls at most once per spacing and topic; what comes in between is told at the end of the spacing. */

@@ -1,11 +1,10 @@
 import { messageOf } from "../../api/http";
-import { cancelJob, fetchJob, fetchJobs } from "../../api/jobs";
+import { cancelJob, fetchJobs } from "../../api/jobs";
 import { isActive, type Job } from "../../api/types";
 import { el } from "../../lib/dom";
 import { percent } from "../../lib/format";
 import { listenToProject } from "../../live/channels";
 import { toast } from "../../pages/behaviors";
-import { loadInto } from "../../pages/htmx";
 import type { Island } from "../mount";
 
 const STATES: Record<Job["state"], string> = {
@@ -16,11 +15,10 @@ const STATES: Record<Job["state"], string> = {
   cancelled: "Cancelled",
 };
 
-/** One job's progress, or that of whichever job of the project is active. Follows the socket; asks again after a gap. */
+/** The progress of whichever job of the project is active; nothing until there is one. Follows the socket; asks again after a gap. */
 export class JobProgressIsland implements Island {
   private readonly api: string;
   private readonly projectId: string;
-  private readonly jobId: string | null;
   private readonly endListening: () => void;
   private readonly lifetime = new AbortController();
   private job: Job | null = null;
@@ -32,7 +30,6 @@ export class JobProgressIsland implements Island {
   constructor(private readonly element: HTMLElement) {
     this.api = (element.dataset["api"] ?? "/api/v1").replace(/\/$/, "");
     this.projectId = element.dataset["projectId"] ?? "";
-    this.jobId = element.dataset["jobId"] ?? null;
     this.cancel = el(
       "button",
       { type: "button", class: "button button--small", hidden: true, onclick: () => this.askToCancel() },
@@ -56,26 +53,20 @@ export class JobProgressIsland implements Island {
   private async load(): Promise<void> {
     const options = { signal: this.lifetime.signal };
     try {
-      const job =
-        this.jobId === null
-          ? (await fetchJobs(this.api, this.projectId, options)).find(isActive)
-          : await fetchJob(this.api, this.jobId, options);
-      if (job !== undefined) this.take(job);
+      const jobs = await fetchJobs(this.api, this.projectId, options);
+      for (const job of [jobs.find((known) => known.id === this.job?.id), jobs.find(isActive)])
+        if (job !== undefined) this.take(job);
     } catch (error) {
       if (!this.lifetime.signal.aborted) console.warn("PatchSorter could not ask for the job:", error);
     }
   }
 
   private take(job: Job): void {
-    const followed = this.jobId ?? (this.job !== null && isActive(this.job) ? String(this.job.id) : null);
-    if (followed !== null && String(job.id) !== followed) return;
-    const ended = this.job !== null && isActive(this.job) && !isActive(job);
+    const follows = this.job !== null && isActive(this.job);
+    // The end of a job that was not followed is no news here: the page says what came of it.
+    if (follows ? job.id !== this.job?.id : !isActive(job)) return;
     this.job = job;
     this.draw(job);
-    if (!ended) return;
-    this.element.dispatchEvent(new CustomEvent("job:finished", { bubbles: true, detail: job }));
-    const { doneUrl, doneTarget } = this.element.dataset;
-    if (doneUrl !== undefined && doneTarget !== undefined) void loadInto(doneUrl, doneTarget);
   }
 
   private askToCancel(): void {
@@ -89,9 +80,10 @@ export class JobProgressIsland implements Island {
 
   private draw(job: Job): void {
     const active = isActive(job);
+    this.element.hidden = false;
     this.head.replaceChildren(
       el("span", { class: `badge badge--${job.state}` }, STATES[job.state]),
-      el("span", {}, job.stage ?? job.kind),
+      el("span", {}, job.title),
     );
     this.cancel.hidden = !active;
     this.cancel.disabled = job.cancel_requested;
@@ -103,7 +95,8 @@ export class JobProgressIsland implements Island {
     }
     const message = job.state === "failed" ? (job.error ?? job.message) : job.message;
     const at = active && job.progress !== null && job.state === "running" ? percent(job.progress) : "";
-    const text = [at, message ?? ""].filter((part) => part !== "").join(", ");
+    const stage = active && job.state === "running" ? (job.stage ?? "") : "";
+    const text = [at, stage, message ?? ""].filter((part) => part !== "").join(", ");
     if (text !== "") {
       const tone = job.state === "failed" ? " job-progress__message--error" : "";
       rest.push(el("p", { class: `job-progress__message${tone}` }, text));
