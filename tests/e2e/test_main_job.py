@@ -559,9 +559,15 @@ def test_what_is_suggested_is_labeled_by_keys_and_then_confirmed(site: Site, bro
     wait_until(page, "page.selection().source === 'all'")
     page.keyboard.press(f"Shift+Digit{3 - own}")
     wait_until(page, "page.selection().source === 'review'")
-    two = handle(page, "selection().ordinals")[:2]
-    drag_over(page, *two)
-    wait_until(page, "argument.every(ordinal => !page.selection().picked.includes(ordinal))", two)
+    for _ in range(20):  # what was undone a moment ago may bring the page in another order, which ends a rectangle, too
+        two = handle(page, "selection().ordinals")[:2]
+        drag_over(page, *two)
+        page.wait_for_timeout(200)
+        if not set(two) & set(handle(page, "selection().picked")):
+            break
+        page.mouse.up()
+    else:
+        pytest.fail("no rectangle stayed")
     handle(page, "showAll()")
     wait_until(page, "page.selection().source === 'all'")
     page.mouse.move(*middle_of(page, handle(page, "selection().ordinals")[3]), steps=4)

@@ -230,6 +230,9 @@ def test_without_a_kind_nothing_begins_and_the_form_says_so(
     world: World, upload: Upload, give: Give, signed_in: SignIn
 ) -> None:
     give(a__png=IMAGE, a_mask__png=labeled(1, 2))
+    page = signed_in(world.manager).get(reverse("upload_detail", args=[world.project.pk, upload.pk])).content.decode()
+    assert "Kind of mask?" in page and ">Ready<" not in page
+    assert re.search(r'<select [^>]*name="mask_kind" required', page), "the browser asks before anything is sent"
     response = post_import(world, upload, signed_in(world.manager))
     assert response.status_code == 422
     assert "Choose what kind of masks these are." in response.content.decode()
