@@ -121,6 +121,18 @@ def test_every_task_that_is_named_exists() -> None:
         assert callable(getattr(importlib.import_module(module), function, None)), f"{name} does not exist"
 
 
+# -- pages ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_page_drops_an_event() -> None:
+    """htmx's `throttle` drops the last one, which matters, and with it whatever else the element waits for. `live.ts` spaces them."""
+    triggers = {
+        path: re.findall(r'hx-trigger="([^"]*)"', path.read_text()) for path in REPOSITORY.glob("apps/**/*.html")
+    }
+    assert any(triggers.values()), "no page waits for anything: has the form of the triggers changed?"
+    assert [path.name for path, found in triggers.items() if any("throttle" in trigger for trigger in found)] == []
+
+
 # -- migrations ----------------------------------------------------------------------------------------------------
 
 
