@@ -257,6 +257,7 @@ export class ImageObjectsIsland implements Island {
   private bringNext(): void {
     const { objects, finder } = this;
     if (objects === null || finder === null) return;
+    this.pointer = null; // a hand that is at the keyboard has left it lying
     this.brought = nextShown(objects, this.colorBy, this.brought ?? -1);
     if (this.brought !== null) this.stage?.bring(finder.middleOf(this.brought));
     this.retell();
