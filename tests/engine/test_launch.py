@@ -71,6 +71,15 @@ def test_two_processes_train_and_embed_and_say_how_it_goes(tmp_path: Path, patch
     wait_until_gone(str(tmp_path))
 
 
+def test_what_libraries_say_beside_the_processes_is_passed_over() -> None:
+    lines = ["a remark", "5", "null", '{"progress": ["training", 0.5, ""]}', '{"result": {"n": 3}}']
+    process = subprocess.Popen(["printf", "%s\\n", *lines], stdout=subprocess.PIPE, text=True)
+    heard: list[tuple[str, float, str]] = []
+    result = launch._follow(process, lambda *progress: heard.append(progress), lambda: False)
+    assert process.wait() == 0
+    assert (heard, result) == ([("training", 0.5, "")], {"n": 3})
+
+
 @pytest.mark.slow  # starts four processes that import torch
 def test_stopping_ends_all_processes_and_leaves_no_model(tmp_path: Path, patches: PatchReader) -> None:
     said: list[str] = []

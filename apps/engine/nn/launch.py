@@ -177,6 +177,8 @@ def _follow(
             said = json.loads(line)
         except ValueError:
             continue  # a library's remark
+        if not isinstance(said, dict):
+            continue  # one that is a mere number
         if "progress" in said:
             on_progress(*said["progress"])
         elif "error" in said:
