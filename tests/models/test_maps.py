@@ -417,6 +417,7 @@ def test_the_network_never_sees_the_labels_that_its_quality_is_measured_on(
     (learned,) = seen
     assert held_out.sum() == embedding.model_version.quality["n_held_out"] > 0
     assert (learned[held_out] == 0).all() and (learned[~held_out] == all_labels[~held_out]).all()
+    assert embedding.model_version.training_run.n_labeled == np.count_nonzero(learned)
 
 
 def test_a_manager_chooses_whether_labels_shape_the_map(world, signed_in):

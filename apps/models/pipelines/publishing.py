@@ -161,7 +161,7 @@ def publish(project: Project, job: Job, report: Report, outcome: Outcome, work: 
             model_version=version,
             settings=version.settings,
             n_objects=outcome.n,
-            n_labeled=outcome.predictions.n_labels,
+            n_labeled=outcome.trained.n_labeled,
             losses=outcome.trained.losses,
             seconds=outcome.trained.seconds,
         )
