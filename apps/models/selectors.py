@@ -33,7 +33,7 @@ FAILED_ITERATION = "failed-iteration"
 
 
 def latest_embedding(project: Project) -> Embedding | None:
-    """The map that pages show: the newest one. Without its model's row, which most have no use for: joining it takes a third of the time."""
+    """The map that pages show: the newest one. Without its model's row, for which most have no use, and whose joining is a quarter or more of the time."""
     return project.embeddings.order_by("-number").first()
 
 
